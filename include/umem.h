@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * umem.h - object caches and a memory allocator that can be debugged in
+ * production: the umem(3) interface in its Solaris spelling.
+ *
+ * Sizes and alignments are bytes.  Unless an entry says otherwise, functions
+ * may be called from any thread at any time (MT-safe), and none may be called
+ * from a signal handler that could have interrupted this library.
+ * An allocation that fails returns NULL and sets errno (ENOMEM; EAGAIN where
+ * RLIMIT_MEMLOCK is what failed).
+ *
+ * Link with libumem (which also serves malloc) or libumem_core (which leaves
+ * the program's malloc alone): both define the same names and versions.
+ */
+#ifndef UMEM_H
+#define UMEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/vmem.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Allocation flags. */
+#define UMEM_DEFAULT 0x0000 /* fail with NULL */
+#define UMEM_NOFAIL 0x0100  /* never return NULL: see umem_nofail_callback() */
+#define UMEM_FLAGS 0xffff   /* every flag an allocation takes */
+
+/* Flags of umem_cache_create(). */
+#define UMC_NOTOUCH 0x00010000    /* never write into a free object */
+#define UMC_NODEBUG 0x00020000    /* leave this cache out of UMEM_DEBUG */
+#define UMC_NOMAGAZINE 0x00040000 /* no per-thread caching */
+#define UMC_NOHASH 0x00080000     /* no bookkeeping outside the slab */
+
+/* What an umem_nofail_callback_t returns. */
+#define UMEM_CALLBACK_RETRY 0
+#define UMEM_CALLBACK_EXIT(status) (0x100 | ((status) & 0xff))
+
+typedef struct umem_cache umem_cache_t;
+
+/*
+ * Makes a raw object of bufsize bytes ready for use.  Returns 0, or non-zero
+ * to fail the allocation; flags are those of the allocation.
+ */
+typedef int umem_constructor_t(void *buf, void *private_data, int flags);
+/* Undoes the constructor before the object's memory goes back to its slab. */
+typedef void umem_destructor_t(void *buf, void *private_data);
+/* Advises the owner of a cache that memory is wanted; only from a reap. */
+typedef void umem_reclaim_t(void *private_data);
+typedef int umem_nofail_callback_t(void);
+
+/*
+ * Returns size bytes, or NULL with errno.  Size 0 gives NULL without an error.
+ * Blocks of 16 bytes and more are 16-aligned, multiples of 64 are 64-aligned,
+ * multiples of the page size are page-aligned.
+ */
+void *umem_alloc(size_t size, int flags);
+/* The same, zero-filled. */
+void *umem_zalloc(size_t size, int flags);
+/* size must be the one allocated.  (NULL, 0) is legal.  Keeps errno. */
+void umem_free(void *buf, size_t size);
+
+/*
+ * Returns size bytes at a multiple of align, a power of two (EINVAL if not);
+ * less than 8 counts as 8.  Free with umem_free_align() and the same size.
+ */
+void *umem_alloc_align(size_t size, size_t align, int flags);
+void umem_free_align(void *buf, size_t size);
+
+/*
+ * Sets what happens when an UMEM_NOFAIL allocation fails: cb is called with no
+ * lock held and returns UMEM_CALLBACK_RETRY or UMEM_CALLBACK_EXIT(status), or
+ * leaves by longjmp() or pthread_exit().  Anything else, and no callback at
+ * all, is UMEM_CALLBACK_EXIT(255).
+ */
+void umem_nofail_callback(umem_nofail_callback_t *cb);
+
+/*
+ * Creates a cache of objects of bufsize bytes at multiples of align (0: the
+ * default, 8, or 16 where bufsize >= 16).  The name is copied (31 characters).
+ * ctor, dtor and reclaim may be NULL.  vmp is the arena that slabs come from
+ * (NULL: the heap).  NULL with errno: EINVAL for a NULL name, bufsize 0, an
+ * align that is no power of two or exceeds the arena's quantum, UMC_NOHASH
+ * with UMC_NOTOUCH, or an UMC_NOHASH object that fits no slab; ENOMEM.
+ */
+umem_cache_t *umem_cache_create(const char *name, size_t bufsize, size_t align,
+                                umem_constructor_t *ctor, umem_destructor_t *dtor,
+                                umem_reclaim_t *reclaim, void *private_data, vmem_t *vmp,
+                                int cflags);
+/*
+ * Destroys a cache that no thread uses any more.  Objects still allocated are
+ * reported ("not empty"), and the cache's memory is then left in place.
+ */
+void umem_cache_destroy(umem_cache_t *cp);
+
+/* Returns a constructed object, or NULL with errno. */
+void *umem_cache_alloc(umem_cache_t *cp, int flags);
+/* Takes back an object in its constructed state.  Keeps errno. */
+void umem_cache_free(umem_cache_t *cp, void *buf);
+
+/* Releases what the working set does not need; calls reclaim functions. */
+void umem_reap(void);
+
+/*
+ * Makes about one allocation in mtbf fail (0: none, 1: all of them), except
+ * those with UMEM_NOFAIL.
+ */
+void umem_setmtbf(uint32_t mtbf);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

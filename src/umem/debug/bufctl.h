@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bufctl.h - what debugging knows of one buffer, and what it writes round it.
+ *
+ * A bufctl lies in the sidecar of the buffer's slab (or in the record of an
+ * oversize block), out of reach of an overrun.  In the chunk itself lies only
+ * what an overrun must find: with UMF_REDZONE the bytes from the requested
+ * size to the end of the buffer hold UMEM_SLACK_BYTE, then follows a buftag.
+ *
+ *   | requested size | slack: 0xbb... | buftag: redzone, encoded size, state |
+ *   ^ buffer                          ^ bufsize rounded up to 8
+ */
+#ifndef UMEM_BUFCTL_H
+#define UMEM_BUFCTL_H
+
+#include "base/base.h"
+
+/* Flags of a cache under debugging. */
+#define UMF_AUDIT 0x0001    /* record transactions */
+#define UMF_DEADBEEF 0x0002 /* fill free and uninitialised memory */
+#define UMF_REDZONE 0x0004  /* buftag and slack bytes */
+#define UMF_CONTENTS 0x0008 /* log freed contents */
+#define UMF_BUFTAG (UMF_DEADBEEF | UMF_REDZONE)
+#define UMF_DEBUG (UMF_AUDIT | UMF_BUFTAG | UMF_CONTENTS)
+
+#define UMEM_FREE_PATTERN 0xdeadbeefu          /* every word of free memory */
+#define UMEM_UNINITIALIZED_PATTERN 0xbaddcafeu /* every word of fresh memory */
+#define UMEM_REDZONE_PATTERN 0xfeedfaceu       /* first word of a buftag */
+#define UMEM_SLACK_BYTE 0xbb                   /* from the requested size to the buffer's end */
+/* Encoded size: a random corruption rarely is 1 modulo 251 (a prime). */
+#define UMEM_SIZE_ENCODE(size) ((uint32_t)(251u * (uint32_t)(size) + 1u))
+#define UMEM_SIZE_VALID(encoded) ((encoded) % 251u == 1u)
+#define UMEM_SIZE_DECODE(encoded) ((encoded) / 251u)
+
+/* buftag_state is the bufctl's address (low 32 bits) XOR one of these. */
+#define UMEM_BUFTAG_ALLOCATED 0xa110c8edu
+#define UMEM_BUFTAG_FREE 0xf4eef4eeu
+
+/* 16 bytes behind the buffer. */
+struct umem_buftag {
+    uint32_t buftag_redzone; /* UMEM_REDZONE_PATTERN */
+    uint32_t buftag_size;    /* UMEM_SIZE_ENCODE(requested), 0 where it overflows 32 bits */
+    uint32_t buftag_bufctl;  /* low 32 bits of the bufctl's address */
+    uint32_t buftag_state;   /* buftag_bufctl XOR UMEM_BUFTAG_* */
+};
+
+enum umem_bufctl_state {
+    UMEM_BUFFER_RAW = 0, /* never handed out since its slab was made */
+    UMEM_BUFFER_ALLOCATED,
+    UMEM_BUFFER_FREE
+};
+
+/* One transaction: an allocation or a free. */
+struct umem_transaction {
+    uint32_t txn_stack;  /* id in the stack depot, 0 none */
+    uint32_t txn_thread; /* kernel id */
+    uint64_t txn_time;   /* CLOCK_MONOTONIC, nanoseconds */
+};
+
+/* 48 bytes. */
+struct umem_bufctl {
+    struct umem_transaction bc_last; /* the last transaction */
+    struct umem_transaction bc_prev; /* the one before */
+    uint64_t bc_size;                /* requested size, bytes */
+    uint32_t bc_state;               /* enum umem_bufctl_state */
+    uint32_t bc_flags;               /* UMEM_BC_* */
+};
+#define UMEM_BC_CONSTRUCTED 0x1 /* the constructor has run on the object while free */
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * debug.h - what the cache layer calls when debugging is on, the options that
+ * turn it on, and the one path that misuse is reported by.
+ *
+ * Off, debugging costs the fast paths nothing: caches under debugging keep
+ * their bins closed, and only the slow path asks for cache_flags.
+ */
+#ifndef UMEM_DEBUG_H
+#define UMEM_DEBUG_H
+
+#include "base/base.h"
+#include "debug/bufctl.h"
+
+struct umem_cache;
+struct umem_large;
+
+/* --- Options (debug/options.c) --- */
+
+struct umem_options {
+    uint32_t opt_flags;        /* UMF_* for every cache that allows it */
+    uint32_t opt_audit_frames; /* frames a transaction keeps, 0 to UMEM_AUDIT_FRAMES_MAX */
+    size_t opt_contents_bytes; /* freed bytes kept a buffer */
+    size_t opt_contents_log;   /* size of the contents log, bytes */
+    bool opt_verbose;          /* errors also where they would go to the ring only */
+    bool opt_allverbose;
+    bool opt_noabort;
+    uint32_t opt_mtbf;         /* fault injection: 0 off */
+    uint32_t opt_reap_interval_s;
+    bool opt_nomagazines;
+    uint32_t opt_vmem_policy;  /* VM_BESTFIT, VM_FIRSTFIT, VM_NEXTFIT or 0 */
+};
+#define UMEM_AUDIT_FRAMES_DEFAULT 15
+#define UMEM_AUDIT_FRAMES_MAX 255
+extern struct umem_options umem_options;
+
+/*
+ * Reads UMEM_DEBUG, UMEM_LOGGING, UMEM_OPTIONS (or the program's _umem_*_init
+ * functions) into umem_options.  Called once, by the thread that sets up,
+ * before any cache exists; allocates nothing; bad items are a message.
+ */
+void umem_options_read(void);
+
+/* --- Checks (debug/check.c) --- */
+
+/* One buffer with all that is known of it; built by the cache layer. */
+struct umem_buffer {
+    struct umem_cache *buf_cache; /* NULL for an oversize block */
+    struct umem_bufctl *buf_bufctl;
+    char *buf_addr;
+    size_t buf_space; /* bytes before the buftag */
+    uint32_t buf_flags; /* UMF_* in force */
+};
+
+/*
+ * A buffer leaves the free state: checks tag, state and fill, fills with
+ * UMEM_UNINITIALIZED_PATTERN, writes slack and tag, records the transaction.
+ * False: it is corrupt and reported, the caller drops it (opt_noabort).
+ */
+bool umem_debug_alloc(const struct umem_buffer *buf, size_t requested);
+/*
+ * A buffer is freed: checks state, tag, slack and, unless SIZE_MAX, the stated
+ * size; records the transaction.  False as above.
+ */
+bool umem_debug_free(const struct umem_buffer *buf, size_t stated);
+/* After the destructor: logs contents, fills with UMEM_FREE_PATTERN. */
+void umem_debug_fill_free(const struct umem_buffer *buf);
+/* A fresh chunk, first seen: state raw, free fill and tag, as if it had been freed. */
+void umem_debug_raw(const struct umem_buffer *buf);
+/* An allocated buffer changes its requested size in place (realloc). */
+void umem_debug_resize(const struct umem_buffer *buf, size_t requested);
+
+/* --- Audit (debug/audit.c over os/unwind.h and debug/stacks.h) --- */
+
+/* Puts bc_last into bc_prev and fills bc_last: stack, thread, time. */
+void umem_audit(struct umem_bufctl *bc);
+
+/* --- Reports (debug/report.c) --- */
+
+enum umem_error {
+    UMERR_MODIFIED,
+    UMERR_REDZONE,
+    UMERR_DUPFREE,
+    UMERR_BADADDR,
+    UMERR_BADBUFTAG,
+    UMERR_BADBUFCTL,
+    UMERR_BADCACHE,
+    UMERR_BADSIZE,
+    UMERR_BADBASE,
+    UMERR_NOTEMPTY /* a destroyed cache has live objects: a message, no abort */
+};
+
+struct umem_error_info {
+    enum umem_error err_kind;
+    const void *err_addr;           /* what the program passed */
+    const struct umem_buffer *err_buffer; /* NULL where none is known */
+    const struct umem_cache *err_cache;   /* the cache it was freed to, or NULL */
+    size_t err_offset;              /* MODIFIED, REDZONE: offset in the buffer */
+    uint64_t err_expected;
+    uint64_t err_found;
+    size_t err_size;                /* BADSIZE: stated */
+    size_t err_alloc_size;
+};
+
+/*
+ * Says what is wrong on stderr and in the message ring: the fault, the buffer,
+ * its cache, with audit its transactions with symbolised frames, the finder's
+ * stack; then aborts, unless opt_noabort.  Allocates nothing, takes no lock of
+ * the heap, concurrent reports do not interleave.
+ */
+void umem_report(const struct umem_error_info *err);
+/* A line "umem: ..." to the ring, and to stderr where opt_verbose or always is set. */
+void umem_message(bool always, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+void umem_debug_fork_prepare(void);
+void umem_debug_fork_parent(void);
+void umem_debug_fork_child(void);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lock.h - the engine's mutex: one word, a short spin, then a futex.
+ *
+ * Own code because a lock inside malloc must neither allocate nor call back,
+ * must be statically initialisable in zeroed memory, and must be resettable in
+ * the child of a fork.  Every lock has a rank; a thread takes locks in rising
+ * rank only (two of the same rank never, but for fork, which says so).  Builds
+ * with UMEM_ASSERTIONS check that at run time.
+ */
+#ifndef UMEM_LOCK_H
+#define UMEM_LOCK_H
+
+#include "base/base.h"
+
+/* In the order in which a thread may take them; docs/architecture.md has the essay. */
+enum umem_lock_rank {
+    UMEM_RANK_INIT = 1, /* first-use set-up */
+    UMEM_RANK_REAP,     /* one reap or update at a time */
+    UMEM_RANK_CACHES,   /* the list of caches */
+    UMEM_RANK_THREADS,  /* the list of thread caches */
+    UMEM_RANK_DEPOT,    /* one depot's magazine lists */
+    UMEM_RANK_SLAB,     /* one cache's slabs */
+    UMEM_RANK_LARGE,    /* the list of oversize blocks */
+    UMEM_RANK_ARENAS,   /* the list of arenas */
+    UMEM_RANK_VMEM,     /* one arena's segments */
+    UMEM_RANK_PAGEMAP,  /* page map leaves */
+    UMEM_RANK_META,     /* metadata pool */
+    UMEM_RANK_STACKS,   /* stack depot */
+    UMEM_RANK_LOG,      /* logs and reports */
+};
+
+struct umem_lock {
+    _Atomic uint32_t lock_word; /* 0 free, 1 held, 2 held with waiters */
+    uint16_t lock_rank;
+    uint16_t lock_pad;
+};
+
+#define UMEM_LOCK_INIT(rank) \
+    {                        \
+        0, (rank), 0         \
+    }
+
+void umem_lock_init(struct umem_lock *lock, enum umem_lock_rank rank);
+void umem_lock_acquire(struct umem_lock *lock);
+/* True if it was free and is now held. */
+bool umem_lock_try(struct umem_lock *lock);
+void umem_lock_release(struct umem_lock *lock);
+/* True while any thread holds it: for assertions and tests. */
+bool umem_lock_is_held(const struct umem_lock *lock);
+/*
+ * fork: the prepare handler acquires every lock of a rank in a fixed order
+ * with the _fork variant (no rank check against its own rank); the parent
+ * releases, the child resets, since its waiters do not exist.
+ */
+void umem_lock_acquire_fork(struct umem_lock *lock);
+void umem_lock_reset_child(struct umem_lock *lock);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * meta.h - memory for the engine's own records: slabs, boundary tags,
+ * magazines, thread caches.
+ *
+ * A pool of power-of-two blocks carved from mappings of their own, so that no
+ * record lies beside the program's data, nothing here recurses into the
+ * engine, and a leak finder can leave these mappings out of its roots.
+ * Freed blocks are reused, never unmapped.  Lock: meta_lock (UMEM_RANK_META).
+ */
+#ifndef UMEM_META_H
+#define UMEM_META_H
+
+#include "base/base.h"
+
+/* Returns size zeroed bytes, 16-aligned (64-aligned from 64 bytes up), or NULL with errno. */
+void *umem_meta_alloc(size_t size);
+/* size must be the one allocated. */
+void umem_meta_free(void *ptr, size_t size);
+/* Bytes mapped so far. */
+size_t umem_meta_mapped(void);
+
+void umem_meta_fork_prepare(void);
+void umem_meta_fork_parent(void);
+void umem_meta_fork_child(void);
+
+/*
+ * Chain of the pool's mappings, newest first: each starts with this header.
+ * Public to the analyser through the layout block.
+ */
+struct umem_meta_chunk {
+    struct umem_meta_chunk *chunk_next;
+    size_t chunk_size;
+};
+extern struct umem_meta_chunk *umem_meta_chunks;
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * os.h - the operating system as the engine sees it: the only layer that
+ * makes system calls.
+ *
+ * A port to another system rewrites this folder and nothing else.  Every
+ * function is MT-safe and keeps no lock over a call; those marked (AS) are
+ * also async-signal-safe.  Errors: NULL or -1 with errno.
+ */
+#ifndef UMEM_OS_H
+#define UMEM_OS_H
+
+#include "base/base.h"
+
+/* Page size in bytes. (AS) */
+size_t os_page_size(void);
+
+/*
+ * Maps size bytes (a multiple of the page size) of zeroed, readable and
+ * writable memory at a multiple of align (a power of two; at least a page).
+ * EAGAIN: RLIMIT_MEMLOCK under mlockall(MCL_FUTURE); ENOMEM.
+ */
+void *os_map(size_t size, size_t align);
+int os_unmap(void *addr, size_t size);
+/* Makes whole pages inaccessible, or readable and writable again. (AS) */
+int os_protect(void *addr, size_t size, bool accessible);
+/*
+ * Gives the physical pages of a range back: it reads as zeroes afterwards.
+ * Works on locked memory too (they stay locked and are faulted again on
+ * use).  Returns 0, or -1 where the system refused: the contents are kept.
+ */
+int os_purge(void *addr, size_t size);
+/* Labels a mapping in /proc/PID/maps where the kernel can; never fails. (AS) */
+void os_name(void *addr, size_t size, const char *name);
+
+/* CLOCK_MONOTONIC in nanoseconds, without a system call where it can. (AS) */
+uint64_t os_clock_ns(void);
+/* The same at tick resolution, cheaper, in milliseconds. (AS) */
+uint64_t os_clock_coarse_ms(void);
+
+/* The kernel's id of this thread; a system call: cache it. (AS) */
+uint32_t os_thread_id(void);
+uint32_t os_process_id(void);
+unsigned os_cpu_count(void);
+
+/* Writes all of buf, retrying on EINTR. (AS) */
+void os_write(int fd, const void *buf, size_t size);
+/*
+ * The environment variable, or NULL.  Works before libc has set up environ.
+ * The result stays valid for the life of the process.
+ */
+const char *os_getenv(const char *name);
+/* Set-uid, set-gid or file capabilities: the environment is not to be trusted. */
+bool os_secure(void);
+/* Raises SIGABRT past any handler or mask, so that a core is left. (AS) */
+_Noreturn void os_abort(void);
+
+/* Waits while *word == expected (spurious wake-ups happen); wakes n waiters. */
+void os_futex_wait(_Atomic uint32_t *word, uint32_t expected);
+void os_futex_wake(_Atomic uint32_t *word, int n);
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * slab.h - slabs: spans of an arena cut into chunks of one size.
+ *
+ * A pool is what one cache owns here: geometry, lists of slabs, a lock.  A
+ * slab's record lies outside the slab (in the metadata pool) with a bitmap of
+ * free chunks, so that nothing is ever written into a free object, a freed
+ * chunk is recognised by its bit, and a leak finder reads what is allocated
+ * from the bitmap alone.  Behind the bitmap an optional sidecar of fixed size
+ * a chunk belongs to the debug layer.
+ *
+ * Slabs of the heap (arena quantum = granule) are found by the page map;
+ * slabs of any other arena by the pool's hash.
+ *
+ * Lock: slab_lock of each pool (UMEM_RANK_SLAB), dropped while a slab is
+ * created or destroyed, since that calls into vmem.
+ */
+#ifndef UMEM_SLAB_H
+#define UMEM_SLAB_H
+
+#include <sys/vmem.h>
+
+#include "base/base.h"
+#include "os/lock.h"
+
+/* Record of one slab. */
+struct slab {
+    struct umem_list slab_link; /* on one of its pool's lists */
+    struct slab_pool *slab_pool;
+    char *slab_base;           /* first chunk: span + colour */
+    char *slab_span;           /* what the arena gave: pool_slab_size bytes */
+    uint32_t slab_chunks;      /* chunks in it */
+    uint32_t slab_free;        /* chunks that are free here */
+    uint32_t slab_hint;        /* no free bit in bitmap words below this one */
+    uint32_t slab_words;       /* words of the bitmap */
+    struct slab *slab_hash;    /* next slab in its bucket of the pool's hash */
+    char *slab_sidecar;        /* pool_sidecar bytes a chunk, or NULL */
+    uint64_t slab_bitmap[];    /* bit set: chunk is free */
+};
+
+struct slab_pool {
+    struct umem_lock pool_lock;
+    uint32_t pool_chunks;     /* chunks a slab */
+    size_t pool_chunk_size;   /* distance of two objects */
+    size_t pool_slab_size;    /* span of one slab, a multiple of the arena's quantum */
+    size_t pool_align;        /* of every object */
+    uint64_t pool_reciprocal; /* ceil(2^32 / chunk_size): see slab_chunk_index() */
+    vmem_t *pool_arena;
+    size_t pool_color_max;  /* slack of a slab, rounded down to the alignment */
+    size_t pool_color_next; /* colour of the next slab */
+    uint32_t pool_sidecar;  /* sidecar bytes a chunk */
+    uint16_t pool_bin;      /* thread-cache bin written into page map words */
+    bool pool_mapped;       /* slabs are in the page map */
+    bool pool_recycled;     /* a slab's memory is purged when it goes back */
+    struct umem_list pool_partial; /* some chunks free */
+    struct umem_list pool_full;    /* none free */
+    struct umem_list pool_empty;   /* all free */
+    struct slab **pool_hash;       /* pool_hash_size buckets, for slabs not in the page map */
+    size_t pool_hash_size;         /* a power of two */
+    uint32_t pool_hash_shift;      /* a slab is at most 2^shift bytes: it touches 2 such blocks */
+    /* Statistics, under pool_lock. */
+    size_t pool_slabs;       /* slabs now */
+    size_t pool_slabs_empty; /* of them on pool_empty */
+    size_t pool_allocated;   /* chunks handed out to the layer above */
+    uint64_t pool_creates;
+    uint64_t pool_destroys;
+    uint64_t pool_fails; /* allocations that found no memory */
+};
+
+enum slab_status {
+    SLAB_OK,
+    SLAB_NOT_OURS,    /* address in no slab of this pool */
+    SLAB_NOT_A_CHUNK, /* inside a slab, not the start of a chunk */
+    SLAB_ALREADY_FREE /* the chunk's bit says free */
+};
+
+/*
+ * Sets a pool up over zeroed memory.  chunk_size is a multiple of align.
+ * EINVAL where no slab of this arena can hold a chunk.
+ */
+int slab_pool_init(struct slab_pool *pool, vmem_t *arena, size_t arena_quantum, bool mapped,
+                   size_t chunk_size, size_t align, uint32_t sidecar, unsigned bin);
+/* Releases every slab.  The caller has seen that nothing is allocated. */
+void slab_pool_fini(struct slab_pool *pool);
+
+/*
+ * Takes up to n chunks (n >= 1) into out, from as few slabs as can be, at
+ * most one of them new.  Returns how many, 0 with errno where none.
+ */
+unsigned slab_alloc(struct slab_pool *pool, void **out, unsigned n);
+/*
+ * Gives chunks back.  Returns the number taken back: less than n where
+ * objs[result] is no allocated chunk of this pool, *status then says why.
+ */
+unsigned slab_free(struct slab_pool *pool, void *const *objs, unsigned n, enum slab_status *status);
+
+/* The slab that holds addr, or NULL; takes pool_lock for pools outside the page map. */
+struct slab *slab_find(struct slab_pool *pool, const void *addr);
+/* Whether addr is the start of an allocated chunk of slab. */
+enum slab_status slab_check(const struct slab *slab, const void *addr);
+
+/* Destroys empty slabs, keeping at most keep of them.  Returns bytes given back. */
+size_t slab_pool_reap(struct slab_pool *pool, size_t keep);
+/* Whether every invariant of the pool and its slabs holds. */
+bool slab_pool_verify(struct slab_pool *pool);
+/* Calls fn for each allocated chunk, without the lock: for a quiet pool. */
+void slab_pool_walk(struct slab_pool *pool, void (*fn)(void *arg, struct slab *slab, void *obj),
+                    void *arg);
+
+/* Index of the chunk that addr, within slab, falls in. */
+static inline uint32_t
+slab_chunk_index(const struct slab *slab, const void *addr)
+{
+    size_t offset = (size_t)((const char *)addr - slab->slab_base);
+    size_t chunk_size = slab->slab_pool->pool_chunk_size;
+    /*
+     * Exact for offset < 2^32 and chunk_size < 2^32 after one correction: the
+     * reciprocal is rounded up, so the product overshoots by at most one.
+     */
+    if (UMEM_UNLIKELY((offset | chunk_size) >> 32 != 0))
+        return (uint32_t)(offset / chunk_size);
+    uint32_t index = (uint32_t)((offset * slab->slab_pool->pool_reciprocal) >> 32);
+    return (uint64_t)index * chunk_size > offset ? index - 1 : index;
+}
+
+static inline void *
+slab_chunk(const struct slab *slab, uint32_t index)
+{
+    return slab->slab_base + (size_t)index * slab->slab_pool->pool_chunk_size;
+}
+
+static inline void *
+slab_sidecar(const struct slab *slab, uint32_t index)
+{
+    return slab->slab_sidecar + (size_t)index * slab->slab_pool->pool_sidecar;
+}
+
+#endif
