@@ -36,7 +36,7 @@ extern "C" {
 
 /* What an umem_nofail_callback_t returns. */
 #define UMEM_CALLBACK_RETRY 0
-#define UMEM_CALLBACK_EXIT(status) (0x100 | ((status) & 0xff))
+#define UMEM_CALLBACK_EXIT(status) (0x100 | ((status)&0xff))
 
 typedef struct umem_cache umem_cache_t;
 

@@ -44,9 +44,8 @@ typedef void vmem_free_t(vmem_t *vmp, void *addr, size_t size);
  * wholly free ones with ffunc.  Sizes up to qcache_max (at most 16 quanta) are
  * served from object caches.  NULL with errno: EINVAL, ENOMEM.
  */
-vmem_t *vmem_create(const char *name, void *base, size_t size, size_t quantum,
-                    vmem_alloc_t *afunc, vmem_free_t *ffunc, vmem_t *source, size_t qcache_max,
-                    int vmflag);
+vmem_t *vmem_create(const char *name, void *base, size_t size, size_t quantum, vmem_alloc_t *afunc,
+                    vmem_free_t *ffunc, vmem_t *source, size_t qcache_max, int vmflag);
 /* Destroys an arena; segments still allocated are reported on stderr. */
 void vmem_destroy(vmem_t *vmp);
 

@@ -19,106 +19,112 @@
 #include "slab/slab.h"
 #include "vmem/vmem_impl.h"
 
-#define STRUCT(type) {#type, UMEM_LAYOUT_STRUCT, 0, sizeof(struct type)}
-#define FIELD(type, field)                                      \
-    {                                                           \
-        #type "." #field, UMEM_LAYOUT_FIELD,                    \
-            offsetof(struct type, field), sizeof(((struct type *)0)->field) \
+#define STRUCT(type)                                                                               \
+    {                                                                                              \
+#type, UMEM_LAYOUT_STRUCT, 0, sizeof(struct type)                                          \
+    }
+#define FIELD(type, field)                                                                         \
+    {                                                                                              \
+#type "." #field, UMEM_LAYOUT_FIELD, offsetof(struct type, field),                         \
+            sizeof(((struct type *)0)->field)                                                      \
     }
 /* A flexible array: its offset, and the size of one element. */
-#define ARRAY(type, field)                                      \
-    {                                                           \
-        #type "." #field, UMEM_LAYOUT_FIELD,                    \
-            offsetof(struct type, field), sizeof(((struct type *)0)->field[0]) \
+#define ARRAY(type, field)                                                                         \
+    {                                                                                              \
+#type "." #field, UMEM_LAYOUT_FIELD, offsetof(struct type, field),                         \
+            sizeof(((struct type *)0)->field[0])                                                   \
     }
-#define CONSTANT(name) {#name, UMEM_LAYOUT_CONSTANT, (uint64_t)(name), 0}
+#define CONSTANT(name)                                                                             \
+    {                                                                                              \
+#name, UMEM_LAYOUT_CONSTANT, (uint64_t)(name), 0                                           \
+    }
 /* The linker fills these in, hence the union-free cast through uintptr_t below. */
-#define ADDRESS(name) {#name, UMEM_LAYOUT_ADDRESS, (uintptr_t)&(name), sizeof(name)}
+#define ADDRESS(name)                                                                              \
+    {                                                                                              \
+#name, UMEM_LAYOUT_ADDRESS, (uintptr_t) & (name), sizeof(name)                             \
+    }
 
-#define ENTRIES                                                                                  \
-    STRUCT(umem_list), FIELD(umem_list, next), FIELD(umem_list, prev),                           \
-                                                                                                 \
-        STRUCT(slab), FIELD(slab, slab_link), FIELD(slab, slab_pool), FIELD(slab, slab_base),    \
-        FIELD(slab, slab_span), FIELD(slab, slab_chunks), FIELD(slab, slab_free),                \
-        FIELD(slab, slab_words), FIELD(slab, slab_sidecar), ARRAY(slab, slab_bitmap),            \
-                                                                                                 \
-        STRUCT(slab_pool), FIELD(slab_pool, pool_chunks), FIELD(slab_pool, pool_chunk_size),     \
-        FIELD(slab_pool, pool_slab_size), FIELD(slab_pool, pool_align),                          \
-        FIELD(slab_pool, pool_arena), FIELD(slab_pool, pool_sidecar),                            \
-        FIELD(slab_pool, pool_bin), FIELD(slab_pool, pool_partial),                              \
-        FIELD(slab_pool, pool_full), FIELD(slab_pool, pool_empty),                               \
-        FIELD(slab_pool, pool_slabs), FIELD(slab_pool, pool_slabs_empty),                        \
-        FIELD(slab_pool, pool_allocated), FIELD(slab_pool, pool_creates),                        \
-        FIELD(slab_pool, pool_destroys), FIELD(slab_pool, pool_fails),                           \
-                                                                                                 \
-        STRUCT(magazine), FIELD(magazine, mag_next), FIELD(magazine, mag_size),                  \
-        FIELD(magazine, mag_rounds), ARRAY(magazine, mag_round),                                 \
-                                                                                                 \
-        STRUCT(magazine_list), FIELD(magazine_list, list_head),                                  \
-        FIELD(magazine_list, list_count), FIELD(magazine_list, list_min),                        \
-        FIELD(magazine_list, list_reap),                                                         \
-                                                                                                 \
-        STRUCT(depot), FIELD(depot, depot_mag_size), FIELD(depot, depot_contention),             \
-        FIELD(depot, depot_full), FIELD(depot, depot_empty), FIELD(depot, depot_rounds),         \
-                                                                                                 \
-        STRUCT(tbin), FIELD(tbin, bin_cur), FIELD(tbin, bin_base), FIELD(tbin, bin_limit),       \
-        FIELD(tbin, bin_allocs), STRUCT(tbin_cold), FIELD(tbin_cold, cold_loaded),               \
-        FIELD(tbin_cold, cold_previous),                                                         \
-                                                                                                 \
-        STRUCT(tcache), FIELD(tcache, tc_bins), FIELD(tcache, tc_state),                         \
-        FIELD(tcache, tc_link), FIELD(tcache, tc_thread), FIELD(tcache, tc_cold),                \
-        FIELD(tcache, tc_size), ARRAY(tcache, tc_bin),                                           \
-                                                                                                 \
-        STRUCT(umem_cache), FIELD(umem_cache, cache_bin), FIELD(umem_cache, cache_flags),        \
-        FIELD(umem_cache, cache_cflags), FIELD(umem_cache, cache_bufsize),                       \
-        FIELD(umem_cache, cache_bufspace), FIELD(umem_cache, cache_depot),                       \
-        FIELD(umem_cache, cache_slabs), FIELD(umem_cache, cache_link),                           \
-        FIELD(umem_cache, cache_name), FIELD(umem_cache, cache_slow_allocs),                     \
-        FIELD(umem_cache, cache_retired_allocs), FIELD(umem_cache, cache_fails),                 \
-                                                                                                 \
-        STRUCT(umem_large), FIELD(umem_large, large_link), FIELD(umem_large, large_base),        \
-        FIELD(umem_large, large_size), FIELD(umem_large, large_span),                            \
-        FIELD(umem_large, large_span_size), FIELD(umem_large, large_bufctl),                     \
-                                                                                                 \
-        STRUCT(umem_transaction), FIELD(umem_transaction, txn_stack),                            \
-        FIELD(umem_transaction, txn_thread), FIELD(umem_transaction, txn_time),                  \
-        STRUCT(umem_bufctl), FIELD(umem_bufctl, bc_last), FIELD(umem_bufctl, bc_prev),           \
-        FIELD(umem_bufctl, bc_size), FIELD(umem_bufctl, bc_state),                               \
-        FIELD(umem_bufctl, bc_flags),                                                            \
-                                                                                                 \
-        STRUCT(umem_stack), FIELD(umem_stack, stack_depth), ARRAY(umem_stack, stack_frame),      \
-                                                                                                 \
-        STRUCT(vmem_seg), FIELD(vmem_seg, seg_start), FIELD(vmem_seg, seg_end),                  \
-        FIELD(vmem_seg, seg_type), FIELD(vmem_seg, seg_import), FIELD(vmem_seg, seg_order),      \
-        STRUCT(vmem_stats), FIELD(vmem_stats, vms_inuse), FIELD(vmem_stats, vms_total),          \
-        FIELD(vmem_stats, vms_import), FIELD(vmem_stats, vms_allocs),                            \
-        FIELD(vmem_stats, vms_frees), FIELD(vmem_stats, vms_fails),                              \
-        STRUCT(vmem), FIELD(vmem, vm_name), FIELD(vmem, vm_quantum), FIELD(vmem, vm_source),     \
-        FIELD(vmem, vm_order), FIELD(vmem, vm_stats), FIELD(vmem, vm_link),                      \
-                                                                                                 \
-        STRUCT(umem_meta_chunk), FIELD(umem_meta_chunk, chunk_next),                             \
-        FIELD(umem_meta_chunk, chunk_size),                                                      \
-                                                                                                 \
-        STRUCT(umem_ring), FIELD(umem_ring, ring_head), ARRAY(umem_ring, ring_text),             \
-                                                                                                 \
-        STRUCT(umem_options), FIELD(umem_options, opt_flags),                                    \
-        FIELD(umem_options, opt_audit_frames), FIELD(umem_options, opt_contents_bytes),          \
-        FIELD(umem_options, opt_reap_interval_s), FIELD(umem_options, opt_nomagazines),          \
-                                                                                                 \
-        CONSTANT(UMEM_GRANULE_SHIFT), CONSTANT(UMEM_PAGEMAP_ROOT_BITS),                          \
-        CONSTANT(UMEM_PAGEMAP_LEAF_BITS), CONSTANT(UMEM_PAGEMAP_POINTER_MASK),                   \
-        CONSTANT(UMEM_PAGEMAP_SLAB), CONSTANT(UMEM_PAGEMAP_LARGE),                               \
-        CONSTANT(UMEM_STACKS_SEGMENT_SHIFT), CONSTANT(UMEM_STACKS_SEGMENTS),                     \
-        CONSTANT(UMEM_STATE_READY), CONSTANT(UMF_AUDIT), CONSTANT(UMF_DEADBEEF),                 \
-        CONSTANT(UMF_REDZONE), CONSTANT(UMF_CONTENTS), CONSTANT(UMEM_BUFFER_RAW),                \
-        CONSTANT(UMEM_BUFFER_ALLOCATED), CONSTANT(UMEM_BUFFER_FREE), CONSTANT(VMEM_SEG_ALLOC),   \
-        CONSTANT(VMEM_SEG_FREE), CONSTANT(VMEM_SEG_SPAN), CONSTANT(VMEM_SEG_HEAD),               \
-                                                                                                 \
-        ADDRESS(umem_state), ADDRESS(umem_caches), ADDRESS(umem_tcaches), ADDRESS(umem_larges),  \
-        ADDRESS(vmem_arenas), ADDRESS(umem_meta_chunks), ADDRESS(umem_stacks_segment),           \
+#define ENTRIES                                                                                    \
+    STRUCT(umem_list), FIELD(umem_list, next), FIELD(umem_list, prev),                             \
+                                                                                                   \
+        STRUCT(slab), FIELD(slab, slab_link), FIELD(slab, slab_pool), FIELD(slab, slab_base),      \
+        FIELD(slab, slab_span), FIELD(slab, slab_chunks), FIELD(slab, slab_free),                  \
+        FIELD(slab, slab_words), FIELD(slab, slab_sidecar), ARRAY(slab, slab_bitmap),              \
+                                                                                                   \
+        STRUCT(slab_pool), FIELD(slab_pool, pool_chunks), FIELD(slab_pool, pool_chunk_size),       \
+        FIELD(slab_pool, pool_slab_size), FIELD(slab_pool, pool_align),                            \
+        FIELD(slab_pool, pool_arena), FIELD(slab_pool, pool_sidecar), FIELD(slab_pool, pool_bin),  \
+        FIELD(slab_pool, pool_partial), FIELD(slab_pool, pool_full), FIELD(slab_pool, pool_empty), \
+        FIELD(slab_pool, pool_slabs), FIELD(slab_pool, pool_slabs_empty),                          \
+        FIELD(slab_pool, pool_allocated), FIELD(slab_pool, pool_creates),                          \
+        FIELD(slab_pool, pool_destroys), FIELD(slab_pool, pool_fails),                             \
+                                                                                                   \
+        STRUCT(magazine), FIELD(magazine, mag_next), FIELD(magazine, mag_size),                    \
+        FIELD(magazine, mag_rounds), ARRAY(magazine, mag_round),                                   \
+                                                                                                   \
+        STRUCT(magazine_list), FIELD(magazine_list, list_head), FIELD(magazine_list, list_count),  \
+        FIELD(magazine_list, list_min), FIELD(magazine_list, list_reap),                           \
+                                                                                                   \
+        STRUCT(depot), FIELD(depot, depot_mag_size), FIELD(depot, depot_contention),               \
+        FIELD(depot, depot_full), FIELD(depot, depot_empty), FIELD(depot, depot_rounds),           \
+                                                                                                   \
+        STRUCT(tbin), FIELD(tbin, bin_cur), FIELD(tbin, bin_base), FIELD(tbin, bin_limit),         \
+        FIELD(tbin, bin_allocs), STRUCT(tbin_cold), FIELD(tbin_cold, cold_loaded),                 \
+        FIELD(tbin_cold, cold_previous),                                                           \
+                                                                                                   \
+        STRUCT(tcache), FIELD(tcache, tc_bins), FIELD(tcache, tc_state), FIELD(tcache, tc_link),   \
+        FIELD(tcache, tc_thread), FIELD(tcache, tc_cold), FIELD(tcache, tc_size),                  \
+        ARRAY(tcache, tc_bin),                                                                     \
+                                                                                                   \
+        STRUCT(umem_cache), FIELD(umem_cache, cache_bin), FIELD(umem_cache, cache_flags),          \
+        FIELD(umem_cache, cache_cflags), FIELD(umem_cache, cache_bufsize),                         \
+        FIELD(umem_cache, cache_bufspace), FIELD(umem_cache, cache_depot),                         \
+        FIELD(umem_cache, cache_slabs), FIELD(umem_cache, cache_link),                             \
+        FIELD(umem_cache, cache_name), FIELD(umem_cache, cache_slow_allocs),                       \
+        FIELD(umem_cache, cache_retired_allocs), FIELD(umem_cache, cache_fails),                   \
+                                                                                                   \
+        STRUCT(umem_large), FIELD(umem_large, large_link), FIELD(umem_large, large_base),          \
+        FIELD(umem_large, large_size), FIELD(umem_large, large_span),                              \
+        FIELD(umem_large, large_span_size), FIELD(umem_large, large_bufctl),                       \
+                                                                                                   \
+        STRUCT(umem_transaction), FIELD(umem_transaction, txn_stack),                              \
+        FIELD(umem_transaction, txn_thread), FIELD(umem_transaction, txn_time),                    \
+        STRUCT(umem_bufctl), FIELD(umem_bufctl, bc_last), FIELD(umem_bufctl, bc_prev),             \
+        FIELD(umem_bufctl, bc_size), FIELD(umem_bufctl, bc_state), FIELD(umem_bufctl, bc_flags),   \
+                                                                                                   \
+        STRUCT(umem_stack), FIELD(umem_stack, stack_depth), ARRAY(umem_stack, stack_frame),        \
+                                                                                                   \
+        STRUCT(vmem_seg), FIELD(vmem_seg, seg_start), FIELD(vmem_seg, seg_end),                    \
+        FIELD(vmem_seg, seg_type), FIELD(vmem_seg, seg_import), FIELD(vmem_seg, seg_order),        \
+        STRUCT(vmem_stats), FIELD(vmem_stats, vms_inuse), FIELD(vmem_stats, vms_total),            \
+        FIELD(vmem_stats, vms_import), FIELD(vmem_stats, vms_allocs),                              \
+        FIELD(vmem_stats, vms_frees), FIELD(vmem_stats, vms_fails), STRUCT(vmem),                  \
+        FIELD(vmem, vm_name), FIELD(vmem, vm_quantum), FIELD(vmem, vm_source),                     \
+        FIELD(vmem, vm_order), FIELD(vmem, vm_stats), FIELD(vmem, vm_link),                        \
+                                                                                                   \
+        STRUCT(umem_meta_chunk), FIELD(umem_meta_chunk, chunk_next),                               \
+        FIELD(umem_meta_chunk, chunk_size),                                                        \
+                                                                                                   \
+        STRUCT(umem_ring), FIELD(umem_ring, ring_head), ARRAY(umem_ring, ring_text),               \
+                                                                                                   \
+        STRUCT(umem_options), FIELD(umem_options, opt_flags),                                      \
+        FIELD(umem_options, opt_audit_frames), FIELD(umem_options, opt_contents_bytes),            \
+        FIELD(umem_options, opt_reap_interval_s), FIELD(umem_options, opt_nomagazines),            \
+                                                                                                   \
+        CONSTANT(UMEM_GRANULE_SHIFT), CONSTANT(UMEM_PAGEMAP_ROOT_BITS),                            \
+        CONSTANT(UMEM_PAGEMAP_LEAF_BITS), CONSTANT(UMEM_PAGEMAP_POINTER_MASK),                     \
+        CONSTANT(UMEM_PAGEMAP_SLAB), CONSTANT(UMEM_PAGEMAP_LARGE),                                 \
+        CONSTANT(UMEM_STACKS_SEGMENT_SHIFT), CONSTANT(UMEM_STACKS_SEGMENTS),                       \
+        CONSTANT(UMEM_STATE_READY), CONSTANT(UMF_AUDIT), CONSTANT(UMF_DEADBEEF),                   \
+        CONSTANT(UMF_REDZONE), CONSTANT(UMF_CONTENTS), CONSTANT(UMEM_BUFFER_RAW),                  \
+        CONSTANT(UMEM_BUFFER_ALLOCATED), CONSTANT(UMEM_BUFFER_FREE), CONSTANT(VMEM_SEG_ALLOC),     \
+        CONSTANT(VMEM_SEG_FREE), CONSTANT(VMEM_SEG_SPAN), CONSTANT(VMEM_SEG_HEAD),                 \
+                                                                                                   \
+        ADDRESS(umem_state), ADDRESS(umem_caches), ADDRESS(umem_tcaches), ADDRESS(umem_larges),    \
+        ADDRESS(vmem_arenas), ADDRESS(umem_meta_chunks), ADDRESS(umem_stacks_segment),             \
         ADDRESS(umem_pagemap_root), ADDRESS(umem_ring), ADDRESS(umem_options)
 
-#define ENTRY_COUNT \
+#define ENTRY_COUNT                                                                                \
     (sizeof((struct umem_layout_entry[]){ENTRIES}) / sizeof(struct umem_layout_entry))
 
 UMEM_EXPORT struct umem_layout_block umem_layout = {

@@ -23,7 +23,7 @@
 #define UMEM_TLS __thread __attribute__((tls_model("initial-exec")))
 
 #define UMEM_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define UMEM_CONTAINER_OF(ptr, type, member) \
+#define UMEM_CONTAINER_OF(ptr, type, member)                                                       \
     ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* align must be a power of two; the arguments are size_t or uintptr_t. */
@@ -83,10 +83,10 @@ umem_hash64(uint64_t x)
 _Noreturn void umem_panic(const char *file, int line, const char *what);
 
 /* Cheap enough to stay in every build: checked where a wrong guess would corrupt. */
-#define UMEM_VERIFY(cond)                                \
-    do {                                                 \
-        if (UMEM_UNLIKELY(!(cond)))                      \
-            umem_panic(__FILE__, __LINE__, #cond);       \
+#define UMEM_VERIFY(cond)                                                                          \
+    do {                                                                                           \
+        if (UMEM_UNLIKELY(!(cond)))                                                                \
+            umem_panic(__FILE__, __LINE__, #cond);                                                 \
     } while (0)
 
 /* Only in builds with -DUMEM_ASSERTIONS (tests and sanitizers). */
@@ -102,9 +102,9 @@ struct umem_list {
     struct umem_list *prev;
 };
 
-#define UMEM_LIST_INIT(name) \
-    {                        \
-        &(name), &(name)     \
+#define UMEM_LIST_INIT(name)                                                                       \
+    {                                                                                              \
+        &(name), &(name)                                                                           \
     }
 
 static inline void
@@ -148,7 +148,7 @@ umem_list_remove(struct umem_list *node)
     node->next = node->prev = node;
 }
 
-#define UMEM_LIST_FOR(node, head) \
+#define UMEM_LIST_FOR(node, head)                                                                  \
     for (struct umem_list *node = (head)->next; node != (head); node = node->next)
 
 #endif

@@ -21,8 +21,8 @@
 
 struct umem_cache {
     /* Read by the fast path. */
-    uint32_t cache_bin;   /* 0: no per-thread caching */
-    uint32_t cache_flags; /* UMF_* */
+    uint32_t cache_bin;    /* 0: no per-thread caching */
+    uint32_t cache_flags;  /* UMF_* */
     uint32_t cache_cflags; /* UMC_* */
     uint32_t cache_pad;
     umem_constructor_t *cache_ctor;
@@ -36,7 +36,7 @@ struct umem_cache {
     struct umem_list cache_link; /* on umem_caches */
     char cache_name[UMEM_CACHE_NAME_SIZE];
     /* Statistics beside the bins' own; atomics, relaxed. */
-    _Atomic uint64_t cache_slow_allocs; /* not counted by any bin */
+    _Atomic uint64_t cache_slow_allocs;    /* not counted by any bin */
     _Atomic uint64_t cache_retired_allocs; /* bins of threads that are gone */
     _Atomic uint64_t cache_fails;
 };

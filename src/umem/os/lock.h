@@ -36,9 +36,9 @@ struct umem_lock {
     uint16_t lock_pad;
 };
 
-#define UMEM_LOCK_INIT(rank) \
-    {                        \
-        0, (rank), 0         \
+#define UMEM_LOCK_INIT(rank)                                                                       \
+    {                                                                                              \
+        0, (rank), 0                                                                               \
     }
 
 void umem_lock_init(struct umem_lock *lock, enum umem_lock_rank rank);

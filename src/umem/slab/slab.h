@@ -27,15 +27,15 @@
 struct slab {
     struct umem_list slab_link; /* on one of its pool's lists */
     struct slab_pool *slab_pool;
-    char *slab_base;           /* first chunk: span + colour */
-    char *slab_span;           /* what the arena gave: pool_slab_size bytes */
-    uint32_t slab_chunks;      /* chunks in it */
-    uint32_t slab_free;        /* chunks that are free here */
-    uint32_t slab_hint;        /* no free bit in bitmap words below this one */
-    uint32_t slab_words;       /* words of the bitmap */
-    struct slab *slab_hash;    /* next slab in its bucket of the pool's hash */
-    char *slab_sidecar;        /* pool_sidecar bytes a chunk, or NULL */
-    uint64_t slab_bitmap[];    /* bit set: chunk is free */
+    char *slab_base;        /* first chunk: span + colour */
+    char *slab_span;        /* what the arena gave: pool_slab_size bytes */
+    uint32_t slab_chunks;   /* chunks in it */
+    uint32_t slab_free;     /* chunks that are free here */
+    uint32_t slab_hint;     /* no free bit in bitmap words below this one */
+    uint32_t slab_words;    /* words of the bitmap */
+    struct slab *slab_hash; /* next slab in its bucket of the pool's hash */
+    char *slab_sidecar;     /* pool_sidecar bytes a chunk, or NULL */
+    uint64_t slab_bitmap[]; /* bit set: chunk is free */
 };
 
 struct slab_pool {
@@ -46,12 +46,12 @@ struct slab_pool {
     size_t pool_align;        /* of every object */
     uint64_t pool_reciprocal; /* ceil(2^32 / chunk_size): see slab_chunk_index() */
     vmem_t *pool_arena;
-    size_t pool_color_max;  /* slack of a slab, rounded down to the alignment */
-    size_t pool_color_next; /* colour of the next slab */
-    uint32_t pool_sidecar;  /* sidecar bytes a chunk */
-    uint16_t pool_bin;      /* thread-cache bin written into page map words */
-    bool pool_mapped;       /* slabs are in the page map */
-    bool pool_recycled;     /* a slab's memory is purged when it goes back */
+    size_t pool_color_max;         /* slack of a slab, rounded down to the alignment */
+    size_t pool_color_next;        /* colour of the next slab */
+    uint32_t pool_sidecar;         /* sidecar bytes a chunk */
+    uint16_t pool_bin;             /* thread-cache bin written into page map words */
+    bool pool_mapped;              /* slabs are in the page map */
+    bool pool_recycled;            /* a slab's memory is purged when it goes back */
     struct umem_list pool_partial; /* some chunks free */
     struct umem_list pool_full;    /* none free */
     struct umem_list pool_empty;   /* all free */

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * map.c - pages: map, unmap, protect, purge, name.
+ *
+ * Owns no state but the page size.  Every call may be made by any thread.
+ */
+#include <errno.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "os/os.h"
+
+/* Linux 5.17; older headers lack them, older kernels answer EINVAL. */
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+/* Linux 5.18: DONTNEED that also works on locked pages. */
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
+/* Where the auxiliary vector has no AT_PAGESZ (it always has on Linux). */
+#define FALLBACK_PAGE_SIZE 4096
+
+size_t
+os_page_size(void)
+{
+    static _Atomic size_t page_size;
+    size_t size = atomic_load_explicit(&page_size, memory_order_relaxed);
+
+    if (UMEM_UNLIKELY(size == 0)) {
+        size = getauxval(AT_PAGESZ);
+        if (size == 0)
+            size = FALLBACK_PAGE_SIZE;
+        atomic_store_explicit(&page_size, size, memory_order_relaxed);
+    }
+    return size;
+}
+
+static void *
+map_anonymous(size_t size)
+{
+    void *addr = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return addr == MAP_FAILED ? NULL : addr;
+}
+
+/* Maps align bytes too many and cuts both ends off. */
+static void *
+map_trimmed(size_t size, size_t align)
+{
+    size_t padded = size + align - os_page_size();
+    if (padded < size) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    /* Inaccessible while too large, so that a memlock limit counts only what is kept populated. */
+    char *addr = mmap(NULL, padded, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (addr == MAP_FAILED)
+        return NULL;
+
+    char *base = (char *)umem_align_up((uintptr_t)addr, align);
+    size_t before = (size_t)(base - addr);
+    size_t after = padded - before - size;
+    if (before > 0)
+        munmap(addr, before);
+    if (after > 0)
+        munmap(base + size, after);
+    /* A fixed map over it, not mprotect(): only that populates under MCL_FUTURE. */
+    if (mmap(base, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+        MAP_FAILED) {
+        int error = errno;
+        munmap(base, size);
+        errno = error;
+        return NULL;
+    }
+    return base;
+}
+
+void *
+os_map(size_t size, size_t align)
+{
+    void *addr = map_anonymous(size);
+
+    /* The kernel places maps downward, one under the other: mostly aligned already. */
+    if (addr == NULL || ((uintptr_t)addr & (align - 1)) == 0)
+        return addr;
+    munmap(addr, size);
+    return map_trimmed(size, align);
+}
+
+int
+os_unmap(void *addr, size_t size)
+{
+    return munmap(addr, size);
+}
+
+int
+os_protect(void *addr, size_t size, bool accessible)
+{
+    return mprotect(addr, size, accessible ? PROT_READ | PROT_WRITE : PROT_NONE);
+}
+
+int
+os_purge(void *addr, size_t size)
+{
+    int saved = errno;
+    int result = madvise(addr, size, MADV_DONTNEED);
+
+    if (result != 0 && errno == EINVAL)
+        result = madvise(addr, size, MADV_DONTNEED_LOCKED);
+    if (result == 0)
+        errno = saved;
+    return result;
+}
+
+void
+os_name(void *addr, size_t size, const char *name)
+{
+    int saved = errno;
+
+    (void)prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, (unsigned long)(uintptr_t)addr, size, name);
+    errno = saved;
+}
