@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * commands.h - the verbs of the umem command, one file each in this folder.
+ *
+ * A verb is int command_<verb>(argc, argv), argv[0] being the verb itself, and
+ * returns the exit code of the process.  It describes its options in a table
+ * and calls options_parse (options.h), which also answers --help.  Results go
+ * to stdout; errors to stderr by command_error, one line that says what to do.
+ */
+#ifndef ANALYSE_COMMANDS_H
+#define ANALYSE_COMMANDS_H
+
+#include "commands/options.h"
+
+/* What every verb exits with, so that a CI job can tell the cases apart. */
+enum command_exit {
+    COMMAND_CLEAN = 0,  /* done, nothing found to complain of */
+    COMMAND_FOUND = 1,  /* done, and there are leaks, problems, ... */
+    COMMAND_TROUBLE = 2 /* wrong usage, or the target could not be read */
+};
+
+int command_run(int argc, char **argv);
+int command_leaks(int argc, char **argv);
+int command_status(int argc, char **argv);
+int command_stat(int argc, char **argv);
+int command_whatis(int argc, char **argv);
+
+#endif

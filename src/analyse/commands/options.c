@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * options.c - parses a verb's command line by getopt_long from its table of
+ * rows, and writes --help from the same table, so that the two cannot differ.
+ */
+#include "commands/commands.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Own rows, shared rows and --help; a verb with more than this needs another design. */
+#define OPTION_ROWS_MAX 40
+/* getopt_long's values: rows are numbered from here, above any letter. */
+#define OPTION_FIRST_VALUE 256
+/* Column where --help's explanations start. */
+#define OPTION_HELP_COLUMN 24
+
+struct option_table {
+    const struct option_row *tab_rows[OPTION_ROWS_MAX];
+    int tab_count;
+    struct option tab_long[OPTION_ROWS_MAX + 1];
+    char tab_short[3 * OPTION_ROWS_MAX + 3];
+};
+
+int
+command_error(const char *fmt, ...)
+{
+    va_list ap;
+    fflush(stdout);
+    fputs("umem: ", stderr);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+    return COMMAND_TROUBLE;
+}
+
+static int
+option_has_arg(enum option_kind kind)
+{
+    if (kind == OPTION_FLAG)
+        return no_argument;
+    return kind == OPTION_OPTIONAL_NUMBER ? optional_argument : required_argument;
+}
+
+static void
+table_add(struct option_table *tab, const struct option_row *row)
+{
+    if (tab->tab_count >= OPTION_ROWS_MAX)
+        abort(); /* a mistake of ours, found by the verb's first run */
+    int has_arg = option_has_arg(row->row_kind);
+    tab->tab_rows[tab->tab_count] = row;
+    tab->tab_long[tab->tab_count] =
+        (struct option){row->row_name, has_arg, NULL, OPTION_FIRST_VALUE + tab->tab_count};
+    tab->tab_count++;
+    if (row->row_letter == 0)
+        return;
+    size_t n = strlen(tab->tab_short);
+    tab->tab_short[n++] = row->row_letter;
+    for (int i = 0; i < has_arg; i++) /* ":" or "::" */
+        tab->tab_short[n++] = ':';
+    tab->tab_short[n] = '\0';
+}
+
+static const struct option_row *
+table_row(const struct option_table *tab, int value)
+{
+    if (value >= OPTION_FIRST_VALUE && value - OPTION_FIRST_VALUE < tab->tab_count)
+        return tab->tab_rows[value - OPTION_FIRST_VALUE];
+    for (int i = 0; i < tab->tab_count; i++)
+        if (value != 0 && tab->tab_rows[i]->row_letter == value)
+            return tab->tab_rows[i];
+    return NULL;
+}
+
+static int
+help_row(const struct option_row *row)
+{
+    char text[80];
+    int n = snprintf(text, sizeof(text), "  ");
+    if (row->row_letter != 0)
+        n += snprintf(text + n, sizeof(text) - (size_t)n, "-%c, ", row->row_letter);
+    n += snprintf(text + n, sizeof(text) - (size_t)n, "--%s", row->row_name);
+    if (row->row_kind == OPTION_OPTIONAL_NUMBER)
+        n += snprintf(text + n, sizeof(text) - (size_t)n, "[=%s]", row->row_argument);
+    else if (row->row_argument != NULL)
+        n += snprintf(text + n, sizeof(text) - (size_t)n, "=%s", row->row_argument);
+    if (n >= OPTION_HELP_COLUMN) /* too long: the explanation goes to its own line */
+        return printf("%s\n%*s%s\n", text, OPTION_HELP_COLUMN, "", row->row_help);
+    return printf("%-*s%s\n", OPTION_HELP_COLUMN, text, row->row_help);
+}
+
+static int
+help(const struct command_spec *spec, const struct option_table *tab)
+{
+    printf("Usage: umem %s [options] %s\n\n%s.\n", spec->cmd_name, spec->cmd_usage,
+           spec->cmd_summary);
+    if (spec->cmd_description != NULL)
+        printf("\n%s", spec->cmd_description);
+    puts("\nOptions:");
+    for (int i = 0; i < tab->tab_count; i++)
+        help_row(tab->tab_rows[i]);
+    if (spec->cmd_shared & SHARED_EXE)
+        puts("\nTARGET is a core file (of the kernel, gcore or systemd-coredump) or a process id.");
+    return COMMAND_CLEAN;
+}
+
+/* A decimal number, with k m g t where scaled; false for anything else or an overflow. */
+static bool
+parse_number(const char *text, bool scaled, size_t *value)
+{
+    char *end;
+    if (!isdigit((unsigned char)text[0]))
+        return false;
+    errno = 0;
+    unsigned long n = strtoul(text, &end, 10);
+    if (errno != 0)
+        return false;
+    if (scaled && *end != '\0') {
+        const char *units = "kmgt";
+        const char *unit = strchr(units, tolower((unsigned char)*end));
+        unsigned shift = unit != NULL ? 10 * (unsigned)(unit - units + 1) : 0;
+        if (unit == NULL || (n << shift) >> shift != n)
+            return false;
+        n <<= shift;
+        end++;
+    }
+    *value = n;
+    return *end == '\0';
+}
+
+static bool
+set_value(const struct option_row *row, const char *value)
+{
+    if (row->row_given != NULL)
+        *row->row_given = true;
+    switch (row->row_kind) {
+    case OPTION_FLAG:
+        *(bool *)row->row_value = true;
+        return true;
+    case OPTION_STRING:
+        *(const char **)row->row_value = value;
+        return true;
+    case OPTION_OPTIONAL_NUMBER:
+        if (value == NULL)
+            return true;
+        return parse_number(value, false, row->row_value);
+    case OPTION_NUMBER:
+        return parse_number(value, false, row->row_value);
+    case OPTION_SIZE:
+        return parse_number(value, true, row->row_value);
+    }
+    return false;
+}
+
+static int
+bad_option(const struct command_spec *spec, const struct option_table *tab, char **argv, int value)
+{
+    /* optopt is the letter, the value of a long option, or 0 for an unknown long one. */
+    const struct option_row *row = table_row(tab, optopt);
+    if (value == ':' && row != NULL)
+        return command_error("%s: option --%s needs %s; see 'umem %s --help'", spec->cmd_name,
+                             row->row_name, row->row_argument, spec->cmd_name);
+    if (row != NULL)
+        return command_error("%s: option --%s takes no value; see 'umem %s --help'", spec->cmd_name,
+                             row->row_name, spec->cmd_name);
+    if (optopt != 0)
+        return command_error("%s: no option -%c; see 'umem %s --help'", spec->cmd_name, optopt,
+                             spec->cmd_name);
+    return command_error("%s: no option %s; see 'umem %s --help'", spec->cmd_name, argv[optind - 1],
+                         spec->cmd_name);
+}
+
+/* Runs getopt over argv; OPTIONS_GO or an exit code. */
+static int
+parse_rows(const struct command_spec *spec, struct option_table *tab, const bool *want_help,
+           int argc, char **argv)
+{
+    int value;
+    optind = 0; /* glibc: start afresh, the caller may have parsed before */
+    opterr = 0;
+    while ((value = getopt_long(argc, argv, tab->tab_short, tab->tab_long, NULL)) != -1) {
+        const struct option_row *row = table_row(tab, value);
+        if (value == '?' || value == ':' || row == NULL)
+            return bad_option(spec, tab, argv, value);
+        if (!set_value(row, optarg))
+            return command_error("%s: --%s=%s: not a %s; see 'umem %s --help'", spec->cmd_name,
+                                 row->row_name, optarg,
+                                 row->row_kind == OPTION_SIZE ? "size (10, 4k, 2m)" : "number",
+                                 spec->cmd_name);
+        if (*want_help)
+            return help(spec, tab);
+    }
+    return OPTIONS_GO;
+}
+
+static int
+set_shared(const struct command_spec *spec, struct command_options *options, const char *format,
+           const char *color, size_t max)
+{
+    if (strcmp(format, "json") == 0)
+        options->opt_format = FORMAT_JSON;
+    else if (strcmp(format, "text") != 0)
+        return command_error("%s: --format=%s: give text or json", spec->cmd_name, format);
+    if (strcmp(color, "auto") == 0) {
+        const char *no_color = getenv("NO_COLOR");
+        const char *term = getenv("TERM");
+        options->opt_color = isatty(STDOUT_FILENO) && (no_color == NULL || no_color[0] == '\0') &&
+                             term != NULL && strcmp(term, "dumb") != 0;
+    } else if (strcmp(color, "always") == 0) {
+        options->opt_color = true;
+    } else if (strcmp(color, "never") != 0) {
+        return command_error("%s: --color=%s: give auto, always or never", spec->cmd_name, color);
+    }
+    options->opt_max = max == 0 ? SIZE_MAX : max;
+    return OPTIONS_GO;
+}
+
+int
+options_parse(const struct command_spec *spec, int argc, char **argv,
+              struct command_options *options)
+{
+    bool want_help = false;
+    const char *format = "text";
+    const char *color = "auto";
+    size_t max = OPTIONS_MAX_DEFAULT;
+    *options = (struct command_options){0};
+    const struct option_row shared[] = {
+        {"format", 0, OPTION_STRING, &format, "text|json", "how to print (text)", NULL},
+        {"exe", 0, OPTION_STRING, &options->opt_exe, "FILE",
+         "the core's executable, where it is not at its old path", NULL},
+        {"max", 0, OPTION_NUMBER, &max, "N", "list at most N items, 0 for all (20)", NULL},
+        {"color", 0, OPTION_STRING, &color, "WHEN", "auto, always or never (auto)", NULL},
+    };
+    const struct option_row help_option = {
+        "help", 'h', OPTION_FLAG, &want_help, NULL, "print this help", NULL};
+    struct option_table tab = {.tab_short = "+:"};
+    if (!spec->cmd_stop_at_operand)
+        memmove(tab.tab_short, ":", 2);
+    for (const struct option_row *row = spec->cmd_rows; row != NULL && row->row_name != NULL; row++)
+        table_add(&tab, row);
+    for (unsigned i = 0; i < sizeof(shared) / sizeof(shared[0]); i++)
+        if (spec->cmd_shared & (1U << i))
+            table_add(&tab, &shared[i]);
+    table_add(&tab, &help_option);
+
+    int code = parse_rows(spec, &tab, &want_help, argc, argv);
+    if (code == OPTIONS_GO)
+        code = set_shared(spec, options, format, color, max);
+    if (code != OPTIONS_GO)
+        return code;
+    options->opt_argc = argc - optind;
+    options->opt_argv = argv + optind;
+    if (options->opt_argc < spec->cmd_min_args)
+        return command_error("%s: needs %s; see 'umem %s --help'", spec->cmd_name, spec->cmd_usage,
+                             spec->cmd_name);
+    if (spec->cmd_max_args >= 0 && options->opt_argc > spec->cmd_max_args)
+        return command_error("%s: %s is one operand too many; see 'umem %s --help'", spec->cmd_name,
+                             options->opt_argv[spec->cmd_max_args], spec->cmd_name);
+    return OPTIONS_GO;
+}

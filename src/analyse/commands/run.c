@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * run.c - umem run: executes a program under the library.
+ *
+ * Only sets the environment (LD_PRELOAD, UMEM_DEBUG) and execs, so that the
+ * program keeps our pid, its signals and its exit code.  What the environment
+ * holds already stays: other preloads, other items of UMEM_DEBUG.
+ */
+#include "commands/commands.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LIBRARY "libumem.so.1"
+/* Where meson installs libraries, relative to the prefix. */
+#ifndef UMEM_LIBDIR
+#define UMEM_LIBDIR "lib"
+#endif
+
+/* As env(1), nohup(1), timeout(1) have them. */
+enum run_exit {
+    RUN_TROUBLE = 125,     /* we failed ourselves */
+    RUN_NOT_STARTED = 126, /* found, but could not be executed */
+    RUN_NOT_FOUND = 127
+};
+
+struct run_options {
+    bool run_audit;
+    size_t run_audit_frames; /* SIZE_MAX: the library's default */
+    bool run_guards;
+};
+
+/*
+ * Candidates relative to the folder that the command lies in: the build tree's
+ * before the installed one, since nothing is installed into a build tree.
+ */
+static const char *const library_places[] = {"../umem", "../" UMEM_LIBDIR, "../lib", "."};
+static const char *const system_places[] = {"/usr/" UMEM_LIBDIR, "/usr/local/" UMEM_LIBDIR,
+                                            "/usr/local/lib", "/usr/lib"};
+
+static bool
+library_at(const char *folder, const char *place, char *path, size_t size)
+{
+    char file[PATH_MAX];
+    int n = snprintf(file, sizeof(file), "%s%s%s/" LIBRARY, folder, folder[0] != '\0' ? "/" : "",
+                     place);
+    if (n < 0 || (size_t)n >= sizeof(file) || access(file, R_OK) != 0)
+        return false;
+    /* Without "..": the path is shown in the program's maps and in its children's environment. */
+    char *end = strrchr(file, '/');
+    *end = '\0';
+    char *real = realpath(file, NULL);
+    if (real == NULL)
+        return false;
+    n = snprintf(path, size, "%s/" LIBRARY, real);
+    free(real);
+    return n > 0 && (size_t)n < size;
+}
+
+/*
+ * Installed under <prefix>/lib/<triplet> or <prefix>/lib64, the folder becomes
+ * $LIB, which the dynamic linker of each word size replaces by its own.
+ */
+static void
+use_lib_token(char *path, size_t size)
+{
+#ifdef __GLIBC__
+    const char *suffix = "/" UMEM_LIBDIR "/" LIBRARY;
+    size_t n = strlen(path);
+    size_t m = strlen(suffix);
+    if (strcmp(UMEM_LIBDIR, "lib") == 0 || n < m || strcmp(path + n - m, suffix) != 0)
+        return;
+    snprintf(path + n - m, size - (n - m), "/$LIB/" LIBRARY);
+#else
+    (void)path; /* musl knows no $LIB */
+    (void)size;
+#endif
+}
+
+static bool
+find_library(char *path, size_t size)
+{
+    char exe[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+    char *slash = NULL;
+    if (n > 0) {
+        exe[n] = '\0';
+        slash = strrchr(exe, '/');
+    }
+    bool found = false;
+    if (slash != NULL) {
+        *slash = '\0';
+        for (size_t i = 0; !found && i < sizeof(library_places) / sizeof(char *); i++)
+            found = library_at(exe, library_places[i], path, size);
+    }
+    for (size_t i = 0; !found && i < sizeof(system_places) / sizeof(char *); i++)
+        found = library_at("", system_places[i], path, size);
+    if (found)
+        use_lib_token(path, size);
+    return found;
+}
+
+/* LD_PRELOAD with the library in front: whoever asks for it wants its malloc to serve. */
+static bool
+set_preload(void)
+{
+    char library[PATH_MAX];
+    const char *old = getenv("LD_PRELOAD");
+    if (old != NULL && strstr(old, LIBRARY) != NULL)
+        return true; /* preloaded already, perhaps another build on purpose */
+    if (!find_library(library, sizeof(library))) {
+        command_error("run: " LIBRARY
+                      " was not found beside this command nor under /usr/" UMEM_LIBDIR
+                      "; install it, or set LD_PRELOAD to its path");
+        return false;
+    }
+    if (strpbrk(library, " :") != NULL) {
+        command_error("run: %s: LD_PRELOAD cannot hold a path with blanks or colons; "
+                      "move the library",
+                      library);
+        return false;
+    }
+    char *value;
+    if (asprintf(&value, "%s%s%s", library, old != NULL && old[0] != '\0' ? ":" : "",
+                 old != NULL ? old : "") < 0)
+        return false;
+    bool ok = setenv("LD_PRELOAD", value, 1) == 0;
+    free(value);
+    return ok;
+}
+
+/* Does a UMEM_DEBUG item set what one of our options sets too?  Then the option wins. */
+static bool
+item_is_overridden(const char *item, const struct run_options *run)
+{
+    item += strspn(item, " \t");
+    size_t n = strcspn(item, "= \t");
+    if (run->run_audit && n == strlen("audit") && strncmp(item, "audit", n) == 0)
+        return true;
+    return run->run_guards && ((n == strlen("guards") && strncmp(item, "guards", n) == 0) ||
+                               (n == strlen("guard") && strncmp(item, "guard", n) == 0));
+}
+
+/* UMEM_DEBUG: its other items as they were, then ours. */
+static bool
+set_debug(const struct run_options *run)
+{
+    const char *old = getenv("UMEM_DEBUG");
+    char *copy = strdup(old != NULL ? old : "");
+    char *value = NULL;
+    size_t size;
+    FILE *f = open_memstream(&value, &size);
+    if (copy == NULL || f == NULL)
+        return false;
+    const char *comma = "";
+    char *save = NULL;
+    for (char *item = strtok_r(copy, ",", &save); item != NULL; item = strtok_r(NULL, ",", &save)) {
+        if (item_is_overridden(item, run))
+            continue;
+        fprintf(f, "%s%s", comma, item);
+        comma = ",";
+    }
+    if (run->run_audit) {
+        fprintf(f, "%saudit", comma);
+        if (run->run_audit_frames != SIZE_MAX)
+            fprintf(f, "=%zu", run->run_audit_frames);
+        comma = ",";
+    }
+    if (run->run_guards)
+        fprintf(f, "%sguards", comma);
+    bool ok = fclose(f) == 0 && setenv("UMEM_DEBUG", value, 1) == 0;
+    free(value);
+    free(copy);
+    return ok;
+}
+
+static const char description[] =
+    "Sets LD_PRELOAD and UMEM_DEBUG and executes PROGRAM, which keeps this process:\n"
+    "its signals, its exit code.  An LD_PRELOAD that is set already stays behind ours,\n"
+    "other items of UMEM_DEBUG stay.  Programs that are statically linked or set-uid\n"
+    "cannot be run under a preloaded library and run as always.\n"
+    "\n"
+    "Exit code: the program's; 127 if it is not found, 126 if it cannot be executed,\n"
+    "125 if the library is not found or an option is wrong.\n"
+    "\n"
+    "Example: umem run --audit=64 --guards -- python3 script.py\n";
+
+int
+command_run(int argc, char **argv)
+{
+    struct run_options run = {.run_audit_frames = SIZE_MAX};
+    const struct option_row rows[] = {
+        {"audit", 'a', OPTION_OPTIONAL_NUMBER, &run.run_audit_frames, "N",
+         "record thread, time and up to N stack frames of each allocation", &run.run_audit},
+        {"guards", 'g', OPTION_FLAG, &run.run_guards, NULL,
+         "fill free and fresh memory, check redzones and writes after free", NULL},
+        {0}};
+    const struct command_spec spec = {.cmd_name = "run",
+                                      .cmd_usage = "[--] PROGRAM [ARGUMENT...]",
+                                      .cmd_summary = "Runs a program under the umem library",
+                                      .cmd_description = description,
+                                      .cmd_rows = rows,
+                                      .cmd_min_args = 1,
+                                      .cmd_max_args = -1,
+                                      .cmd_stop_at_operand = true};
+    struct command_options options;
+    int code = options_parse(&spec, argc, argv, &options);
+    if (code != OPTIONS_GO)
+        return code == COMMAND_CLEAN ? COMMAND_CLEAN : RUN_TROUBLE;
+    if (!set_preload())
+        return RUN_TROUBLE;
+    if ((run.run_audit || run.run_guards) && !set_debug(&run)) {
+        command_error("run: out of memory");
+        return RUN_TROUBLE;
+    }
+    execvp(options.opt_argv[0], options.opt_argv);
+    code = errno == ENOENT ? RUN_NOT_FOUND : RUN_NOT_STARTED;
+    command_error("run: %s: %s", options.opt_argv[0], strerror(errno));
+    return code;
+}

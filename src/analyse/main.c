@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * main.c - the umem command: finds the verb and calls it.
+ *
+ * Owns the table of verbs and the answers that belong to no verb: --help,
+ * --version, help VERB, and what was probably meant by an unknown one.
+ */
+#include "commands/commands.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef UMEM_VERSION
+#define UMEM_VERSION "unknown"
+#endif
+
+struct verb {
+    const char *verb_name;
+    int (*verb_run)(int argc, char **argv);
+    const char *verb_summary;
+};
+
+static const struct verb verbs[] = {
+    {"run", command_run, "run a program under the library"},
+#ifdef UMEM_VERB_LEAKS
+    {"leaks", command_leaks, "find memory that nothing points to any more"},
+#endif
+#ifdef UMEM_VERB_STATUS
+    {"status", command_status, "version, settings and message log of the allocator"},
+#endif
+#ifdef UMEM_VERB_STAT
+    {"stat", command_stat, "usage by cache, arena and thread"},
+#endif
+#ifdef UMEM_VERB_WHATIS
+    {"whatis", command_whatis, "what an address belongs to"},
+#endif
+};
+#define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
+
+/* A verb is suggested when this many edits or fewer lead to it. */
+#define SUGGEST_EDITS_MAX 2
+/* Longer words than this are no misspelt verb. */
+#define SUGGEST_WORD_MAX 31
+
+static int
+usage(void)
+{
+    puts("Usage: umem VERB [options] ...\n\nVerbs:");
+    for (size_t i = 0; i < VERB_COUNT; i++)
+        printf("  %-10s%s\n", verbs[i].verb_name, verbs[i].verb_summary);
+    puts("\nEverything about one of them: umem VERB --help\n"
+         "Other options: --help, --version\n"
+         "Exit codes: 0 nothing found, 1 leaks or problems found, 2 trouble");
+    return COMMAND_CLEAN;
+}
+
+static const struct verb *
+find_verb(const char *name)
+{
+    for (size_t i = 0; i < VERB_COUNT; i++)
+        if (strcmp(verbs[i].verb_name, name) == 0)
+            return &verbs[i];
+    return NULL;
+}
+
+static unsigned
+min3(unsigned a, unsigned b, unsigned c)
+{
+    unsigned m = a < b ? a : b;
+    return m < c ? m : c;
+}
+
+/* Insertions, deletions and replacements that lead from a to b. */
+static unsigned
+edit_distance(const char *a, const char *b)
+{
+    unsigned row[SUGGEST_WORD_MAX + 1];
+    size_t na = strlen(a);
+    size_t nb = strlen(b);
+    if (na > SUGGEST_WORD_MAX || nb > SUGGEST_WORD_MAX)
+        return SUGGEST_EDITS_MAX + 1;
+    for (unsigned j = 0; j <= nb; j++)
+        row[j] = j;
+    for (unsigned i = 1; i <= na; i++) {
+        unsigned diagonal = row[0];
+        row[0] = i;
+        for (unsigned j = 1; j <= nb; j++) {
+            unsigned above = row[j];
+            row[j] = min3(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
+            diagonal = above;
+        }
+    }
+    return row[nb];
+}
+
+static int
+unknown_verb(const char *name)
+{
+    const struct verb *best = NULL;
+    unsigned best_distance = SUGGEST_EDITS_MAX + 1;
+    for (size_t i = 0; i < VERB_COUNT; i++) {
+        unsigned d = edit_distance(name, verbs[i].verb_name);
+        if (strncmp(verbs[i].verb_name, name, strlen(name)) == 0)
+            d = 0; /* abbreviated */
+        if (d < best_distance) {
+            best_distance = d;
+            best = &verbs[i];
+        }
+    }
+    if (best == NULL)
+        return command_error("no verb '%s'; 'umem --help' lists them", name);
+    return command_error("no verb '%s': did you mean 'umem %s'? 'umem --help' lists them", name,
+                         best->verb_name);
+}
+
+/* A result that could not be written (a full disk) must not look like a success. */
+static int
+finish(int code)
+{
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return command_error("standard output could not be written");
+    return code;
+}
+
+int
+main(int argc, char **argv)
+{
+    if (argc < 2) {
+        fputs("umem: needs a verb; 'umem --help' lists them\n", stderr);
+        return COMMAND_TROUBLE;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+        puts("umem " UMEM_VERSION);
+        return finish(COMMAND_CLEAN);
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
+        (strcmp(name, "help") == 0 && argc == 2))
+        return finish(usage());
+    char help_option[] = "--help";
+    char *help_argv[] = {NULL, help_option, NULL};
+    argv++;
+    argc--;
+    if (strcmp(name, "help") == 0) { /* umem help VERB */
+        name = help_argv[0] = argv[1];
+        argv = help_argv;
+        argc = 2;
+    }
+    if (name[0] == '-')
+        return command_error("no option %s; 'umem --help' lists the verbs", name);
+    const struct verb *verb = find_verb(name);
+    if (verb == NULL)
+        return unknown_verb(name);
+    return finish(verb->verb_run(argc, argv));
+}
