@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* umem_free() twice. */
+#include "object.h"
+
+int
+main(void)
+{
+    void *p = make_sized(72);
+    drop_sized(p, 72);
+    drop_sized(p, 72);
+    return survived();
+}
