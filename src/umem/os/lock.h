@@ -24,6 +24,7 @@ enum umem_lock_rank {
     UMEM_RANK_LARGE,    /* the list of oversize blocks */
     UMEM_RANK_ARENAS,   /* the list of arenas */
     UMEM_RANK_VMEM,     /* one arena's segments */
+    UMEM_RANK_VMEM_SEG, /* the pool of boundary tags */
     UMEM_RANK_PAGEMAP,  /* page map leaves */
     UMEM_RANK_META,     /* metadata pool */
     UMEM_RANK_STACKS,   /* stack depot */
