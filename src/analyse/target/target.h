@@ -6,7 +6,12 @@
  * Everything above reads memory, mappings, modules, threads and symbols
  * through this header only.  ELF, DWARF and unwinding are elfutils'.  A live
  * process is stopped while it is open (PTRACE_SEIZE + INTERRUPT on every
- * thread) and let go by target_close(), and by the kernel if we die.
+ * thread) and let go by target_resume() or target_close(), and by the kernel if
+ * we die.
+ *
+ * target_read, target_read_exact, target_read_pages, target_peek and
+ * target_mapping_of may be called by several threads at once; everything else
+ * by one thread at a time.
  */
 #ifndef ANALYSE_TARGET_H
 #define ANALYSE_TARGET_H
@@ -34,25 +39,28 @@ struct mapping {
     addr_t map_end; /* exclusive */
     unsigned map_flags;
     const char *map_name; /* path, "[heap]", "[stack]", "[anon:...]" or "" */
+    uint64_t map_offset;  /* in the file, where there is one */
 };
+
+#define TARGET_BUILD_ID_MAX 32 /* bytes; linkers write 8, 16 or 20 */
 
 struct module { /* a loaded ELF object */
     const char *mod_path;
     addr_t mod_start; /* lowest mapped address */
     addr_t mod_end;
     addr_t mod_bias; /* what is added to the file's addresses */
+    unsigned char mod_build_id[TARGET_BUILD_ID_MAX];
+    size_t mod_build_id_size; /* 0: unknown */
 };
-
-#define TARGET_REGISTERS_MAX 256 /* words: general registers and the vector state */
 
 struct thread {
     pid_t thr_tid;
-    bool thr_stopped;    /* registers are valid */
-    addr_t thr_sp;       /* stack pointer */
+    bool thr_stopped; /* registers are valid */
+    addr_t thr_sp;    /* stack pointer */
     addr_t thr_pc;
-    addr_t thr_fs_base;  /* thread pointer */
-    size_t thr_nregs;    /* words of thr_regs in use, NT_PRSTATUS, FP and XSTATE alike */
-    uint64_t thr_regs[TARGET_REGISTERS_MAX * 4];
+    addr_t thr_fs_base;       /* thread pointer */
+    size_t thr_nregs;         /* words of thr_regs in use, NT_PRSTATUS, FP and XSTATE alike */
+    const uint64_t *thr_regs; /* as many as the CPU has: AMX alone is 8 KiB */
 };
 
 struct symbol {
@@ -61,6 +69,7 @@ struct symbol {
     uint64_t sym_offset;    /* from the function's start, or the module's where no function */
     char sym_file[512];     /* "" where there is no line information */
     int sym_line;
+    bool sym_inlined; /* inlined into the next record; sym_offset is 0 then */
 };
 
 struct target_options {
@@ -73,6 +82,19 @@ struct target_options {
  */
 struct target *target_open(const char *name, const struct target_options *options);
 void target_close(struct target *t);
+/*
+ * Live: copies [start, end) into our memory, so that reads (and target_peek)
+ * are answered from there, then and after target_resume.  Costs memory for the
+ * pages that exist only.  Returns the bytes now held; 0 for a core, which needs
+ * no copy.  Once a range; ranges must not overlap.
+ */
+size_t target_copy(struct target *t, addr_t start, addr_t end);
+/*
+ * Live: lets the process run on.  Mappings, modules, threads' registers stay as
+ * they were; memory that was not copied is read as it is by then, and stacks
+ * can no longer be unwound.
+ */
+void target_resume(struct target *t);
 
 const char *target_name(const struct target *t);
 bool target_is_live(const struct target *t);
@@ -88,11 +110,16 @@ uint64_t target_now(const struct target *t);
 
 /* Reads size bytes at addr.  Returns the bytes read from the start on (less at a hole). */
 size_t target_read(struct target *t, addr_t addr, void *buf, size_t size);
+/*
+ * Reads round holes: what cannot be read (guard pages, parts missing in the
+ * core) is zero in buf.  Returns the bytes that were read.
+ */
+size_t target_read_pages(struct target *t, addr_t addr, void *buf, size_t size);
 /* All or nothing. */
 bool target_read_exact(struct target *t, addr_t addr, void *buf, size_t size);
 /*
  * Core: a pointer into the mapped file for [addr, addr + size), or NULL where
- * it is not contiguous there or the target is live.
+ * it is not contiguous there.  Live: the same for what target_copy holds.
  */
 const void *target_peek(struct target *t, addr_t addr, size_t size);
 
@@ -101,7 +128,10 @@ const struct mapping *target_mapping_of(const struct target *t, addr_t addr);
 size_t target_modules(const struct target *t, const struct module **modules);
 size_t target_threads(const struct target *t, const struct thread **threads);
 
-/* Address of a data symbol in whichever modules define it; calls fn for each. */
+/*
+ * Address of a symbol in whichever modules define it, dynamic symbols first
+ * and the executable's .symtab after; calls fn for each until it returns false.
+ */
 void target_find_symbol(struct target *t, const char *name,
                         bool (*fn)(void *arg, const struct module *mod, addr_t addr), void *arg);
 
@@ -112,7 +142,11 @@ void target_find_symbol(struct target *t, const char *name,
  */
 size_t target_symbolise(struct target *t, addr_t addr, bool return_address, struct symbol *symbols,
                         size_t max);
-/* Return addresses of a thread, innermost first. */
+/*
+ * A thread's stack, innermost first.  frames[0] is the pc; the others are
+ * return addresses (where a signal interrupted a function: its pc + 1), so look
+ * them up with return_address set.
+ */
 size_t target_unwind(struct target *t, const struct thread *thr, addr_t *frames, size_t max);
 
 #endif
