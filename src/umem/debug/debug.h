@@ -17,6 +17,11 @@ struct umem_large;
 
 /* --- Options (debug/options.c) --- */
 
+/*
+ * opt_verbose and opt_allverbose: errors go to stderr in any case; verbose
+ * adds what umem_message() else keeps in the ring, allverbose also a line at
+ * start saying what is in force.
+ */
 struct umem_options {
     uint32_t opt_flags;        /* UMF_* for every cache that allows it */
     uint32_t opt_audit_frames; /* frames a transaction keeps, 0 to UMEM_AUDIT_FRAMES_MAX */
@@ -25,10 +30,10 @@ struct umem_options {
     bool opt_verbose;          /* errors also where they would go to the ring only */
     bool opt_allverbose;
     bool opt_noabort;
-    uint32_t opt_mtbf;         /* fault injection: 0 off */
+    uint32_t opt_mtbf; /* fault injection: 0 off */
     uint32_t opt_reap_interval_s;
     bool opt_nomagazines;
-    uint32_t opt_vmem_policy;  /* VM_BESTFIT, VM_FIRSTFIT, VM_NEXTFIT or 0 */
+    uint32_t opt_vmem_policy; /* VM_BESTFIT, VM_FIRSTFIT, VM_NEXTFIT or 0 */
 };
 #define UMEM_AUDIT_FRAMES_DEFAULT 15
 #define UMEM_AUDIT_FRAMES_MAX 255
@@ -48,7 +53,7 @@ struct umem_buffer {
     struct umem_cache *buf_cache; /* NULL for an oversize block */
     struct umem_bufctl *buf_bufctl;
     char *buf_addr;
-    size_t buf_space; /* bytes before the buftag */
+    size_t buf_space;   /* bytes before the buftag */
     uint32_t buf_flags; /* UMF_* in force */
 };
 
@@ -75,6 +80,19 @@ void umem_debug_resize(const struct umem_buffer *buf, size_t requested);
 /* Puts bc_last into bc_prev and fills bc_last: stack, thread, time. */
 void umem_audit(struct umem_bufctl *bc);
 
+/* --- Fault injection (debug/fault.c) --- */
+
+/* About one allocation in umem_mtbf fails: 0 none, 1 all.  Set by umem_setmtbf() and mtbf=. */
+extern _Atomic uint32_t umem_mtbf;
+bool umem_fault_inject_slow(uint32_t mtbf);
+/* Whether this allocation is to fail.  The caller leaves UMEM_NOFAIL ones out. */
+static inline bool
+umem_fault_inject(void)
+{
+    uint32_t mtbf = atomic_load_explicit(&umem_mtbf, memory_order_relaxed);
+    return UMEM_UNLIKELY(mtbf != 0) && umem_fault_inject_slow(mtbf);
+}
+
 /* --- Reports (debug/report.c) --- */
 
 enum umem_error {
@@ -92,13 +110,13 @@ enum umem_error {
 
 struct umem_error_info {
     enum umem_error err_kind;
-    const void *err_addr;           /* what the program passed */
+    const void *err_addr;                 /* what the program passed */
     const struct umem_buffer *err_buffer; /* NULL where none is known */
     const struct umem_cache *err_cache;   /* the cache it was freed to, or NULL */
-    size_t err_offset;              /* MODIFIED, REDZONE: offset in the buffer */
+    size_t err_offset;                    /* MODIFIED, REDZONE: offset in the buffer */
     uint64_t err_expected;
     uint64_t err_found;
-    size_t err_size;                /* BADSIZE: stated */
+    size_t err_size; /* BADSIZE: stated */
     size_t err_alloc_size;
 };
 
@@ -112,6 +130,10 @@ void umem_report(const struct umem_error_info *err);
 /* A line "umem: ..." to the ring, and to stderr where opt_verbose or always is set. */
 void umem_message(bool always, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/*
+ * The log alone (rank UMEM_RANK_LOG, the last lock of a prepare handler); the
+ * stack depot has handlers of its own.  The child's forgets the thread's id.
+ */
 void umem_debug_fork_prepare(void);
 void umem_debug_fork_parent(void);
 void umem_debug_fork_child(void);

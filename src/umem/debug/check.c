@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * check.c - what is written into and round a buffer under debugging, and what
+ * is verified of it when it changes hands.
+ *
+ * State of a buffer (its bufctl's bc_state, outside the chunk) and what its
+ * chunk then holds; the tag is there with UMF_REDZONE only, the fills with
+ * UMF_DEADBEEF only:
+ *
+ *   raw        0xdeadbeef up to the tag           tag: free
+ *   allocated  the program's, then slack of 0xbb  tag: requested size, allocated
+ *   free       0xdeadbeef up to the tag           tag: free
+ *
+ * The state changes by compare-and-swap, so that of two threads that free a
+ * buffer at once one is told.  Everything else of a buffer belongs to the
+ * thread that allocates or frees it: no lock here.
+ *
+ * Where several things are wrong at once, the surest is reported: the bufctl
+ * (out of the program's reach, so all else rests on it), the state, the stated
+ * size, then the bytes in the order of their addresses.
+ */
+#include <string.h>
+
+#include "debug/contents.h"
+#include "debug/debug.h"
+
+#define FREE_WORD ((uint64_t)UMEM_FREE_PATTERN << 32 | UMEM_FREE_PATTERN)
+#define UNINITIALIZED_WORD ((uint64_t)UMEM_UNINITIALIZED_PATTERN << 32 | UMEM_UNINITIALIZED_PATTERN)
+#define SLACK_WORD (0x0101010101010101u * (uint64_t)UMEM_SLACK_BYTE)
+
+/* Words compared at a time: a cache line, which compilers turn into vectors. */
+#define BLOCK_WORDS 8
+
+static void
+fill(char *p, size_t size, uint64_t word)
+{
+    for (; size >= sizeof(word); p += sizeof(word), size -= sizeof(word))
+        memcpy(p, &word, sizeof(word));
+    memcpy(p, &word, size);
+}
+
+/* Offset of the first byte that differs from a run of word, or size. */
+static size_t
+first_difference(const char *p, size_t size, uint64_t word)
+{
+    size_t at = 0;
+
+    while (size - at >= BLOCK_WORDS * sizeof(word)) {
+        uint64_t block[BLOCK_WORDS], difference = 0;
+        memcpy(block, p + at, sizeof(block));
+        for (unsigned i = 0; i < BLOCK_WORDS; i++)
+            difference |= block[i] ^ word;
+        if (UMEM_UNLIKELY(difference != 0))
+            break;
+        at += sizeof(block);
+    }
+    for (; at < size; at++)
+        if (p[at] != ((const char *)&word)[at % sizeof(word)])
+            break;
+    return at;
+}
+
+static struct umem_buftag *
+tag_of(const struct umem_buffer *buf)
+{
+    return (struct umem_buftag *)(void *)(buf->buf_addr + buf->buf_space);
+}
+
+static uint32_t
+encoded_size(uint64_t size)
+{
+    return size <= (UINT32_MAX - 1) / 251 ? UMEM_SIZE_ENCODE(size) : 0;
+}
+
+/* A tag as it is to be; mark is UMEM_BUFTAG_*. */
+static struct umem_buftag
+tag_for(const struct umem_buffer *buf, uint64_t size, uint32_t mark)
+{
+    uint32_t bufctl = (uint32_t)(uintptr_t)buf->buf_bufctl;
+    struct umem_buftag tag = {UMEM_REDZONE_PATTERN, encoded_size(size), bufctl, bufctl ^ mark};
+
+    return tag;
+}
+
+static void
+write_tag(const struct umem_buffer *buf, uint64_t size, uint32_t mark)
+{
+    struct umem_buftag tag = tag_for(buf, size, mark);
+
+    memcpy(tag_of(buf), &tag, sizeof(tag));
+}
+
+static bool
+set_state(struct umem_bufctl *bc, uint32_t from, uint32_t to)
+{
+    return __atomic_compare_exchange_n(&bc->bc_state, &from, to, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE);
+}
+
+/* Reports and says false: to be returned. */
+static bool
+bad(enum umem_error kind, const struct umem_buffer *buf)
+{
+    struct umem_error_info err = {.err_kind = kind,
+                                  .err_addr = buf->buf_addr,
+                                  .err_buffer = buf,
+                                  .err_cache = buf->buf_cache};
+
+    umem_report(&err);
+    return false;
+}
+
+static bool
+bad_at(enum umem_error kind, const struct umem_buffer *buf, size_t offset, uint64_t expected,
+       uint64_t found)
+{
+    struct umem_error_info err = {.err_kind = kind,
+                                  .err_addr = buf->buf_addr,
+                                  .err_buffer = buf,
+                                  .err_cache = buf->buf_cache,
+                                  .err_offset = offset,
+                                  .err_expected = expected,
+                                  .err_found = found};
+
+    umem_report(&err);
+    return false;
+}
+
+/* Whether the tag is as it should be; an overrun is told from a damaged tag by its first word. */
+static bool
+check_tag(const struct umem_buffer *buf, uint64_t size, uint32_t mark)
+{
+    struct umem_buftag expected = tag_for(buf, size, mark);
+    const char *tag = (const char *)tag_of(buf);
+
+    if (UMEM_LIKELY(memcmp(tag, &expected, sizeof(expected)) == 0))
+        return true;
+    const char *right = (const char *)&expected;
+    size_t at = 0;
+    while (tag[at] == right[at])
+        at++;
+    bool overrun = mark == UMEM_BUFTAG_ALLOCATED && at < offsetof(struct umem_buftag, buftag_size);
+    return bad_at(overrun ? UMERR_REDZONE : UMERR_BADBUFTAG, buf, buf->buf_space + at,
+                  (unsigned char)right[at], (unsigned char)tag[at]);
+}
+
+/* Slack bytes and tag of an allocated buffer. */
+static bool
+check_redzone(const struct umem_buffer *buf)
+{
+    size_t requested = (size_t)buf->buf_bufctl->bc_size;
+    size_t slack = buf->buf_space - requested;
+    const char *end = buf->buf_addr + requested;
+    size_t at = first_difference(end, slack, SLACK_WORD);
+
+    if (UMEM_UNLIKELY(at != slack))
+        return bad_at(UMERR_REDZONE, buf, requested + at, UMEM_SLACK_BYTE, (unsigned char)end[at]);
+    return check_tag(buf, requested, UMEM_BUFTAG_ALLOCATED);
+}
+
+/* Whether a free buffer still holds the pattern; the 32-bit word that does not is reported. */
+static bool
+check_fill(const struct umem_buffer *buf)
+{
+    size_t at = first_difference(buf->buf_addr, buf->buf_space, FREE_WORD);
+    uint32_t found = 0;
+
+    if (UMEM_LIKELY(at == buf->buf_space))
+        return true;
+    at = umem_align_down(at, sizeof(found));
+    memcpy(&found, buf->buf_addr + at, umem_min(sizeof(found), buf->buf_space - at));
+    return bad_at(UMERR_MODIFIED, buf, at, UMEM_FREE_PATTERN, found);
+}
+
+static void
+write_slack(const struct umem_buffer *buf, size_t requested)
+{
+    memset(buf->buf_addr + requested, UMEM_SLACK_BYTE, buf->buf_space - requested);
+    write_tag(buf, requested, UMEM_BUFTAG_ALLOCATED);
+}
+
+bool
+umem_debug_alloc(const struct umem_buffer *buf, size_t requested)
+{
+    struct umem_bufctl *bc = buf->buf_bufctl;
+    uint32_t state = __atomic_load_n(&bc->bc_state, __ATOMIC_ACQUIRE);
+
+    UMEM_ASSERT(requested <= buf->buf_space);
+    if (UMEM_UNLIKELY(state != UMEM_BUFFER_FREE && state != UMEM_BUFFER_RAW))
+        return bad(UMERR_BADBUFCTL, buf);
+    if ((buf->buf_flags & UMF_DEADBEEF) != 0 && !check_fill(buf))
+        return false;
+    if ((buf->buf_flags & UMF_REDZONE) != 0 && !check_tag(buf, 0, UMEM_BUFTAG_FREE))
+        return false;
+    if ((buf->buf_flags & UMF_DEADBEEF) != 0)
+        fill(buf->buf_addr, (buf->buf_flags & UMF_REDZONE) != 0 ? requested : buf->buf_space,
+             UNINITIALIZED_WORD);
+    bc->bc_size = requested;
+    if ((buf->buf_flags & UMF_REDZONE) != 0)
+        write_slack(buf, requested);
+    if ((buf->buf_flags & UMF_AUDIT) != 0)
+        umem_audit(bc);
+    if (UMEM_UNLIKELY(!set_state(bc, state, UMEM_BUFFER_ALLOCATED)))
+        return bad(UMERR_BADBUFCTL, buf);
+    return true;
+}
+
+/* Everything of an allocated buffer but its state. */
+static bool
+check_allocated(const struct umem_buffer *buf, size_t stated)
+{
+    const struct umem_bufctl *bc = buf->buf_bufctl;
+
+    if (UMEM_UNLIKELY(bc->bc_size > buf->buf_space))
+        return bad(UMERR_BADBUFCTL, buf);
+    if (UMEM_UNLIKELY(stated != SIZE_MAX && stated != bc->bc_size)) {
+        struct umem_error_info err = {.err_kind = UMERR_BADSIZE,
+                                      .err_addr = buf->buf_addr,
+                                      .err_buffer = buf,
+                                      .err_cache = buf->buf_cache,
+                                      .err_size = stated,
+                                      .err_alloc_size = (size_t)bc->bc_size};
+        umem_report(&err);
+        return false;
+    }
+    return (buf->buf_flags & UMF_REDZONE) == 0 || check_redzone(buf);
+}
+
+/* A free of something that is not allocated. */
+static UMEM_COLD bool
+bad_state(const struct umem_buffer *buf)
+{
+    switch (__atomic_load_n(&buf->buf_bufctl->bc_state, __ATOMIC_ACQUIRE)) {
+    case UMEM_BUFFER_FREE:
+        return bad(UMERR_DUPFREE, buf);
+    case UMEM_BUFFER_RAW:
+        return bad(UMERR_BADADDR, buf);
+    default:
+        return bad(UMERR_BADBUFCTL, buf);
+    }
+}
+
+bool
+umem_debug_free(const struct umem_buffer *buf, size_t stated)
+{
+    struct umem_bufctl *bc = buf->buf_bufctl;
+
+    if (UMEM_UNLIKELY(__atomic_load_n(&bc->bc_state, __ATOMIC_ACQUIRE) != UMEM_BUFFER_ALLOCATED))
+        return bad_state(buf);
+    /* Checked while it still counts as allocated, which is what a report is to say. */
+    if (UMEM_UNLIKELY(!check_allocated(buf, stated)))
+        return false;
+    if (UMEM_UNLIKELY(!set_state(bc, UMEM_BUFFER_ALLOCATED, UMEM_BUFFER_FREE)))
+        return bad_state(buf);
+    if ((buf->buf_flags & UMF_AUDIT) != 0)
+        umem_audit(bc);
+    return true;
+}
+
+void
+umem_debug_fill_free(const struct umem_buffer *buf)
+{
+    if ((buf->buf_flags & UMF_CONTENTS) != 0)
+        umem_contents_log(buf->buf_addr, umem_min((size_t)buf->buf_bufctl->bc_size,
+                                                  umem_options.opt_contents_bytes));
+    if ((buf->buf_flags & UMF_DEADBEEF) != 0)
+        fill(buf->buf_addr, buf->buf_space, FREE_WORD);
+    if ((buf->buf_flags & UMF_REDZONE) != 0)
+        write_tag(buf, 0, UMEM_BUFTAG_FREE);
+}
+
+void
+umem_debug_raw(const struct umem_buffer *buf)
+{
+    memset(buf->buf_bufctl, 0, sizeof(*buf->buf_bufctl));
+    buf->buf_bufctl->bc_state = UMEM_BUFFER_RAW;
+    if ((buf->buf_flags & UMF_DEADBEEF) != 0)
+        fill(buf->buf_addr, buf->buf_space, FREE_WORD);
+    if ((buf->buf_flags & UMF_REDZONE) != 0)
+        write_tag(buf, 0, UMEM_BUFTAG_FREE);
+}
+
+void
+umem_debug_resize(const struct umem_buffer *buf, size_t requested)
+{
+    struct umem_bufctl *bc = buf->buf_bufctl;
+    size_t old = (size_t)bc->bc_size;
+
+    UMEM_ASSERT(requested <= buf->buf_space);
+    if (UMEM_UNLIKELY(bc->bc_state != UMEM_BUFFER_ALLOCATED)) {
+        (void)bad_state(buf);
+        return;
+    }
+    /* What lies past the old end is about to be the program's: last chance to look. */
+    if (!check_allocated(buf, SIZE_MAX))
+        return;
+    if ((buf->buf_flags & UMF_DEADBEEF) != 0 && requested > old)
+        fill(buf->buf_addr + old, requested - old, UNINITIALIZED_WORD);
+    bc->bc_size = requested;
+    if ((buf->buf_flags & UMF_REDZONE) != 0)
+        write_slack(buf, requested);
+    if ((buf->buf_flags & UMF_AUDIT) != 0) {
+        /* It stays one allocation, made here: the transaction before it is kept. */
+        struct umem_transaction before = bc->bc_prev;
+        umem_audit(bc);
+        bc->bc_prev = before;
+    }
+}

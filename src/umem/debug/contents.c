@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * contents.c - see contents.h.
+ *
+ * A ring of slots of one size in a mapping of its own, made at first use.  A
+ * ticket (one atomic add) picks the slot; its state word, 1 while somebody
+ * reads or writes it, keeps out whoever else comes: a writer that finds its
+ * slot taken drops the record (the ring went all the way round meanwhile), a
+ * reader skips it.  So nobody waits, and a report never meets a lock.
+ */
+#include "debug/contents.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "debug/debug.h"
+#include "os/os.h"
+
+#define SLOT_ALIGN 16
+
+struct slot {
+    _Atomic uint32_t slot_busy;
+    uint32_t slot_size;   /* bytes kept */
+    uint64_t slot_ticket; /* rises with every free; 0 never used */
+    const void *slot_addr;
+    char slot_bytes[];
+};
+
+static _Atomic uint64_t contents_ticket;
+static char *_Atomic contents_log;
+/* Set once, before contents_log: slots, and bytes of one. */
+static size_t contents_slots;
+static size_t contents_slot_size;
+static _Atomic uint32_t contents_starting;
+
+static size_t
+slot_size(void)
+{
+    return umem_align_up(sizeof(struct slot) + umem_options.opt_contents_bytes, SLOT_ALIGN);
+}
+
+/* NULL: no memory, or another thread is at it; this record is then dropped. */
+static UMEM_COLD char *
+start(void)
+{
+    if (atomic_exchange_explicit(&contents_starting, 1, memory_order_acquire) != 0)
+        return atomic_load_explicit(&contents_log, memory_order_acquire);
+    int saved = errno;
+    size_t size =
+        umem_align_up(umem_max(umem_options.opt_contents_log, slot_size()), os_page_size());
+    char *log = os_map(size, os_page_size());
+    if (log == NULL) {
+        umem_message(true, "no memory for a contents log of %zu bytes, none is kept", size);
+    } else {
+        os_name(log, size, "umem contents log");
+        contents_slot_size = slot_size();
+        contents_slots = size / contents_slot_size;
+        atomic_store_explicit(&contents_log, log, memory_order_release);
+    }
+    errno = saved;
+    return log;
+}
+
+static struct slot *
+slot_at(char *log, uint64_t index)
+{
+    return (struct slot *)(void *)(log + (size_t)index * contents_slot_size);
+}
+
+static bool
+slot_claim(struct slot *slot)
+{
+    return atomic_exchange_explicit(&slot->slot_busy, 1, memory_order_acquire) == 0;
+}
+
+static void
+slot_release(struct slot *slot)
+{
+    atomic_store_explicit(&slot->slot_busy, 0, memory_order_release);
+}
+
+void
+umem_contents_log(const void *addr, size_t size)
+{
+    char *log = atomic_load_explicit(&contents_log, memory_order_acquire);
+
+    if (UMEM_UNLIKELY(log == NULL) && (log = start()) == NULL)
+        return;
+    uint64_t ticket = atomic_fetch_add_explicit(&contents_ticket, 1, memory_order_relaxed) + 1;
+    struct slot *slot = slot_at(log, ticket % contents_slots);
+    if (!slot_claim(slot))
+        return;
+    slot->slot_ticket = ticket;
+    slot->slot_addr = addr;
+    slot->slot_size = (uint32_t)umem_min(size, contents_slot_size - sizeof(struct slot));
+    memcpy(slot->slot_bytes, addr, slot->slot_size);
+    slot_release(slot);
+}
+
+size_t
+umem_contents_find(const void *addr, size_t offset, void *to, size_t size)
+{
+    char *log = atomic_load_explicit(&contents_log, memory_order_acquire);
+    uint64_t newest = 0;
+    size_t found = 0;
+
+    if (log == NULL)
+        return 0;
+    for (size_t i = 0; i < contents_slots; i++) {
+        struct slot *slot = slot_at(log, i);
+        if (!slot_claim(slot))
+            continue;
+        if (slot->slot_addr == addr && slot->slot_ticket > newest) {
+            newest = slot->slot_ticket;
+            found = umem_min(size, slot->slot_size - umem_min(slot->slot_size, offset));
+            memcpy(to, slot->slot_bytes + offset, found);
+        }
+        slot_release(slot);
+    }
+    return found;
+}

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * options.c - the environment variables UMEM_DEBUG, UMEM_LOGGING and
+ * UMEM_OPTIONS: tables of what may stand in them, and one parser.
+ *
+ * Each variable is a list of items "name" or "name=value", separated by
+ * commas; blanks round a name, a value and an item do not count, and empty
+ * items neither.  Numbers are base 10; sizes may end in k, m, g or t (powers
+ * of 1024) of either case.  Items take effect from left to right.  An item
+ * that is unknown, malformed, out of range or not supported yet is one message
+ * on stderr and otherwise as if it were not there.
+ *
+ * Where a variable is not set, the program may give a default by defining a
+ * function _umem_debug_init, _umem_logging_init or _umem_options_init that
+ * returns such a list (or NULL).  A variable that is set, were it to the empty
+ * string, replaces the default as a whole.  The functions run while the
+ * allocator sets itself up: they must not allocate.
+ *
+ * A process that runs with other rights than its caller (set-user-id,
+ * set-group-id, file capabilities) ignores all three variables: they could
+ * make a chosen allocation fail (mtbf), make the heap's layout predictable
+ * (nomagazines, allocator), keep freed secrets in memory (contents), print
+ * addresses of a process whose core its caller may not read, go on after a
+ * detected corruption (noabort), or use up memory.  The program's own defaults
+ * still count: they come with the program.
+ *
+ * Runs once, on one thread, before any cache exists.  Allocates nothing.
+ */
+#include <string.h>
+#include <sys/vmem.h>
+
+#include "base/print.h"
+#include "debug/debug.h"
+#include "os/os.h"
+
+#define CONTENTS_BYTES_DEFAULT 256
+#define LOG_SIZE_DEFAULT ((size_t)64 << 10)
+/* Absurd beyond; short of overflow in what is computed from it. */
+#define LOG_SIZE_MAX ((uint64_t)(SIZE_MAX >> 8))
+#define REAP_INTERVAL_DEFAULT_S 10
+
+/* Characters of an item that a message repeats. */
+#define ITEM_SHOWN 64
+
+struct umem_options umem_options = {
+    .opt_audit_frames = UMEM_AUDIT_FRAMES_DEFAULT,
+    .opt_contents_bytes = CONTENTS_BYTES_DEFAULT,
+    .opt_contents_log = LOG_SIZE_DEFAULT,
+    .opt_reap_interval_s = REAP_INTERVAL_DEFAULT_S,
+};
+
+enum value_kind {
+    VALUE_NONE,            /* "name" alone */
+    VALUE_NUMBER,          /* "name=12" */
+    VALUE_NUMBER_OPTIONAL, /* "name" or "name=12" */
+    VALUE_SIZE,            /* "name=64k" */
+    VALUE_SIZE_OPTIONAL,   /* "name" or "name=64k" */
+    VALUE_WORD             /* "name=" one of option_words */
+};
+
+enum field_kind { FIELD_NONE, FIELD_BOOL, FIELD_U32, FIELD_SIZE };
+
+struct word {
+    const char *word_text;
+    uint32_t word_value;
+    const char *word_refused; /* why it is not taken, or NULL */
+};
+
+/* What one item may look like and what it sets. */
+struct option {
+    const char *option_name;
+    enum value_kind option_value;
+    bool option_unsupported; /* known to umem, not to this version */
+    bool option_zero_is_off; /* unsupported, but =0 asks for what is the case */
+    uint64_t option_min;
+    uint64_t option_max;
+    uint32_t option_flags; /* UMF_*, added to opt_flags */
+    enum field_kind option_field_kind;
+    void *option_field; /* takes the value; without one, true */
+    const struct word *option_words;
+};
+
+#define FIELD(kind, name) .option_field_kind = (kind), .option_field = &umem_options.name
+#define RANGE(min, max) .option_min = (min), .option_max = (max)
+#define LATER .option_unsupported = true, RANGE(0, UINT64_MAX)
+
+static const struct option debug_table[] = {
+    {"default", VALUE_NONE, .option_flags = UMF_AUDIT | UMF_CONTENTS | UMF_DEADBEEF | UMF_REDZONE},
+    {"audit", VALUE_NUMBER_OPTIONAL, RANGE(0, UMEM_AUDIT_FRAMES_MAX), .option_flags = UMF_AUDIT,
+     FIELD(FIELD_U32, opt_audit_frames)},
+    {"guards", VALUE_NONE, .option_flags = UMF_DEADBEEF | UMF_REDZONE},
+    {"guard", VALUE_NONE, .option_flags = UMF_DEADBEEF | UMF_REDZONE},
+    {"contents", VALUE_SIZE_OPTIONAL, RANGE(1, LOG_SIZE_MAX), .option_flags = UMF_CONTENTS,
+     FIELD(FIELD_SIZE, opt_contents_bytes)},
+    {"verbose", VALUE_NONE, FIELD(FIELD_BOOL, opt_verbose)},
+    {"allverbose", VALUE_NONE, FIELD(FIELD_BOOL, opt_allverbose)},
+    {"noabort", VALUE_NONE, FIELD(FIELD_BOOL, opt_noabort)},
+    {"mtbf", VALUE_NUMBER, RANGE(0, UINT32_MAX), FIELD(FIELD_U32, opt_mtbf)},
+    {"firewall", VALUE_SIZE, LATER},
+    {"nosignal", VALUE_NONE, LATER},
+    {"lite", VALUE_NONE, LATER},
+    {"maxverify", VALUE_SIZE, LATER},
+    {"random", VALUE_NONE, LATER},
+    {"checknull", VALUE_NONE, LATER},
+    {.option_name = NULL},
+};
+
+static const struct option logging_table[] = {
+    {"contents", VALUE_SIZE_OPTIONAL, RANGE(0, LOG_SIZE_MAX), FIELD(FIELD_SIZE, opt_contents_log)},
+    {"transaction", VALUE_SIZE_OPTIONAL, LATER, .option_zero_is_off = true},
+    {"fail", VALUE_SIZE_OPTIONAL, LATER, .option_zero_is_off = true},
+    {"slab", VALUE_SIZE_OPTIONAL, LATER, .option_zero_is_off = true},
+    {.option_name = NULL},
+};
+
+static const struct word allocator_words[] = {
+    {"best", VM_BESTFIT, NULL},
+    {"first", VM_FIRSTFIT, NULL},
+    {"next", VM_NEXTFIT, NULL},
+    {"instant", 0, NULL},
+    {NULL, 0, NULL},
+};
+
+static const struct word backend_words[] = {
+    {"mmap", 0, NULL},
+    {"sbrk", 0, "there is no sbrk backend, memory comes from mmap"},
+    {NULL, 0, NULL},
+};
+
+static const struct option options_table[] = {
+    {"reap_interval", VALUE_NUMBER, RANGE(0, UINT32_MAX), FIELD(FIELD_U32, opt_reap_interval_s)},
+    {"nomagazines", VALUE_NONE, FIELD(FIELD_BOOL, opt_nomagazines)},
+    {"allocator", VALUE_WORD, FIELD(FIELD_U32, opt_vmem_policy), .option_words = allocator_words},
+    {"backend", VALUE_WORD, .option_words = backend_words},
+    {"perthread_cache", VALUE_SIZE, LATER},
+    {"concurrency", VALUE_NUMBER, LATER},
+    {"max_contention", VALUE_NUMBER, LATER},
+    {"size_add", VALUE_SIZE, LATER},
+    {"size_remove", VALUE_SIZE, LATER},
+    {"size_clear", VALUE_NONE, LATER},
+    {.option_name = NULL},
+};
+
+/* Part of a variable's text, blanks trimmed. */
+struct span {
+    const char *span_text;
+    size_t span_size;
+};
+
+/* What is being read, for messages. */
+struct item {
+    const char *item_source; /* the variable or function */
+    struct span item_whole;
+    struct span item_name;
+    struct span item_value;
+    bool item_has_value;
+};
+
+static bool
+is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f';
+}
+
+static struct span
+trimmed(const char *start, const char *end)
+{
+    while (start < end && is_blank(*start))
+        start++;
+    while (start < end && is_blank(end[-1]))
+        end--;
+    return (struct span){start, (size_t)(end - start)};
+}
+
+static bool
+span_is(struct span span, const char *word)
+{
+    return strlen(word) == span.span_size && memcmp(word, span.span_text, span.span_size) == 0;
+}
+
+/* The item as a message shows it: cut, and without what could drive a terminal. */
+static void
+say(const struct item *item, const char *what)
+{
+    char shown[ITEM_SHOWN + sizeof("...")];
+    size_t size = umem_min(item->item_whole.span_size, ITEM_SHOWN);
+
+    for (size_t i = 0; i < size; i++) {
+        char c = item->item_whole.span_text[i];
+        shown[i] = c >= ' ' && c <= '~' ? c : '?';
+    }
+    memcpy(shown + size, "...", sizeof("..."));
+    if (size == item->item_whole.span_size)
+        shown[size] = '\0';
+    umem_message(true, "%s: \"%s\": %s, ignored", item->item_source, shown, what);
+}
+
+/* Base 10, digits only, with one suffix of sizes where those are allowed. */
+static bool
+parse_number(struct span span, bool suffixes, uint64_t *result)
+{
+    uint64_t n = 0;
+    size_t i = 0;
+
+    for (; i < span.span_size && span.span_text[i] >= '0' && span.span_text[i] <= '9'; i++)
+        if (__builtin_mul_overflow(n, (uint64_t)10, &n) ||
+            __builtin_add_overflow(n, (uint64_t)(span.span_text[i] - '0'), &n))
+            return false;
+    if (i == 0)
+        return false;
+    if (suffixes && i + 1 == span.span_size) {
+        static const char suffix[] = "kmgt";
+        const char *at = strchr(suffix, span.span_text[i] | ('a' ^ 'A'));
+        if (at == NULL || *at == '\0')
+            return false;
+        if (__builtin_mul_overflow(n, (uint64_t)1 << (10 * (at - suffix + 1)), &n))
+            return false;
+        i++;
+    }
+    *result = n;
+    return i == span.span_size;
+}
+
+static void
+say_range(const struct item *item, const struct option *option, bool size)
+{
+    char what[96];
+
+    umem_snprintf(what, sizeof(what), "not a %s from %llu to %llu", size ? "size" : "number",
+                  (unsigned long long)option->option_min, (unsigned long long)option->option_max);
+    say(item, what);
+}
+
+/* False: said why the item does not count. */
+static bool
+parse_value(const struct item *item, const struct option *option, uint64_t *value)
+{
+    bool size = option->option_value == VALUE_SIZE || option->option_value == VALUE_SIZE_OPTIONAL;
+
+    if (option->option_value == VALUE_WORD) {
+        for (const struct word *word = option->option_words; word->word_text != NULL; word++) {
+            if (!span_is(item->item_value, word->word_text))
+                continue;
+            if (word->word_refused != NULL)
+                say(item, word->word_refused);
+            *value = word->word_value;
+            return word->word_refused == NULL;
+        }
+        say(item, "not a value of this option");
+        return false;
+    }
+    if (parse_number(item->item_value, size, value) && *value >= option->option_min &&
+        *value <= option->option_max)
+        return true;
+    say_range(item, option, size);
+    return false;
+}
+
+static void
+set_field(const struct option *option, uint64_t value)
+{
+    switch (option->option_field_kind) {
+    case FIELD_BOOL:
+        *(bool *)option->option_field = value != 0;
+        break;
+    case FIELD_U32:
+        *(uint32_t *)option->option_field = (uint32_t)value;
+        break;
+    case FIELD_SIZE:
+        *(size_t *)option->option_field = (size_t)value;
+        break;
+    case FIELD_NONE:
+        break;
+    }
+}
+
+static void
+apply_item(const struct item *item, const struct option *option)
+{
+    bool optional = option->option_value == VALUE_NUMBER_OPTIONAL ||
+                    option->option_value == VALUE_SIZE_OPTIONAL;
+    uint64_t value = 1;
+
+    if (option->option_value == VALUE_NONE && item->item_has_value) {
+        say(item, "this option takes no value");
+        return;
+    }
+    if (option->option_value != VALUE_NONE && !optional && !item->item_has_value) {
+        say(item, "this option needs a value");
+        return;
+    }
+    if (item->item_has_value && !parse_value(item, option, &value))
+        return;
+    if (option->option_unsupported) {
+        if (!(option->option_zero_is_off && value == 0))
+            say(item, "not supported yet");
+        return;
+    }
+    umem_options.opt_flags |= option->option_flags;
+    if (item->item_has_value || !optional)
+        set_field(option, value);
+}
+
+static void
+parse_item(struct item *item, const char *start, const char *end, const struct option *table)
+{
+    item->item_whole = trimmed(start, end);
+    if (item->item_whole.span_size == 0)
+        return;
+    const char *equals = memchr(start, '=', (size_t)(end - start));
+    item->item_has_value = equals != NULL;
+    item->item_name = trimmed(start, equals != NULL ? equals : end);
+    item->item_value = equals != NULL ? trimmed(equals + 1, end) : (struct span){end, 0};
+    for (const struct option *option = table; option->option_name != NULL; option++)
+        if (span_is(item->item_name, option->option_name)) {
+            apply_item(item, option);
+            return;
+        }
+    say(item, "no such option");
+}
+
+static void
+parse_list(const char *source, const char *text, const struct option *table)
+{
+    struct item item = {.item_source = source};
+
+    for (;;) {
+        const char *end = strchr(text, ',');
+        parse_item(&item, text, end != NULL ? end : text + strlen(text), table);
+        if (end == NULL)
+            break;
+        text = end + 1;
+    }
+}
+
+/* Defined by the program, perhaps. */
+extern const char *_umem_debug_init(void) __attribute__((weak));
+extern const char *_umem_logging_init(void) __attribute__((weak));
+extern const char *_umem_options_init(void) __attribute__((weak));
+
+static void
+read_variable(const char *name, const char *function_name, const char *(*function)(void),
+              const struct option *table)
+{
+    const char *text = os_getenv(name);
+
+    if (text != NULL && os_secure()) {
+        umem_message(false, "%s: the process runs with other rights than its caller, ignored",
+                     name);
+        text = NULL;
+    }
+    if (text != NULL) {
+        parse_list(name, text, table);
+        return;
+    }
+    text = function != NULL ? function() : NULL;
+    if (text != NULL)
+        parse_list(function_name, text, table);
+}
+
+/* What only shows once everything is read. */
+static void
+check_together(void)
+{
+    bool contents = (umem_options.opt_flags & UMF_CONTENTS) != 0;
+
+    if (contents && umem_options.opt_contents_log == 0)
+        umem_options.opt_flags &= ~(uint32_t)UMF_CONTENTS;
+    if (contents && umem_options.opt_contents_log != 0 &&
+        umem_options.opt_contents_bytes > umem_options.opt_contents_log / 2) {
+        umem_message(true,
+                     "contents=%zu: a contents log of %zu bytes holds at most %zu of a buffer",
+                     umem_options.opt_contents_bytes, umem_options.opt_contents_log,
+                     umem_options.opt_contents_log / 2);
+        umem_options.opt_contents_bytes = umem_options.opt_contents_log / 2;
+    }
+    if (umem_options.opt_allverbose)
+        umem_message(true, "debugging:%s%s%s%s, %u frames, mtbf %u, reap every %u s",
+                     (umem_options.opt_flags & UMF_AUDIT) != 0 ? " audit" : "",
+                     (umem_options.opt_flags & UMF_BUFTAG) != 0 ? " guards" : "",
+                     (umem_options.opt_flags & UMF_CONTENTS) != 0 ? " contents" : "",
+                     (umem_options.opt_flags & UMF_DEBUG) == 0 ? " off" : "",
+                     umem_options.opt_audit_frames, umem_options.opt_mtbf,
+                     umem_options.opt_reap_interval_s);
+}
+
+void
+umem_options_read(void)
+{
+    read_variable("UMEM_DEBUG", "_umem_debug_init", _umem_debug_init, debug_table);
+    read_variable("UMEM_LOGGING", "_umem_logging_init", _umem_logging_init, logging_table);
+    read_variable("UMEM_OPTIONS", "_umem_options_init", _umem_options_init, options_table);
+    check_together();
+    if (umem_options.opt_mtbf != 0)
+        atomic_store_explicit(&umem_mtbf, umem_options.opt_mtbf, memory_order_relaxed);
+}

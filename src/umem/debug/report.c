@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * report.c - the one path that misuse is reported by.
+ *
+ *   umem allocator: redzone violation: write past end of buffer
+ *   buffer=0x7f31c0a01fd0  bufctl=0x7f31c0c00a20  cache: umem_alloc_16  requested: 8 bytes
+ *   byte at offset 0x8 is 0x41, should be 0xbb
+ *   the bytes there now:
+ *     +0x0      41 41 41 41 41 41 41 41 41 41 41 41 41 41 41 41  AAAAAAAAAAAAAAAA
+ *   allocated by thread 4711, 0.002 s ago:
+ *     weblog`main+0x21
+ *     libc.so.6`__libc_start_main+0x85
+ *     weblog`_start+0x21
+ *   umem: heap corruption detected
+ *   stack of the thread that found it: thread 4711
+ *     ...
+ *
+ * To standard error and to the message ring.  Nothing here allocates or takes
+ * a lock but the log (log.h), whose owner a report is from its first line to
+ * its last, so that reports of two threads do not mix; a thread that comes
+ * here again within its own report says what it found and dies.  Working
+ * memory is static, for a report may run on a small signal stack.  What is
+ * printed is read from the chunk, the bufctl and the cache that the caller
+ * passed: the heap's lists are never followed.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "cache/cache.h"
+#include "debug/audit.h"
+#include "debug/contents.h"
+#include "debug/debug.h"
+#include "debug/log.h"
+#include "debug/stacks.h"
+#include "debug/text.h"
+#include "os/os.h"
+#include "os/stderr.h"
+
+#define NS_PER_MS 1000000u
+#define MS_PER_S 1000u
+
+/* Frames of the stack of the thread that found it. */
+#define FINDER_FRAMES_MAX 64
+
+/* Bytes shown round the place: from 16 before its row to two rows behind. */
+#define SHOWN_BEFORE 16
+#define SHOWN_SIZE 64
+
+static const char *const messages[] = {
+    [UMERR_MODIFIED] = "buffer modified after being freed",
+    [UMERR_REDZONE] = "redzone violation: write past end of buffer",
+    [UMERR_DUPFREE] = "duplicate free: buffer freed twice",
+    [UMERR_BADADDR] = "invalid free: buffer not in cache",
+    [UMERR_BADBUFTAG] = "boundary tag corrupted",
+    [UMERR_BADBUFCTL] = "bufctl corrupted",
+    [UMERR_BADCACHE] = "buffer freed to wrong cache",
+    [UMERR_BADSIZE] = "bad free: free size",
+    [UMERR_BADBASE] = "bad free: free address",
+    [UMERR_NOTEMPTY] = "destroyed cache is not empty",
+};
+
+static const char *
+cache_name(const struct umem_cache *cache)
+{
+    return cache != NULL ? cache->cache_name : "none (oversize)";
+}
+
+static void
+say_headline(const struct umem_error_info *err)
+{
+    umem_text_add("umem allocator: %s", messages[err->err_kind]);
+    if (err->err_kind == UMERR_BADSIZE)
+        umem_text_add(" (%zu) != alloc size (%zu)", err->err_size, err->err_alloc_size);
+    if (err->err_kind == UMERR_BADBASE)
+        umem_text_add(" (%p) != alloc address (%p)", err->err_addr,
+                      err->err_buffer != NULL ? (void *)err->err_buffer->buf_addr : NULL);
+    umem_text_add("\n");
+}
+
+static void
+say_buffer(const struct umem_error_info *err)
+{
+    const struct umem_buffer *buf = err->err_buffer;
+
+    if (buf == NULL) {
+        if (err->err_kind != UMERR_NOTEMPTY)
+            umem_text_add("buffer=%p", err->err_addr);
+        if (err->err_cache != NULL)
+            umem_text_add("%scache: %s", err->err_kind != UMERR_NOTEMPTY ? "  " : "",
+                          err->err_cache->cache_name);
+        umem_text_add("\n");
+        return;
+    }
+    umem_text_add("buffer=%p  bufctl=%p  cache: %s", (void *)buf->buf_addr, (void *)buf->buf_bufctl,
+                  cache_name(buf->buf_cache));
+    if (buf->buf_bufctl != NULL)
+        umem_text_add("  requested: %llu bytes", (unsigned long long)buf->buf_bufctl->bc_size);
+    umem_text_add("\n");
+}
+
+/* Up to SHOWN_SIZE bytes round the place that is wrong, and what they had been. */
+static void
+say_bytes(const struct umem_error_info *err)
+{
+    char freed[SHOWN_SIZE];
+    const struct umem_buffer *buf = err->err_buffer;
+    size_t limit = buf->buf_space;
+    size_t from = umem_align_down(err->err_offset, SHOWN_BEFORE);
+
+    if ((buf->buf_flags & UMF_REDZONE) != 0)
+        limit += sizeof(struct umem_buftag);
+    from -= umem_min(from, SHOWN_BEFORE);
+    umem_text_bytes("the bytes there now:", buf->buf_addr + from, from,
+                    umem_min(limit - from, SHOWN_SIZE));
+    if (err->err_kind != UMERR_MODIFIED || (buf->buf_flags & UMF_CONTENTS) == 0)
+        return;
+    size_t kept = umem_contents_find(buf->buf_addr, from, freed, sizeof(freed));
+    if (kept > 0)
+        umem_text_bytes("the bytes there when it was freed:", freed, from, kept);
+    else
+        umem_text_add("what they were when it was freed is no longer in the contents log\n");
+}
+
+static void
+say_place(const struct umem_error_info *err)
+{
+    const struct umem_buffer *buf = err->err_buffer;
+
+    switch (err->err_kind) {
+    case UMERR_MODIFIED:
+        umem_text_add("modification occurred at offset 0x%zx (0x%llx replaced by 0x%llx)\n",
+                      err->err_offset, (unsigned long long)err->err_expected,
+                      (unsigned long long)err->err_found);
+        break;
+    case UMERR_BADCACHE:
+        umem_text_add("buffer was allocated from %s, freed to %s\n",
+                      buf != NULL ? cache_name(buf->buf_cache) : "another cache",
+                      cache_name(err->err_cache));
+        return;
+    case UMERR_BADBUFTAG:
+        if (err->err_offset >= sizeof(uint32_t) && buf != NULL &&
+            err->err_offset - sizeof(uint32_t) >= buf->buf_space)
+            umem_text_add("the buffer's end is intact: a wild write, or one before the start of "
+                          "the buffer behind it\n");
+        /* fall through */
+    case UMERR_REDZONE:
+        umem_text_add("byte at offset 0x%zx is 0x%02llx, should be 0x%02llx\n", err->err_offset,
+                      (unsigned long long)err->err_found, (unsigned long long)err->err_expected);
+        break;
+    default:
+        return;
+    }
+    if (buf != NULL && buf->buf_addr != NULL &&
+        err->err_offset < buf->buf_space + sizeof(struct umem_buftag))
+        say_bytes(err);
+}
+
+static void
+say_transaction(const char *what, const struct umem_transaction *txn)
+{
+    if (txn->txn_time == 0)
+        return;
+    uint64_t ago_ms = (os_clock_ns() - txn->txn_time) / NS_PER_MS;
+    const struct umem_stack *stack = umem_stacks_get(txn->txn_stack);
+    umem_text_add("%s by thread %u, %llu.%03llu s ago:\n", what, txn->txn_thread,
+                  (unsigned long long)(ago_ms / MS_PER_S), (unsigned long long)(ago_ms % MS_PER_S));
+    if (stack != NULL)
+        umem_text_stack(stack->stack_frame, stack->stack_depth);
+    else
+        umem_text_add("  (no stack was kept)\n");
+}
+
+static void
+say_transactions(const struct umem_error_info *err)
+{
+    const struct umem_buffer *buf = err->err_buffer;
+
+    if (buf == NULL || buf->buf_bufctl == NULL)
+        return;
+    const struct umem_bufctl *bc = buf->buf_bufctl;
+    if ((buf->buf_flags & UMF_AUDIT) == 0) {
+        umem_text_add("no transactions are recorded without UMEM_DEBUG=audit\n");
+        return;
+    }
+    switch (bc->bc_state) {
+    case UMEM_BUFFER_ALLOCATED:
+        say_transaction("allocated", &bc->bc_last);
+        say_transaction("before that, freed", &bc->bc_prev);
+        break;
+    case UMEM_BUFFER_FREE:
+        say_transaction("freed", &bc->bc_last);
+        say_transaction("allocated", &bc->bc_prev);
+        break;
+    case UMEM_BUFFER_RAW:
+        umem_text_add("it was never handed out\n");
+        break;
+    default:
+        say_transaction("last used", &bc->bc_last);
+        say_transaction("before that", &bc->bc_prev);
+        break;
+    }
+}
+
+static void
+say_finder(void)
+{
+    static uintptr_t frames[FINDER_FRAMES_MAX + UMEM_OWN_FRAMES_MAX];
+    uint32_t depth = umem_audit_stack(frames, FINDER_FRAMES_MAX);
+
+    umem_text_add("umem: heap corruption detected\n"
+                  "stack of the thread that found it: thread %u\n",
+                  umem_thread_self());
+    umem_text_stack(frames, depth);
+}
+
+/*
+ * This thread is within a report already: its own report crashed, and a
+ * handler of that signal came here.  The log's text is in an unknown state.
+ */
+static UMEM_COLD void
+report_nested(const struct umem_error_info *err)
+{
+    const char *message = messages[err->err_kind];
+
+    os_stderr("\numem allocator: ", sizeof("\numem allocator: ") - 1);
+    os_stderr(message, strlen(message));
+    os_stderr(", within a report of this thread\n",
+              sizeof(", within a report of this thread\n") - 1);
+    if (!umem_options.opt_noabort)
+        os_abort();
+}
+
+UMEM_COLD void
+umem_report(const struct umem_error_info *err)
+{
+    int saved = errno;
+    bool fatal = err->err_kind != UMERR_NOTEMPTY;
+
+    if (!umem_log_enter()) {
+        report_nested(err);
+        errno = saved;
+        return;
+    }
+    say_headline(err);
+    say_buffer(err);
+    say_place(err);
+    say_transactions(err);
+    if (fatal)
+        say_finder();
+    umem_text_flush();
+    /* The log stays ours to the end: other threads' reports wait, and die with us. */
+    if (fatal && !umem_options.opt_noabort)
+        os_abort();
+    umem_log_leave();
+    errno = saved;
+}
