@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""Where a replaced malloc is known to break: start, end, fork, limits, set-uid."""
+
+import functools
+import os
+import pathlib
+import shutil
+
+import pytest
+
+from harness import run
+from test_malloc_family import DEBUG, sections
+
+HERE = pathlib.Path(__file__).parent
+WAYS = {
+    "glibc": dict(),
+    "preload": dict(preload=True),
+    "debug": dict(preload=True, debug=DEBUG),
+}
+NOBODY = 65534
+C_FLAGS = ("-O1", "-w")
+
+
+@functools.lru_cache(maxsize=None)
+def plugin(programs):
+    return programs("plugin.c", name="plugin.so", flags=("-O1", "-shared", "-fPIC"))
+
+
+@pytest.mark.parametrize("section", sections("hard_spots.c"))
+@pytest.mark.parametrize("way", WAYS)
+def test_hard_spot(programs, section, way):
+    program = programs("hard_spots.c", flags=C_FLAGS)
+    result = run([program, section], env={"PLUGIN": plugin(programs)}, timeout=120, **WAYS[way])
+    assert result.returncode == 0 and result.stdout == f"ok {section}\n", result
+    assert result.stderr == "", result
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_before_and_after_main(programs, way):
+    result = run([programs("early.c", flags=C_FLAGS)], **WAYS[way])
+    assert result.returncode == 7 and result.stderr == "", result
+    assert result.stdout == "preinit first second main on_exit atexit destructor \n", result
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_exit_while_threads_allocate(programs, way):
+    for _ in range(10):
+        result = run([programs("exit_while_busy.c", flags=C_FLAGS)], **WAYS[way])
+        assert (result.returncode, result.stdout, result.stderr) == (5, "leaving\n", ""), result
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("way", WAYS)
+def test_closed_descriptors(programs, way, closed):
+    command = f'exec "$0" {closed}'
+    result = run(["/bin/sh", "-c", command, programs("early.c", flags=C_FLAGS)], **WAYS[way])
+    assert result.returncode == 7 and result.stderr == "", result
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_descriptor_2_is_the_programs_own(programs, way, tmp_path):
+    """A file opened as descriptor 2 holds what the program wrote, nothing more."""
+    data = tmp_path / "data"
+    command = 'exec 2>"$1"; "$0" && echo written >&2'
+    result = run(["/bin/sh", "-c", command, programs("orderly.c", flags=C_FLAGS), data],
+                 **WAYS[way])
+    assert result.returncode == 0, result
+    assert data.read_text() == "written\n"
+
+
+# Debugging needs room for its own: tags, transactions, stacks.
+@pytest.mark.parametrize("way,megabytes", [("glibc", 80), ("preload", 80), ("debug", 200)])
+def test_address_space_limit(programs, way, megabytes):
+    program = programs("limits.c", flags=C_FLAGS)
+    result = run(["prlimit", f"--as={megabytes << 20}", program, "space"], timeout=120,
+                 **WAYS[way])
+    assert (result.returncode, result.stdout, result.stderr) == (0, "ok space\n", ""), result
+
+
+@pytest.mark.parametrize("way,megabytes", [("glibc", 16), ("preload", 16), ("debug", 32)])
+def test_small_address_space(way, megabytes):
+    """A small program starts and ends under a small limit."""
+    result = run(["prlimit", f"--as={megabytes << 20}", "ls", "-l", "/usr"], env={"LC_ALL": "C"},
+                 **WAYS[way])
+    plain = run(["ls", "-l", "/usr"], env={"LC_ALL": "C"})
+    assert (result.returncode, result.stdout, result.stderr) == (0, plain.stdout, ""), result
+
+
+@pytest.mark.parametrize("way,megabytes", [("glibc", 8), ("preload", 8), ("debug", 24)])
+def test_locked_memory_limit(programs, way, megabytes):
+    """mlockall(MCL_FUTURE): every mapping counts, reservations too."""
+    how = dict(WAYS[way])
+    if how.get("preload"):
+        how["preload"] = programs.library()
+    if os.geteuid() == 0:
+        how["user"] = NOBODY  # root may lock without limit
+    program = programs("limits.c", flags=C_FLAGS)
+    result = run(["prlimit", f"--memlock={megabytes << 20}", program, "lock"], timeout=120, **how)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "ok lock\n", ""), result
+
+
+@pytest.mark.parametrize("value", [DEBUG, "default", "guards"])
+def test_set_uid_program_ignores_debugging(programs, needs_root, value):
+    """What an unprivileged caller sets does not reach a set-uid program."""
+    library = programs.library()
+    ordinary = programs("secure.c", libs=(f"-L{library.parent}", f"-Wl,-rpath,{library.parent}",
+                                          "-l:libumem.so.1"))
+    result = run([ordinary], debug=value, user=NOBODY)
+    assert result.stdout == f"secure 0, euid {NOBODY}, fresh memory baddcafe\n", result
+    # Root is not a set-uid program.
+    result = run([ordinary], debug=value)
+    assert result.stdout == "secure 0, euid 0, fresh memory baddcafe\n", result
+
+    set_uid = ordinary.with_name("secure-set-uid")
+    shutil.copyfile(ordinary, set_uid)
+    os.chown(set_uid, 0, 0)
+    set_uid.chmod(0o4755)
+    result = run([set_uid], debug=value, user=NOBODY)
+    if "secure 0" in result.stdout:
+        pytest.skip("the file system of temporary files ignores set-uid")
+    assert result.returncode == 0 and result.stderr == "", result
+    assert result.stdout.startswith("secure 1, euid 0, "), result
+    assert "baddcafe" not in result.stdout, result
