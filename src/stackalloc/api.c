@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * api.c - the public calls: see <stackalloc.h>.
+ *
+ * The fast paths are umem's plus three loads and one store (alloc) or one
+ * compare-and-swap (free) in the address table.  Owns no state, takes no lock.
+ */
+#include <stackalloc.h>
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "stack.h"
+#include "table.h"
+
+_Static_assert(STACK_SIZE_SHIFT_MAX < sizeof(uint_t) * 8, "sizes fit fetch_stack_sizes()");
+
+/* The first stack of a size, and every failure.  NULL with errno. */
+static STACK_COLD umem_cache_t *
+open_slow(size_t size)
+{
+    if (!stack_size_supported(size)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return stack_class_open(stack_class_index(size));
+}
+
+/* The cache for size, whatever size is.  NULL with errno. */
+static inline umem_cache_t *
+open_cache(size_t size)
+{
+    if (STACK_LIKELY(size != 0 && (size & (size - 1)) == 0)) {
+        unsigned index = stack_class_index(size);
+        if (STACK_LIKELY(index < STACK_CLASSES)) {
+            umem_cache_t *cache =
+                atomic_load_explicit(&stack_classes[index].class_cache, memory_order_acquire);
+            if (STACK_LIKELY(cache != NULL))
+                return cache;
+        }
+    }
+    return open_slow(size);
+}
+
+static STACK_COLD void *
+alloc_failed(void)
+{
+    /* The constructor's errno comes through umem; injected failures may leave another. */
+    if (errno != EAGAIN)
+        errno = ENOMEM;
+    return NULL;
+}
+
+STACK_EXPORT void *
+stack_alloc(size_t size)
+{
+    umem_cache_t *cache = open_cache(size);
+    if (STACK_UNLIKELY(cache == NULL))
+        return NULL;
+    char *object = umem_cache_alloc(cache, UMEM_DEFAULT);
+    if (STACK_UNLIKELY(object == NULL))
+        return alloc_failed();
+    unsigned index = stack_class_index(size);
+    char *body =
+        object + atomic_load_explicit(&stack_classes[index].class_guard_low, memory_order_relaxed);
+    /* No other thread can want this word: the object is ours alone. */
+    atomic_store_explicit(&table_find(body)->slot_word, table_word(body, index, STACK_USED),
+                          memory_order_relaxed);
+    return body;
+}
+
+static STACK_COLD int
+free_refused(void)
+{
+    errno = EINVAL;
+    return -1;
+}
+
+STACK_EXPORT int
+stack_free(void *address, size_t size)
+{
+    unsigned index = size != 0 ? stack_class_index(size) : STACK_CLASSES;
+    /* An address that is no multiple of a page could fake the word's low bits. */
+    if (STACK_UNLIKELY(index >= STACK_CLASSES || size != stack_class_size(index) ||
+                       ((uintptr_t)address & (STACK_PAGE_MIN - 1)) != 0))
+        return free_refused();
+    struct table_slot *slot = table_find(address);
+    if (STACK_UNLIKELY(slot == NULL))
+        return free_refused();
+    uint32_t used = table_word(address, index, STACK_USED);
+    uint32_t cached = table_word(address, index, STACK_CACHED);
+    if (STACK_UNLIKELY(!atomic_compare_exchange_strong_explicit(
+            &slot->slot_word, &used, cached, memory_order_acq_rel, memory_order_relaxed)))
+        return free_refused();
+    /* Ours now: whoever frees it again finds the other word. */
+    size_t low = atomic_load_explicit(&stack_classes[index].class_guard_low, memory_order_relaxed);
+    umem_cache_free(atomic_load_explicit(&stack_classes[index].class_cache, memory_order_relaxed),
+                    (char *)address - low);
+    return 0;
+}
+
+STACK_EXPORT uint_t *
+fetch_stack_sizes(void)
+{
+    uint_t *sizes = malloc((STACK_CLASSES + 1) * sizeof(*sizes));
+    if (sizes == NULL)
+        return NULL;
+    unsigned n = 0;
+    for (unsigned index = 0; index < STACK_CLASSES; index++)
+        if (stack_size_supported(stack_class_size(index)))
+            sizes[n++] = (uint_t)stack_class_size(index);
+    sizes[n] = 0;
+    return sizes;
+}

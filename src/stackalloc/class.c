@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * class.c - the sizes of stacks, and the umem cache of each.
+ *
+ * Owns stack_classes.  A cache is made by the first stack_alloc() of its size
+ * and lives for ever.  No locks: of several threads that make the same cache
+ * at once, one publishes it and the others destroy theirs, still empty.
+ */
+#include <errno.h>
+
+#include "page.h"
+#include "stack.h"
+
+struct stack_class stack_classes[STACK_CLASSES];
+
+static const char *const class_names[STACK_CLASSES] = {
+    "stack_32k", "stack_64k", "stack_128k", "stack_256k", "stack_512k", "stack_1m", "stack_2m"};
+
+/* A stack is whole pages: where those are larger than 32 KiB, the row starts later. */
+bool
+stack_size_supported(size_t size)
+{
+    return size != 0 && (size & (size - 1)) == 0 && size >> STACK_SIZE_SHIFT_MIN != 0 &&
+           size >> (STACK_SIZE_SHIFT_MAX + 1) == 0 && size % page_size() == 0;
+}
+
+static size_t
+whole_pages(size_t size)
+{
+    size_t page = page_size();
+    return (size + page - 1) & ~(page - 1);
+}
+
+umem_cache_t *
+stack_class_open(unsigned index)
+{
+    struct stack_class *class = &stack_classes[index];
+    umem_cache_t *found = atomic_load_explicit(&class->class_cache, memory_order_acquire);
+    if (found != NULL)
+        return found;
+    vmem_t *arena = stack_arena();
+    if (arena == NULL)
+        return NULL;
+    /* Every thread that comes here stores the same widths. */
+    size_t low = whole_pages(STACK_GUARD_LOW), high = whole_pages(STACK_GUARD_HIGH);
+    atomic_store_explicit(&class->class_guard_low, low, memory_order_relaxed);
+    atomic_store_explicit(&class->class_guard_high, high, memory_order_relaxed);
+    umem_cache_t *made =
+        umem_cache_create(class_names[index], low + stack_class_size(index) + high, page_size(),
+                          stack_construct, stack_destruct, NULL, class, arena, UMC_NOTOUCH);
+    if (made == NULL)
+        return NULL;
+    if (atomic_compare_exchange_strong(&class->class_cache, &found, made))
+        return made;
+    umem_cache_destroy(made);
+    return found;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * page.c - the system calls of the stack library: see page.h.
+ *
+ * The delicate part is mlockall(MCL_FUTURE).  A mapping made under it is
+ * locked, populated and charged against RLIMIT_MEMLOCK at once, guards and
+ * all, and one made before it is not locked when it is opened later.  So:
+ * address space is reserved past that rule (page_reserve), and whether the
+ * rule is in force is asked when a stack is built (page_locking).
+ * Owns the cached page size.  No locks.
+ */
+#include "page.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* The values are ABI; the names are younger than the oldest headers we build with. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
+#define RESERVE_FLAGS (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+
+size_t
+page_size(void)
+{
+    static _Atomic size_t cached;
+    size_t size = atomic_load_explicit(&cached, memory_order_relaxed);
+    if (size == 0) {
+        size = (size_t)sysconf(_SC_PAGESIZE);
+        atomic_store_explicit(&cached, size, memory_order_relaxed);
+    }
+    return size;
+}
+
+/* Only two errors leave this file. */
+static void
+map_errno(void)
+{
+    if (errno != EAGAIN)
+        errno = ENOMEM;
+}
+
+/*
+ * mmap() would charge all of size as locked under MCL_FUTURE, guards and
+ * unused parts too, and fail beyond RLIMIT_MEMLOCK.  But mremap() grows a
+ * mapping with the flags it has: one page, unlocked, then grown, is free of
+ * that charge at any size.
+ */
+void *
+page_reserve(size_t size)
+{
+    size_t page = page_size();
+    void *seed = mmap(NULL, page, PROT_NONE, RESERVE_FLAGS, -1, 0);
+    if (seed == MAP_FAILED) {
+        map_errno();
+        return NULL;
+    }
+    void *addr = MAP_FAILED;
+    if (munlock(seed, page) == 0)
+        addr = mremap(seed, page, size, MREMAP_MAYMOVE);
+    if (addr == MAP_FAILED) {
+        int error = errno;
+        munmap(seed, page);
+        errno = error;
+        map_errno();
+        return NULL;
+    }
+    return addr;
+}
+
+/*
+ * Neighbouring reservations are one mapping to the kernel; cutting one out at
+ * vm.max_map_count fails, and nobody can be told.
+ */
+void
+page_release(void *addr, size_t size)
+{
+    munmap(addr, size);
+}
+
+int
+page_close(void *addr, size_t size)
+{
+    if (mprotect(addr, size, PROT_NONE) != 0) {
+        map_errno();
+        return -1;
+    }
+    return 0;
+}
+
+int
+page_open(void *addr, size_t size)
+{
+    if (mprotect(addr, size, PROT_READ | PROT_WRITE) != 0) {
+        map_errno();
+        return -1;
+    }
+    return 0;
+}
+
+/*
+ * The kernel does not tell, so a fresh page shows: msync(MS_INVALIDATE) gives
+ * EBUSY on a locked mapping, by POSIX.  No answer could be kept, since any
+ * thread may call mlockall() or munlockall() at any time.
+ */
+int
+page_locking(void)
+{
+    size_t page = page_size();
+    void *probe = mmap(NULL, page, PROT_NONE, RESERVE_FLAGS, -1, 0);
+    if (probe == MAP_FAILED) {
+        map_errno();
+        return -1;
+    }
+    bool locked = msync(probe, page, MS_ASYNC | MS_INVALIDATE) != 0 && errno == EBUSY;
+    munmap(probe, page);
+    return locked;
+}
+
+/*
+ * MLOCK_ONFAULT leaves the faulting to page_populate(), so that an error here
+ * means the limit: mlock() gives ENOMEM past RLIMIT_MEMLOCK, EPERM where that
+ * is 0, and EAGAIN where memory itself is short.
+ */
+int
+page_lock(void *addr, size_t size)
+{
+    if (mlock2(addr, size, MLOCK_ONFAULT) != 0) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return 0;
+}
+
+/* What MADV_POPULATE_WRITE does, page by page, for kernels before 5.14. */
+static void
+touch(char *addr, size_t size)
+{
+    size_t page = page_size();
+    for (size_t offset = 0; offset < size; offset += page) {
+        volatile char *p = addr + offset;
+        *p = *p;
+    }
+}
+
+int
+page_populate(void *addr, size_t size)
+{
+    int result;
+    do
+        result = madvise(addr, size, MADV_POPULATE_WRITE);
+    while (result != 0 && (errno == EINTR || errno == EAGAIN));
+    if (result == 0)
+        return 0;
+    /* EINVAL, or what a seccomp filter chose: no such call here.  Never kept as an answer. */
+    if (errno == EINVAL || errno == ENOSYS || errno == EPERM) {
+        touch(addr, size);
+        return 0;
+    }
+    errno = ENOMEM;
+    return -1;
+}
+
+/*
+ * MADV_DONTNEED refuses locked memory.  Unlocking first serves every kernel;
+ * where another thread's mlockall() comes in between, MADV_DONTNEED_LOCKED.
+ */
+void
+page_discard(void *addr, size_t size)
+{
+    munlock(addr, size);
+    if (madvise(addr, size, MADV_DONTNEED) != 0)
+        madvise(addr, size, MADV_DONTNEED_LOCKED);
+}
+
+void *
+page_table_alloc(size_t size)
+{
+    void *addr = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (addr == MAP_FAILED) {
+        map_errno();
+        return NULL;
+    }
+    return addr;
+}
+
+void
+page_table_free(void *addr, size_t size)
+{
+    munmap(addr, size);
+}

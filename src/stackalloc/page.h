@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * page.h - the operating system as the stack library sees it.
+ *
+ * Every function is MT-safe and keeps no state but the page size.  Ranges are
+ * whole pages.  Errors: -1 or NULL with errno, which is ENOMEM, or EAGAIN
+ * where RLIMIT_MEMLOCK is what failed, and nothing else.
+ */
+#ifndef STACKALLOC_PAGE_H
+#define STACKALLOC_PAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+size_t page_size(void);
+
+/*
+ * Reserves inaccessible address space: no memory, no commit charge, and never
+ * locked nor charged as locked, even under mlockall(MCL_FUTURE).
+ */
+void *page_reserve(size_t size);
+/* Gives a reservation back; where the system refuses, address space is lost. */
+void page_release(void *addr, size_t size);
+
+/* Makes a range inaccessible.  A system call, little work where it is already so. */
+int page_close(void *addr, size_t size);
+/* Makes a range readable and writable. */
+int page_open(void *addr, size_t size);
+/* Whether mlockall(MCL_FUTURE) is in force now: 0 or 1. */
+int page_locking(void);
+/* Locks a range that is open, without faulting it in. */
+int page_lock(void *addr, size_t size);
+/* Faults in every page of an open range for writing; the contents stay. */
+int page_populate(void *addr, size_t size);
+/* Unlocks a range and gives its memory back: it reads as zeroes once opened again. */
+void page_discard(void *addr, size_t size);
+
+/* Zeroed memory for the library's own tables; locked under mlockall(MCL_FUTURE). */
+void *page_table_alloc(size_t size);
+void page_table_free(void *addr, size_t size);
+
+#endif

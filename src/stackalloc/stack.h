@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stack.h - the stack library seen from inside: what each file owns.
+ *
+ *   api.c    stack_alloc, stack_free, fetch_stack_sizes
+ *   class.c  a size class: its umem cache, made on first use
+ *   build.c  constructor and destructor of a stack
+ *   table.c  address -> slot: which stacks exist, and whether they are in use
+ *   span.c   the arena that slabs of stacks come from
+ *   page.c   the system calls
+ *
+ * 1. The object.  One object of a cache is
+ *
+ *        | low guard | body, what the caller gets | high guard |
+ *
+ *    Everything is mapped inaccessible; the constructor opens the body alone.
+ *    A guard is what was never opened: it cannot be forgotten, holds no page
+ *    and is not charged as locked.
+ *
+ * 2. What is cached.  A freed stack goes back to its cache as it is.  umem
+ *    calls the constructor for a raw object and the destructor when it takes
+ *    memory back (umem_reap): only these two make system calls.  UMC_NOTOUCH
+ *    keeps umem from writing into an object, which could be mostly guard.
+ *
+ * 3. Who owns a stack is told by its slot's word alone: STACK_NONE (not
+ *    constructed), STACK_CACHED (umem has it), STACK_USED (the caller has it).
+ *    The constructor makes NONE into CACHED, the destructor the reverse; only
+ *    the thread that umem_cache_alloc() gave the object to makes CACHED into
+ *    USED, so that is a plain store; stack_free() makes USED into CACHED by
+ *    compare-and-swap, so that one of many racing frees wins.
+ *
+ * 4. No locks.  Slots, leaves of the table, caches and the arena are published
+ *    by compare-and-swap, the loser takes its own back.  So fork needs no
+ *    handler here: the child finds every stack in the state it had.
+ *
+ * umem is used through <umem.h> and <sys/vmem.h> only.
+ */
+#ifndef STACKALLOC_STACK_H
+#define STACKALLOC_STACK_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <umem.h>
+
+#define STACK_LIKELY(x) __builtin_expect(!!(x), 1)
+#define STACK_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define STACK_EXPORT __attribute__((visibility("default")))
+#define STACK_COLD __attribute__((cold, noinline))
+
+#define STACK_SIZE_SHIFT_MIN 15 /* 32 KiB */
+#define STACK_SIZE_SHIFT_MAX 21 /* 2 MiB */
+#define STACK_CLASSES (STACK_SIZE_SHIFT_MAX - STACK_SIZE_SHIFT_MIN + 1)
+/* No page of any Linux system is smaller. */
+#define STACK_PAGE_MIN ((size_t)4096)
+
+/*
+ * The low guard, on the side that stacks grow towards, is as wide as the
+ * frames that code without stack probes plausibly has: a frame wider than the
+ * guard can step over it unseen (12,000 bytes do over one page).  Code built
+ * with -fstack-clash-protection probes every page on x86, but every 64 KiB on
+ * aarch64, whose ABI takes a guard of that width for granted.  A guard costs
+ * address space only, but a wide one spreads the bodies over more page tables:
+ * a million 32 KiB stacks need 104 MB of them with 16 + 4 KiB of guards.
+ */
+#if defined(__aarch64__)
+#define STACK_GUARD_LOW ((size_t)65536)
+#else
+#define STACK_GUARD_LOW ((size_t)16384)
+#endif
+/* Nothing grows upwards: what runs off the top does so in small steps. */
+#define STACK_GUARD_HIGH STACK_PAGE_MIN
+
+/* --- class.c --- */
+
+struct stack_class {
+    _Atomic(umem_cache_t *) class_cache; /* NULL until the first stack of this size */
+    _Atomic size_t class_guard_low;      /* written before class_cache is published */
+    _Atomic size_t class_guard_high;
+};
+extern struct stack_class stack_classes[STACK_CLASSES];
+
+/* Whether size is one that this system supports. */
+bool stack_size_supported(size_t size);
+/* Index into stack_classes of a power of two in the range. */
+static inline unsigned
+stack_class_index(size_t size)
+{
+    return (unsigned)__builtin_ctzl(size) - STACK_SIZE_SHIFT_MIN;
+}
+static inline size_t
+stack_class_size(unsigned index)
+{
+    return (size_t)1 << (index + STACK_SIZE_SHIFT_MIN);
+}
+/* The cache of a class, made if need be.  NULL with errno. */
+umem_cache_t *stack_class_open(unsigned index);
+
+/* --- build.c --- */
+
+/* A umem_constructor_t and a umem_destructor_t; private is the struct stack_class. */
+int stack_construct(void *object, void *private, int flags);
+void stack_destruct(void *object, void *private);
+
+/* --- span.c --- */
+
+/* The arena that every stack comes from, made if need be.  NULL with errno. */
+vmem_t *stack_arena(void);
+
+#endif
