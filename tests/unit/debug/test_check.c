@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_check.c - buffers made by hand: what an allocation and a free write,
+ * and every damage that is to be found, with its message.
+ */
+#include "support.h"
+
+#include <pthread.h>
+
+#include "cache/cache.h"
+#include "debug/contents.h"
+#include "debug/debug.h"
+
+#define GUARDS (UMF_DEADBEEF | UMF_REDZONE)
+#define SPACE_MAX 70000
+
+static struct umem_cache cache = {.cache_name = "umem_alloc_16"};
+
+/* A buffer with room for the tag, and a wall behind that nobody may touch. */
+static struct {
+    struct umem_bufctl bufctl;
+    _Alignas(64) char chunk[SPACE_MAX + sizeof(struct umem_buftag) + 64];
+} arena;
+
+static struct umem_buffer
+make_buffer(size_t space, uint32_t flags)
+{
+    struct umem_buffer buf = {&cache, &arena.bufctl, arena.chunk, space, flags};
+
+    memset(&arena, 0x77, sizeof(arena));
+    umem_debug_raw(&buf);
+    return buf;
+}
+
+static void
+assert_all(const char *p, size_t size, const char *pattern, size_t pattern_size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (p[i] != pattern[i % pattern_size])
+            fail_msg("byte %zu is %#x", i, (unsigned char)p[i]);
+}
+
+static void
+assert_wall(const struct umem_buffer *buf, size_t tag)
+{
+    assert_all(buf->buf_addr + buf->buf_space + tag, 64, "\x77", 1);
+}
+
+static void
+life_of_a_buffer(void **state)
+{
+    static const size_t spaces[] = {8, 16, 24, 48, 64, 72, 128, 1000, 4096, SPACE_MAX};
+
+    (void)state;
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(spaces); i++)
+        for (size_t requested = 1; requested <= spaces[i]; requested += 1 + requested / 9) {
+            struct umem_buffer buf = make_buffer(spaces[i], GUARDS | UMF_AUDIT);
+            char *p = buf.buf_addr;
+            assert_int_equal(arena.bufctl.bc_state, UMEM_BUFFER_RAW);
+            assert_all(p, buf.buf_space, "\xef\xbe\xad\xde", 4);
+            for (int round = 0; round < 2; round++) {
+                assert_true(umem_debug_alloc(&buf, requested));
+                assert_int_equal(arena.bufctl.bc_state, UMEM_BUFFER_ALLOCATED);
+                assert_int_equal(arena.bufctl.bc_size, requested);
+                assert_all(p, requested, "\xfe\xca\xdd\xba", 4);
+                assert_all(p + requested, buf.buf_space - requested, "\xbb", 1);
+                assert_wall(&buf, sizeof(struct umem_buftag));
+                memset(p, 'x', requested);
+                assert_true(umem_debug_free(&buf, round == 0 ? requested : SIZE_MAX));
+                assert_int_equal(arena.bufctl.bc_state, UMEM_BUFFER_FREE);
+                assert_all(p, requested, "x", 1); /* a destructor still sees it */
+                umem_debug_fill_free(&buf);
+                assert_all(p, buf.buf_space, "\xef\xbe\xad\xde", 4);
+                assert_wall(&buf, sizeof(struct umem_buftag));
+            }
+        }
+}
+
+static void
+tag_values(void **state)
+{
+    struct umem_buffer buf = make_buffer(48, GUARDS);
+    struct umem_buftag tag;
+    uint32_t low = (uint32_t)(uintptr_t)&arena.bufctl;
+
+    (void)state;
+    umem_debug_alloc(&buf, 41);
+    memcpy(&tag, buf.buf_addr + 48, sizeof(tag));
+    assert_int_equal(tag.buftag_redzone, 0xfeedface);
+    assert_int_equal(UMEM_SIZE_DECODE(tag.buftag_size), 41);
+    assert_true(UMEM_SIZE_VALID(tag.buftag_size));
+    assert_int_equal(tag.buftag_bufctl, low);
+    assert_int_equal(tag.buftag_state, low ^ UMEM_BUFTAG_ALLOCATED);
+    umem_debug_free(&buf, 41);
+    umem_debug_fill_free(&buf);
+    memcpy(&tag, buf.buf_addr + 48, sizeof(tag));
+    assert_int_equal(tag.buftag_state, low ^ UMEM_BUFTAG_FREE);
+}
+
+/* Audit alone: the chunk is the program's from end to end. */
+static void
+without_redzone(void **state)
+{
+    struct umem_buffer buf = make_buffer(32, UMF_AUDIT);
+
+    (void)state;
+    assert_all(buf.buf_addr, 32 + 64, "\x77", 1);
+    assert_true(umem_debug_alloc(&buf, 20));
+    memset(buf.buf_addr, 1, 32);
+    umem_debug_resize(&buf, 32);
+    assert_int_equal(arena.bufctl.bc_size, 32);
+    assert_true(umem_debug_free(&buf, 32));
+    umem_debug_fill_free(&buf);
+    assert_all(buf.buf_addr, 32, "\1", 1);
+    assert_wall(&buf, 0);
+    assert_true(umem_debug_alloc(&buf, 8));
+}
+
+static void
+resize(void **state)
+{
+    struct umem_buffer buf = make_buffer(64, GUARDS | UMF_AUDIT);
+
+    (void)state;
+    umem_debug_alloc(&buf, 10);
+    memset(buf.buf_addr, 'x', 10);
+    struct umem_transaction before = arena.bufctl.bc_prev;
+    umem_debug_resize(&buf, 50);
+    assert_all(buf.buf_addr, 10, "x", 1);
+    assert_int_equal((unsigned char)buf.buf_addr[50], UMEM_SLACK_BYTE);
+    assert_int_not_equal((unsigned char)buf.buf_addr[49], UMEM_SLACK_BYTE);
+    umem_debug_resize(&buf, 5);
+    assert_all(buf.buf_addr, 5, "x", 1);
+    assert_all(buf.buf_addr + 5, 59, "\xbb", 1);
+    assert_memory_equal(&before, &arena.bufctl.bc_prev, sizeof(before));
+    assert_true(umem_debug_free(&buf, 5));
+}
+
+static void
+transactions(void **state)
+{
+    struct umem_buffer buf = make_buffer(64, UMF_AUDIT);
+    struct umem_bufctl *bc = &arena.bufctl;
+
+    (void)state;
+    assert_int_equal(bc->bc_last.txn_time, 0);
+    umem_debug_alloc(&buf, 10);
+    struct umem_transaction allocated = bc->bc_last;
+    assert_int_equal(allocated.txn_thread, getpid());
+    assert_int_not_equal(allocated.txn_stack, 0);
+    umem_debug_free(&buf, 10);
+    assert_memory_equal(&bc->bc_prev, &allocated, sizeof(allocated));
+    assert_true(bc->bc_last.txn_time >= allocated.txn_time);
+}
+
+/* --- Damage, in children --- */
+
+struct damage {
+    size_t space;
+    size_t requested;
+    size_t offset; /* of one byte that is written */
+    const char *said;
+    const char *place;
+};
+
+static void
+write_and_free(void *arg)
+{
+    const struct damage *damage = arg;
+    struct umem_buffer buf = make_buffer(damage->space, GUARDS | UMF_AUDIT);
+
+    umem_debug_alloc(&buf, damage->requested);
+    buf.buf_addr[damage->offset] ^= 0x5a;
+    umem_debug_free(&buf, SIZE_MAX);
+}
+
+static void
+overruns(void **state)
+{
+    static const struct damage cases[] = {
+        {16, 8, 8, "redzone violation: write past end of buffer", "byte at offset 0x8 is 0xe1, "},
+        {16, 8, 15, "redzone violation: write past end of buffer", "byte at offset 0xf is 0xe1, "},
+        {16, 13, 14, "redzone violation: write past end of buffer", "byte at offset 0xe is 0xe1"},
+        {16, 16, 16, "redzone violation: write past end of buffer", "byte at offset 0x10 is 0x94"},
+        {16, 16, 19, "redzone violation: write past end of buffer", "byte at offset 0x13 is 0xa4"},
+        {16, 16, 20, "boundary tag corrupted", "byte at offset 0x14"},
+        {16, 16, 31, "boundary tag corrupted", "the buffer's end is intact"},
+        {4096, 1, 4000, "redzone violation: write past end of buffer", "byte at offset 0xfa0"},
+        {4096, 1, 1, "redzone violation: write past end of buffer", "byte at offset 0x1 is"},
+    };
+    (void)state;
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(cases); i++) {
+        const struct outcome *outcome = run_child(write_and_free, (void *)(uintptr_t)&cases[i]);
+        char headline[128];
+        snprintf(headline, sizeof(headline), "umem allocator: %s\n", cases[i].said);
+        assert_aborted(outcome);
+        assert_memory_equal(outcome->text, headline, strlen(headline));
+        assert_contains(outcome->text, cases[i].place);
+        assert_contains(outcome->text, "cache: umem_alloc_16");
+        assert_contains(outcome->text, "allocated by thread ");
+        assert_contains(outcome->text, "umem: heap corruption detected\n");
+        assert_contains(outcome->text, "stack of the thread that found it:");
+    }
+}
+
+static void
+write_after_free(void *arg)
+{
+    const struct damage *damage = arg;
+    struct umem_buffer buf = make_buffer(damage->space, GUARDS | UMF_AUDIT | UMF_CONTENTS);
+
+    umem_debug_alloc(&buf, damage->requested);
+    memset(buf.buf_addr, 'o', damage->requested);
+    umem_debug_free(&buf, SIZE_MAX);
+    umem_debug_fill_free(&buf);
+    buf.buf_addr[damage->offset] = 'A';
+    umem_debug_alloc(&buf, damage->requested);
+}
+
+static void
+modified(void **state)
+{
+    static const struct damage cases[] = {
+        {16, 16, 0, NULL, "at offset 0x0 (0xdeadbeef replaced by 0xdeadbe41)"},
+        {16, 16, 15, NULL, "at offset 0xc (0xdeadbeef replaced by 0x41adbeef)"},
+        {72, 72, 66, NULL, "at offset 0x40 (0xdeadbeef replaced by 0xde41beef)"},
+        {SPACE_MAX, SPACE_MAX, SPACE_MAX - 1, NULL, "at offset 0x1116c (0xdeadbeef replaced by"},
+    };
+    (void)state;
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(cases); i++) {
+        const struct outcome *outcome = run_child(write_after_free, (void *)(uintptr_t)&cases[i]);
+        assert_aborted(outcome);
+        assert_contains(outcome->text, "umem allocator: buffer modified after being freed\n");
+        assert_contains(outcome->text, "modification occurred ");
+        assert_contains(outcome->text, cases[i].place);
+        assert_contains(outcome->text, "freed by thread ");
+        if (cases[i].offset < 256) {
+            assert_contains(outcome->text, "the bytes there when it was freed:\n");
+            assert_contains(outcome->text, " 6f 6f 6f");
+        } else {
+            assert_contains(outcome->text, "no longer in the contents log");
+        }
+    }
+}
+
+static void
+tag_of_a_free_buffer(void *arg)
+{
+    struct umem_buffer buf = make_buffer(16, GUARDS);
+
+    (void)arg;
+    buf.buf_addr[17] ^= 1;
+    umem_debug_alloc(&buf, 16);
+}
+
+static void
+free_twice(void *arg)
+{
+    struct umem_buffer buf = make_buffer(16, GUARDS | UMF_AUDIT);
+
+    (void)arg;
+    umem_debug_alloc(&buf, 16);
+    umem_debug_free(&buf, 16);
+    umem_debug_fill_free(&buf);
+    umem_debug_free(&buf, 16);
+}
+
+static void
+free_raw(void *arg)
+{
+    struct umem_buffer buf = make_buffer(16, GUARDS | UMF_AUDIT);
+
+    (void)arg;
+    umem_debug_free(&buf, 16);
+}
+
+static void
+free_with_wrong_size(void *arg)
+{
+    struct umem_buffer buf = make_buffer(16, GUARDS);
+
+    (void)arg;
+    umem_debug_alloc(&buf, 9);
+    umem_debug_free(&buf, 12);
+}
+
+static void
+state_out_of_range(void *arg)
+{
+    struct umem_buffer buf = make_buffer(16, UMF_AUDIT);
+
+    (void)arg;
+    umem_debug_alloc(&buf, 9);
+    arena.bufctl.bc_state = 1000;
+    arena.bufctl.bc_last.txn_stack = 0xffffffff;
+    umem_debug_free(&buf, 9);
+}
+
+static void
+size_out_of_range(void *arg)
+{
+    struct umem_buffer buf = make_buffer(16, GUARDS);
+
+    (void)arg;
+    umem_debug_alloc(&buf, 9);
+    arena.bufctl.bc_size = 17;
+    umem_debug_free(&buf, SIZE_MAX);
+}
+
+static void
+allocated_while_allocated(void *arg)
+{
+    struct umem_buffer buf = make_buffer(16, GUARDS);
+
+    (void)arg;
+    umem_debug_alloc(&buf, 9);
+    umem_debug_alloc(&buf, 9);
+}
+
+static void
+overrun_seen_by_resize(void *arg)
+{
+    struct umem_buffer buf = make_buffer(32, GUARDS);
+
+    (void)arg;
+    umem_debug_alloc(&buf, 9);
+    buf.buf_addr[10] = 0;
+    umem_debug_resize(&buf, 20);
+}
+
+static void
+oversize_free_twice(void *arg)
+{
+    struct umem_buffer buf = make_buffer(16, GUARDS);
+
+    (void)arg;
+    buf.buf_cache = NULL;
+    umem_debug_alloc(&buf, 9);
+    umem_debug_free(&buf, 9);
+    umem_debug_free(&buf, 9);
+}
+
+static void
+other_damage(void **state)
+{
+    static const struct {
+        void (*fn)(void *);
+        const char *said[3];
+    } cases[] = {
+        {tag_of_a_free_buffer, {"boundary tag corrupted", "offset 0x11 is"}},
+        {free_twice,
+         {"duplicate free: buffer freed twice", "\nfreed by thread", "\nallocated by thread"}},
+        {free_raw, {"invalid free: buffer not in cache", "never handed out"}},
+        {free_with_wrong_size, {"bad free: free size (12) != alloc size (9)"}},
+        {state_out_of_range, {"bufctl corrupted", "last used by thread", "(no stack was kept)"}},
+        {size_out_of_range, {"bufctl corrupted"}},
+        {allocated_while_allocated, {"bufctl corrupted"}},
+        {overrun_seen_by_resize,
+         {"redzone violation: write past end of buffer", "offset 0xa is 0x00, should be 0xbb"}},
+        {oversize_free_twice, {"duplicate free", "cache: none (oversize)", "UMEM_DEBUG=audit"}},
+    };
+    (void)state;
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(cases); i++) {
+        const struct outcome *outcome = run_child(cases[i].fn, NULL);
+        assert_aborted(outcome);
+        assert_memory_equal(outcome->text, "umem allocator: ", 16);
+        for (size_t j = 0; j < 3 && cases[i].said[j] != NULL; j++)
+            assert_contains(outcome->text, cases[i].said[j]);
+    }
+}
+
+/* --- opt_noabort: said, refused, and the buffer is left as it is --- */
+
+static void
+go_on(void *arg)
+{
+    const struct damage damage = {16, 8, 9, NULL, NULL};
+
+    (void)arg;
+    umem_options.opt_noabort = true;
+    struct umem_buffer buf = make_buffer(16, GUARDS);
+    if (!umem_debug_alloc(&buf, 8))
+        _exit(1);
+    buf.buf_addr[damage.offset] = 0;
+    if (umem_debug_free(&buf, 8) || arena.bufctl.bc_state != UMEM_BUFFER_ALLOCATED)
+        _exit(2);
+    buf.buf_addr[damage.offset] = (char)UMEM_SLACK_BYTE;
+    if (!umem_debug_free(&buf, 8) || umem_debug_free(&buf, 8))
+        _exit(3);
+    umem_debug_fill_free(&buf);
+    buf.buf_addr[3] = 0;
+    if (umem_debug_alloc(&buf, 8) || arena.bufctl.bc_state != UMEM_BUFFER_FREE)
+        _exit(4);
+}
+
+static void
+noabort(void **state)
+{
+    (void)state;
+    const struct outcome *outcome = run_child(go_on, NULL);
+    assert_int_equal(outcome->status, 0);
+    assert_contains(outcome->text, "redzone violation");
+    assert_contains(outcome->text, "duplicate free");
+    assert_contains(outcome->text, "buffer modified after being freed");
+}
+
+/* --- Two threads free one buffer at once: exactly one succeeds --- */
+
+static struct umem_buffer shared;
+static pthread_barrier_t barrier;
+
+static void *
+free_shared(void *arg)
+{
+    (void)arg;
+    pthread_barrier_wait(&barrier);
+    return umem_debug_free(&shared, SIZE_MAX) ? &shared : NULL;
+}
+
+static void
+race(void *arg)
+{
+    (void)arg;
+    umem_options.opt_noabort = true;
+    pthread_barrier_init(&barrier, NULL, 2);
+    for (int i = 0; i < 200; i++) {
+        pthread_t thread;
+        void *other;
+        shared = make_buffer(64, UMF_REDZONE);
+        umem_debug_alloc(&shared, 30);
+        pthread_create(&thread, NULL, free_shared, NULL);
+        void *mine = free_shared(NULL);
+        pthread_join(thread, &other);
+        if ((mine == NULL) == (other == NULL))
+            _exit(1);
+    }
+}
+
+static void
+freed_by_two_threads(void **state)
+{
+    (void)state;
+    const struct outcome *outcome = run_child(race, NULL);
+    assert_int_equal(outcome->status, 0);
+    assert_contains(outcome->text, "duplicate free: buffer freed twice");
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(life_of_a_buffer), cmocka_unit_test(tag_values),
+        cmocka_unit_test(without_redzone),  cmocka_unit_test(resize),
+        cmocka_unit_test(transactions),     cmocka_unit_test(overruns),
+        cmocka_unit_test(modified),         cmocka_unit_test(other_damage),
+        cmocka_unit_test(noabort),          cmocka_unit_test(freed_by_two_threads),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_options.c - every item of UMEM_DEBUG, UMEM_LOGGING and UMEM_OPTIONS in
+ * good and bad spellings: what it sets, what is said, and that the rest of the
+ * list still counts.
+ */
+#include "support.h"
+
+#include <fcntl.h>
+#include <sys/vmem.h>
+#include <umem.h>
+
+#include "debug/debug.h"
+#include "os/os.h"
+
+#define GUARDS (UMF_DEADBEEF | UMF_REDZONE)
+
+static struct umem_options initial;
+static bool secure;
+static const char *debug_default;
+static int real_stderr;
+
+/* Linked with --wrap=os_secure. */
+bool __wrap_os_secure(void);
+bool
+__wrap_os_secure(void)
+{
+    return secure;
+}
+
+/* The program's own default. */
+const char *_umem_debug_init(void);
+const char *
+_umem_debug_init(void)
+{
+    return debug_default;
+}
+
+static int
+setup(void **state)
+{
+    (void)state;
+    umem_options = initial;
+    umem_setmtbf(0);
+    secure = false;
+    debug_default = NULL;
+    unsetenv("UMEM_DEBUG");
+    unsetenv("UMEM_LOGGING");
+    unsetenv("UMEM_OPTIONS");
+    return 0;
+}
+
+/* Reads one variable afresh; returns what was said. */
+static const char *
+read_with(const char *name, const char *value)
+{
+    uint64_t mark = umem_ring.ring_head;
+
+    (void)setup(NULL);
+    setenv(name, value, 1);
+    int null = open("/dev/null", O_WRONLY);
+    (void)dup2(null, STDERR_FILENO);
+    umem_options_read();
+    (void)dup2(real_stderr, STDERR_FILENO);
+    (void)close(null);
+    return ring_since(mark);
+}
+
+static void
+good_flags(void **state)
+{
+    static const struct {
+        const char *value;
+        uint32_t flags;
+        uint32_t frames;
+        size_t contents;
+    } cases[] = {
+        {"", 0, 15, 256},
+        {" , ,,\t", 0, 15, 256},
+        {"guards", GUARDS, 15, 256},
+        {"guard", GUARDS, 15, 256},
+        {"audit", UMF_AUDIT, 15, 256},
+        {"audit=64,guard", UMF_AUDIT | GUARDS, 64, 256},
+        {" audit = 64 , guard ", UMF_AUDIT | GUARDS, 64, 256},
+        {"audit=0", UMF_AUDIT, 0, 256},
+        {"audit=255", UMF_AUDIT, 255, 256},
+        {"audit=007", UMF_AUDIT, 7, 256},
+        {"audit=3,audit=4", UMF_AUDIT, 4, 256},
+        {"default", UMF_DEBUG, 15, 256},
+        {"audit=40,default", UMF_DEBUG, 40, 256},
+        {"contents", UMF_CONTENTS, 15, 256},
+        {"contents=1k", UMF_CONTENTS, 15, 1024},
+        {"contents=2K,", UMF_CONTENTS, 15, 2048},
+        {"contents=100", UMF_CONTENTS, 15, 100},
+    };
+    (void)state;
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(cases); i++) {
+        assert_string_equal(read_with("UMEM_DEBUG", cases[i].value), "");
+        assert_int_equal(umem_options.opt_flags, cases[i].flags);
+        assert_int_equal(umem_options.opt_audit_frames, cases[i].frames);
+        assert_int_equal(umem_options.opt_contents_bytes, cases[i].contents);
+    }
+}
+
+static void
+good_switches(void **state)
+{
+    (void)state;
+    assert_string_equal(read_with("UMEM_DEBUG", "verbose,noabort,mtbf=7"), "");
+    assert_true(umem_options.opt_verbose);
+    assert_true(umem_options.opt_noabort);
+    assert_false(umem_options.opt_allverbose);
+    assert_int_equal(umem_options.opt_mtbf, 7);
+    assert_int_equal(umem_mtbf, 7);
+    assert_contains(read_with("UMEM_DEBUG", "allverbose,audit=9"), "umem: debugging: audit, 9");
+    assert_true(umem_options.opt_allverbose);
+    assert_string_equal(read_with("UMEM_DEBUG", "mtbf=4294967295"), "");
+    assert_int_equal(umem_options.opt_mtbf, UINT32_MAX);
+}
+
+/* One bad item in the midst of good ones: one line, and the others hold. */
+static void
+bad_items(void **state)
+{
+    static const struct {
+        const char *item;
+        const char *said;
+    } cases[] = {
+        {"nonsense", "no such option"},
+        {"AUDIT", "no such option"},
+        {"audi", "no such option"},
+        {"audits", "no such option"},
+        {"=5", "no such option"},
+        {"audit=", "not a number from 0 to 255"},
+        {"audit=x", "not a number from 0 to 255"},
+        {"audit=-1", "not a number from 0 to 255"},
+        {"audit=+1", "not a number from 0 to 255"},
+        {"audit=0x10", "not a number from 0 to 255"},
+        {"audit=1 2", "not a number from 0 to 255"},
+        {"audit=256", "not a number from 0 to 255"},
+        {"audit=1k", "not a number from 0 to 255"},
+        {"audit=99999999999999999999999", "not a number from 0 to 255"},
+        {"audit=18446744073709551617", "not a number from 0 to 255"},
+        {"guards=1", "takes no value"},
+        {"guard=", "takes no value"},
+        {"default=audit", "takes no value"},
+        {"contents=0", "not a size from 1"},
+        {"contents=10x", "not a size"},
+        {"contents=k", "not a size"},
+        {"contents=1kb", "not a size"},
+        {"contents=@", "not a size"},
+        {"contents=99999999999999999t", "not a size"},
+        {"mtbf", "needs a value"},
+        {"mtbf=", "not a number"},
+        {"mtbf=4294967296", "not a number"},
+        {"verbose=1", "takes no value"},
+        {"firewall=4096", "not supported yet"},
+        {"firewall", "needs a value"},
+        {"firewall=big", "not a size"},
+        {"nosignal", "not supported yet"},
+        {"lite", "not supported yet"},
+        {"maxverify=1m", "not supported yet"},
+        {"random", "not supported yet"},
+        {"checknull", "not supported yet"},
+    };
+    (void)state;
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(cases); i++) {
+        char list[128], expected[128];
+        snprintf(list, sizeof(list), "noabort, %s ,guards,", cases[i].item);
+        snprintf(expected, sizeof(expected), "umem: UMEM_DEBUG: \"%s\": ", cases[i].item);
+        const char *said = read_with("UMEM_DEBUG", list);
+        assert_contains(said, expected);
+        assert_contains(said, cases[i].said);
+        assert_contains(said, ", ignored\n");
+        assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1);
+        assert_true(umem_options.opt_noabort);
+        assert_int_equal(umem_options.opt_flags, GUARDS);
+        assert_int_equal(umem_options.opt_audit_frames, 15);
+        assert_int_equal(umem_options.opt_contents_bytes, 256);
+        assert_int_equal(umem_options.opt_mtbf, 0);
+        assert_false(umem_options.opt_verbose);
+    }
+}
+
+/* A message shows neither escape sequences nor kilobytes. */
+static void
+hostile_text(void **state)
+{
+    static char list[20000];
+
+    (void)state;
+    assert_string_equal(read_with("UMEM_DEBUG", "a\033[2Jb\x80"),
+                        "umem: UMEM_DEBUG: \"a?[2Jb?\": no such option, ignored\n");
+    memset(list, 'z', sizeof(list) - 1);
+    const char *said = read_with("UMEM_DEBUG", list);
+    assert_contains(said, "zzz...\": no such option, ignored\n");
+    assert_true(strlen(said) < 200);
+    assert_int_equal(umem_options.opt_flags, 0);
+}
+
+static void
+sizes(void **state)
+{
+    static const struct {
+        const char *value;
+        size_t size;
+    } cases[] = {
+        {"contents", 65536},      {"contents=128k", 131072},        {"contents=2m", 2 << 20},
+        {"contents=1G", 1 << 30}, {"contents=1t", (size_t)1 << 40}, {"contents= 4096 ", 4096},
+    };
+    (void)state;
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(cases); i++) {
+        assert_string_equal(read_with("UMEM_LOGGING", cases[i].value), "");
+        assert_int_equal(umem_options.opt_contents_log, cases[i].size);
+    }
+}
+
+static void
+logging(void **state)
+{
+    (void)state;
+    assert_contains(read_with("UMEM_LOGGING", "transaction=1m,contents=8k"),
+                    "\"transaction=1m\": not supported yet, ignored\n");
+    assert_int_equal(umem_options.opt_contents_log, 8192);
+    assert_contains(read_with("UMEM_LOGGING", "fail"), "not supported yet");
+    assert_contains(read_with("UMEM_LOGGING", "slab=64k"), "not supported yet");
+    assert_contains(read_with("UMEM_LOGGING", "slab=lots"), "not a size");
+    assert_contains(read_with("UMEM_LOGGING", "audit"), "no such option");
+    /* Off is what they are. */
+    assert_string_equal(read_with("UMEM_LOGGING", "transaction=0,fail=0, slab=0"), "");
+}
+
+/* Contents logging that its log has no room for. */
+static void
+contents_together(void **state)
+{
+    (void)state;
+    assert_contains(read_with("UMEM_DEBUG", "contents=1m"), "holds at most 32768");
+    assert_int_equal(umem_options.opt_contents_bytes, 32768);
+    (void)setup(NULL);
+    setenv("UMEM_DEBUG", "default", 1);
+    setenv("UMEM_LOGGING", "contents=0", 1);
+    umem_options_read();
+    assert_int_equal(umem_options.opt_flags, UMF_AUDIT | GUARDS);
+}
+
+static void
+options(void **state)
+{
+    (void)state;
+    assert_string_equal(
+        read_with("UMEM_OPTIONS", "reap_interval=3,nomagazines,allocator=best,backend=mmap"), "");
+    assert_int_equal(umem_options.opt_reap_interval_s, 3);
+    assert_true(umem_options.opt_nomagazines);
+    assert_int_equal(umem_options.opt_vmem_policy, VM_BESTFIT);
+    assert_string_equal(read_with("UMEM_OPTIONS", "allocator=first"), "");
+    assert_int_equal(umem_options.opt_vmem_policy, VM_FIRSTFIT);
+    assert_string_equal(read_with("UMEM_OPTIONS", "allocator = next"), "");
+    assert_int_equal(umem_options.opt_vmem_policy, VM_NEXTFIT);
+    assert_string_equal(read_with("UMEM_OPTIONS", "allocator=next,allocator=instant"), "");
+    assert_int_equal(umem_options.opt_vmem_policy, 0);
+    assert_contains(read_with("UMEM_OPTIONS", "allocator=bes,nomagazines"), "not a value");
+    assert_true(umem_options.opt_nomagazines);
+    assert_int_equal(umem_options.opt_vmem_policy, 0);
+    assert_contains(read_with("UMEM_OPTIONS", "allocator"), "needs a value");
+    assert_contains(read_with("UMEM_OPTIONS", "backend=sbrk"), "no sbrk backend");
+    assert_contains(read_with("UMEM_OPTIONS", "backend=brk"), "not a value");
+    assert_contains(read_with("UMEM_OPTIONS", "nomagazines=0"), "takes no value");
+    assert_contains(read_with("UMEM_OPTIONS", "reap_interval=1s"), "not a number");
+}
+
+static void
+options_later(void **state)
+{
+    static const char *const items[] = {"perthread_cache=1m", "perthread_cache=0", "concurrency=8",
+                                        "max_contention=20",  "size_add=96",       "size_remove=96",
+                                        "size_clear"};
+    (void)state;
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(items); i++)
+        assert_contains(read_with("UMEM_OPTIONS", items[i]), "not supported yet, ignored\n");
+}
+
+static void
+program_defaults(void **state)
+{
+    uint64_t mark = umem_ring.ring_head;
+
+    (void)state;
+    debug_default = "audit=20,guards";
+    umem_options_read();
+    assert_int_equal(umem_options.opt_flags, UMF_AUDIT | GUARDS);
+    assert_int_equal(umem_options.opt_audit_frames, 20);
+
+    /* The environment replaces it as a whole, an empty one too. */
+    setup(NULL);
+    debug_default = "audit=20,guards";
+    setenv("UMEM_DEBUG", "contents", 1);
+    umem_options_read();
+    assert_int_equal(umem_options.opt_flags, UMF_CONTENTS);
+    setup(NULL);
+    debug_default = "audit=20,guards";
+    setenv("UMEM_DEBUG", "", 1);
+    umem_options_read();
+    assert_int_equal(umem_options.opt_flags, 0);
+    assert_string_equal(ring_since(mark), "");
+
+    /* Bad items are told apart from the user's. */
+    setup(NULL);
+    debug_default = "wrong";
+    umem_options_read();
+    assert_contains(ring_since(mark), "umem: _umem_debug_init: \"wrong\": no such option");
+}
+
+/* With foreign rights the environment is not heard, the program is. */
+static void
+secure_process(void **state)
+{
+    uint64_t mark = umem_ring.ring_head;
+
+    (void)state;
+    secure = true;
+    debug_default = "guards";
+    setenv("UMEM_DEBUG", "audit,mtbf=1,noabort", 1);
+    setenv("UMEM_LOGGING", "contents=1", 1);
+    setenv("UMEM_OPTIONS", "nomagazines,allocator=best,reap_interval=0", 1);
+    umem_options_read();
+    assert_int_equal(umem_options.opt_flags, GUARDS);
+    assert_int_equal(umem_options.opt_mtbf, 0);
+    assert_false(umem_options.opt_noabort);
+    assert_false(umem_options.opt_nomagazines);
+    assert_int_equal(umem_options.opt_vmem_policy, 0);
+    assert_int_equal(umem_options.opt_reap_interval_s, initial.opt_reap_interval_s);
+    assert_int_equal(umem_options.opt_contents_log, initial.opt_contents_log);
+    assert_contains(ring_since(mark), "UMEM_DEBUG: the process runs with other rights");
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(good_flags, setup),
+        cmocka_unit_test_setup(good_switches, setup),
+        cmocka_unit_test_setup(bad_items, setup),
+        cmocka_unit_test_setup(hostile_text, setup),
+        cmocka_unit_test_setup(sizes, setup),
+        cmocka_unit_test_setup(logging, setup),
+        cmocka_unit_test_setup(contents_together, setup),
+        cmocka_unit_test_setup(options, setup),
+        cmocka_unit_test_setup(options_later, setup),
+        cmocka_unit_test_setup(program_defaults, setup),
+        cmocka_unit_test_setup(secure_process, setup),
+    };
+
+    initial = umem_options;
+    real_stderr = dup(STDERR_FILENO);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
