@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * vmem_impl.h - the arena and its boundary tags; what the engine may use of
- * vmem beyond <sys/vmem.h>.
+ * vmem beyond <sys/vmem.h>.  vmem.c has the essay.
  *
- * Lock: vm_lock of each arena (UMEM_RANK_VMEM), dropped round imports and
- * returns; vmem_list_lock (UMEM_RANK_ARENAS) for the list of arenas.
+ * Locks: vm_lock of each arena (UMEM_RANK_VMEM), dropped round imports and
+ * returns; vmem_arenas_lock (UMEM_RANK_ARENAS) for the list of arenas and what
+ * new ones start with; one lock for the pool of tags (UMEM_RANK_VMEM_SEG).
  */
 #ifndef UMEM_VMEM_IMPL_H
 #define UMEM_VMEM_IMPL_H
@@ -19,16 +20,33 @@
 #define VMEM_HASH_INITIAL 16                /* buckets, in the arena itself */
 #define VMEM_QCACHES 16                     /* quantum caches an arena may have */
 
+/*
+ * What the heap arena hands out in multiples of: the granule of the page map,
+ * UMEM_GRANULE.  That lies a layer above, where the two are asserted equal.
+ */
+#define VMEM_HEAP_QUANTUM ((size_t)1 << 16)
+/*
+ * The least that the heap maps at a time, and the size of the one wholly free
+ * span it keeps.  Sixteen granules make the cost of a map and an unmap (a few
+ * microseconds) small beside that of faulting the pages in, and the excess is
+ * small too where all memory is locked, and so populated, as soon as mapped.
+ */
+#define VMEM_HEAP_IMPORT_MIN ((size_t)1 << 20)
+
+/* HEAD marks no segment: the list of an arena starts in the arena itself. */
 enum vmem_seg_type { VMEM_SEG_ALLOC = 1, VMEM_SEG_FREE = 2, VMEM_SEG_SPAN = 3, VMEM_SEG_HEAD = 4 };
 
 /* A boundary tag: one segment, or the head of a span. */
 struct vmem_seg {
     uintptr_t seg_start;
-    uintptr_t seg_end; /* exclusive */
-    uint8_t seg_type;  /* enum vmem_seg_type */
-    uint8_t seg_import; /* span: imported from the source */
-    struct umem_list seg_order; /* all segments of the arena, by span and address */
-    struct umem_list seg_link;  /* free list or hash chain */
+    uintptr_t seg_end;          /* exclusive */
+    uint8_t seg_type;           /* enum vmem_seg_type */
+    uint8_t seg_import;         /* span: imported from the source */
+    struct umem_list seg_order; /* all segments of the arena, by address; spans before theirs */
+    union {
+        struct umem_list seg_link;     /* free list or hash chain */
+        struct vmem_seg *seg_child[2]; /* span: spans below and above it in the tree */
+    };
 };
 
 struct vmem_stats {
@@ -40,27 +58,51 @@ struct vmem_stats {
     uint64_t vms_fails;
 };
 
+/*
+ * A place in an arena that survives what happens there: an address, and a tag
+ * that starts at or before it (or the list's head).  The rotor of VM_NEXTFIT,
+ * and every walk that drops the lock.
+ */
+struct vmem_cursor {
+    struct umem_list cursor_link; /* on vm_cursors */
+    struct umem_list *cursor_at;  /* seg_order of a tag, or vm_order */
+    uintptr_t cursor_addr;        /* go on from here */
+};
+
 struct vmem {
     char vm_name[VMEM_NAME_SIZE];
     struct umem_lock vm_lock;
     uint32_t vm_policy; /* VM_BESTFIT, VM_FIRSTFIT, VM_NEXTFIT or 0: instant fit */
     size_t vm_quantum;
     uint32_t vm_quantum_shift;
-    uint32_t vm_qcaches; /* quantum caches in use */
+    uint32_t vm_qcaches; /* quantum caches in use; fixed once created */
     vmem_alloc_t *vm_afunc;
     vmem_free_t *vm_ffunc;
     struct vmem *vm_source;
-    size_t vm_import_min; /* imports are at least this, where the source can */
+    size_t vm_import_min; /* imports are at least this, where the source can; 0: as needed */
     size_t vm_qcache_max;
     struct umem_list vm_order; /* head of the list of all segments */
     struct umem_list vm_freelist[VMEM_FREELISTS];
-    unsigned long vm_freemap; /* bit n: vm_freelist[n] is not empty */
+    unsigned long vm_freemap;  /* bit n: vm_freelist[n] is not empty */
     struct umem_list *vm_hash; /* allocated segments by start */
     size_t vm_hash_size;       /* buckets, a power of two */
+    size_t vm_hash_used;       /* segments in it */
+    /* While it is being rescaled: the table that is left, and how much of it is empty. */
+    struct umem_list *vm_hash_old;
+    size_t vm_hash_old_size;
+    size_t vm_hash_moved;
+    bool vm_hash_busy; /* somebody is getting a table, without the lock */
+    bool vm_keep_span; /* one wholly free import of vm_import_min stays */
+    bool vm_owned;     /* the record came from the metadata pool */
     struct umem_list vm_hash0[VMEM_HASH_INITIAL];
-    struct vmem_seg *vm_rotor; /* where VM_NEXTFIT goes on; NULL: at the start */
+    struct vmem_seg *vm_spans;     /* root of the tree of spans */
+    struct vmem_seg *vm_kept_span; /* the one that stays, or NULL */
+    struct umem_list vm_cursors;
+    struct vmem_cursor vm_rotor; /* where VM_NEXTFIT goes on */
+    struct umem_list vm_tags;    /* unused tags, by seg_order */
+    uint32_t vm_tag_count;
     struct vmem_stats vm_stats;
-    void *vm_qcache[VMEM_QCACHES]; /* caches made by vmem_qcache_ops */
+    void *vm_qcache[VMEM_QCACHES]; /* caches made by vmem_qcache_ops; n * quantum at n - 1 */
     struct umem_list vm_link;      /* on vmem_arenas */
 };
 
@@ -69,7 +111,10 @@ extern struct umem_lock vmem_arenas_lock;
 
 /*
  * Quantum caches are object caches, which live above vmem: the cache layer
- * registers how to make and use them.  Until then arenas do without.
+ * registers how to make and use them.  Arenas created before that do without
+ * for good.  Called with no lock held; qcache_alloc returns NULL with errno.
+ * The slabs of a quantum cache come from vmem_xalloc() of the same arena, or
+ * are larger than its qcache_max.
  */
 struct vmem_qcache_ops {
     void *(*qcache_create)(const char *name, size_t size, size_t quantum, struct vmem *vmp);
@@ -80,27 +125,33 @@ struct vmem_qcache_ops {
 };
 void vmem_set_qcache_ops(const struct vmem_qcache_ops *ops);
 
-/* Sets the static heap arena up over the operating system; once, single-threaded. */
+/* Sets the static heap arena up over the operating system; idempotent, cheap once done. */
 void vmem_init(void);
-/* The arena under every slab and oversize block: quantum is UMEM_GRANULE. */
+/* The arena under every slab and oversize block: quantum is VMEM_HEAP_QUANTUM. */
 extern struct vmem vmem_heap;
 
 /*
- * vmem_create() on the caller's zeroed record.  -1 with errno.
+ * vmem_create() on the caller's zeroed record, which must stay where it is
+ * until vmem_destroy() and is the caller's again after.  -1 with errno.
  */
 int vmem_init_arena(struct vmem *vmp, const char *name, void *base, size_t size, size_t quantum,
-                    vmem_alloc_t *afunc, vmem_free_t *ffunc, struct vmem *source,
-                    size_t qcache_max, int vmflag);
+                    vmem_alloc_t *afunc, vmem_free_t *ffunc, struct vmem *source, size_t qcache_max,
+                    int vmflag);
 /*
- * Grows or shrinks an allocated segment in place.  False where what follows it
- * is not free; never imports.
+ * Grows or shrinks a segment of vmem_xalloc(), or of vmem_alloc() beyond the
+ * quantum caches, in place.  False where what follows it is not free, where
+ * either size is one that quantum caches serve, or where no tag could be had;
+ * never imports.
  */
 bool vmem_resize(struct vmem *vmp, void *addr, size_t old_size, size_t new_size);
-/* The policy that arenas created from now on start with. */
+/* Returns the wholly free span that the arena keeps, and what its quantum caches can spare. */
+void vmem_reap(struct vmem *vmp);
+/* The policy of the heap, and the one that arenas created from now on start with. */
 void vmem_set_default_policy(uint32_t policy);
 /* Whether every invariant of the arena holds. */
 bool vmem_verify(struct vmem *vmp);
 
+/* Takes every lock of this layer, which every other thread then waits for. */
 void vmem_fork_prepare(void);
 void vmem_fork_parent(void);
 void vmem_fork_child(void);

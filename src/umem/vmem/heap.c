@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap.c - the heap arena: spans of memory mapped from the system.
+ *
+ * A static arena with no span at first: nothing is mapped before somebody
+ * allocates.  It maps VMEM_HEAP_IMPORT_MIN at a time, just what is asked for
+ * where it is more or where the system refuses that, and never reserves
+ * anything inaccessible: under mlockall(MCL_FUTURE) a reservation counts
+ * against the limit as locked memory does.
+ */
+#include "os/os.h"
+#include "vmem/private.h"
+
+struct vmem vmem_heap;
+
+static void *
+heap_map(vmem_t *source, size_t size, int vmflag)
+{
+    (void)source;
+    (void)vmflag;
+    void *addr = os_map(size, umem_max(VMEM_HEAP_QUANTUM, os_page_size()));
+    if (addr != NULL)
+        os_name(addr, size, "umem_heap");
+    return addr;
+}
+
+static void
+heap_unmap(vmem_t *source, void *addr, size_t size)
+{
+    (void)source;
+    /*
+     * Fails only where the kernel would have to split one of its maps and may
+     * not have more (the neighbour was merged with ours).  The arena has let go
+     * of the range already; at least its pages go back.
+     */
+    if (os_unmap(addr, size) != 0)
+        (void)os_purge(addr, size);
+}
+
+void
+vmem_init(void)
+{
+    static _Atomic bool ready;
+
+    if (UMEM_LIKELY(atomic_load_explicit(&ready, memory_order_acquire)))
+        return;
+    umem_lock_acquire(&vmem_arenas_lock);
+    if (!atomic_load_explicit(&ready, memory_order_relaxed)) {
+        vmem_setup(&vmem_heap, "umem_heap", VMEM_HEAP_QUANTUM, heap_map, heap_unmap, NULL, 0);
+        vmem_heap.vm_import_min = VMEM_HEAP_IMPORT_MIN;
+        vmem_heap.vm_keep_span = true;
+        umem_list_push_front(&vmem_arenas, &vmem_heap.vm_link);
+        atomic_store_explicit(&ready, true, memory_order_release);
+    }
+    umem_lock_release(&vmem_arenas_lock);
+}
+
+vmem_t *
+vmem_heap_arena(vmem_alloc_t **allocp, vmem_free_t **freep)
+{
+    vmem_init();
+    if (allocp != NULL)
+        *allocp = vmem_alloc;
+    if (freep != NULL)
+        *freep = vmem_free;
+    return &vmem_heap;
+}
