@@ -2,12 +2,15 @@
 /*
  * unwind.h - return addresses of the calling thread, by a rule cache.
  *
- * For each return address one 64-bit rule (how to find the CFA, where rbp is
- * saved, whether the stack ends) in a fixed table that is never freed; on a
- * miss the rule is computed from .eh_frame by a small CFA interpreter.  Keyed
- * by the address XOR the rule, so that a torn read misses and no lock is
- * needed.  Allocates nothing, takes no lock, and never reads outside the
- * current stack.
+ * For each return address one rule (how to find the CFA, where rbp is saved,
+ * whether the stack ends) in a fixed table that is never freed; on a miss the
+ * rule is computed from .eh_frame by a small CFA interpreter.  An entry is one
+ * 64-bit word that holds the rule and the part of the address that its index
+ * does not, so that it is read whole and no lock is needed.  Allocates
+ * nothing, takes no lock, and never reads outside readable stack memory.
+ *
+ * The table (512 KiB, and less of it touched) is mapped by the first call: a
+ * program that captures no stacks does not pay for it.
  */
 #ifndef UMEM_UNWIND_H
 #define UMEM_UNWIND_H
@@ -17,7 +20,7 @@
 /*
  * Writes at most max return addresses, innermost first, leaving out the skip
  * innermost ones (0: the first is the return address of the function that
- * called os_unwind).  Returns how many.  Async-signal-safe.
+ * called os_unwind).  Returns how many.  Keeps errno.  Async-signal-safe.
  */
 uint32_t os_unwind(uintptr_t *frames, uint32_t max, uint32_t skip);
 

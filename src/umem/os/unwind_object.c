@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * unwind_object.c - which loaded object holds an address, and whether it is
+ * still the one whose rules the table holds.
+ *
+ * _dl_find_object() (glibc 2.35) answers without a lock.  Where it is missing
+ * the unwinder has no tables and goes by frame pointers: dl_iterate_phdr()
+ * takes the loader's lock, which the thread that we interrupt may hold.
+ *
+ * Staleness.  After dlclose() and dlopen() other code may lie at an address
+ * whose rule is in the table.  Nobody tells us, but a walk through new code
+ * meets addresses that miss, and a miss asks for the object anyway: so every
+ * object that rules came from is remembered with its range and a fingerprint
+ * of its table, and an object that overlaps a remembered one but differs has
+ * all rules of the old range forgotten (and the walk started again).  A rule
+ * can be stale only while every return address of the new code so far is one
+ * of the old code too; the frame it gives may then be wrong, but it is read
+ * within the stack's bounds like any other.  Code without tables (JIT) that
+ * lands on an unloaded object's addresses is not noticed: the same holds.
+ *
+ * State: the remembered objects, read without a lock, written by whoever gets
+ * known_busy by a try.  Nobody waits: who does not get it keeps no rule.
+ */
+#include "os/unwind_impl.h"
+
+#if defined(__x86_64__)
+
+#include <dlfcn.h>
+#include <string.h>
+
+/*
+ * More objects than nearly any process has (LibreOffice: 300).  When it is
+ * full an old one makes room and its rules are forgotten.
+ */
+#define KNOWN_MAX 512
+/* So many failed tries in a row and the holder is gone (the parent of a fork had it). */
+#define BUSY_TRIES_MAX 65536
+
+struct known {
+    _Atomic uintptr_t known_start; /* 0: free */
+    _Atomic uintptr_t known_end;
+    _Atomic uint64_t known_print;
+};
+
+static struct known known[KNOWN_MAX];
+static _Atomic uint32_t known_count; /* of known[], the used ones lie below it */
+static _Atomic uint32_t known_busy;  /* 0 free, else tries since it was taken */
+static uint32_t known_victim;        /* next to make room, under known_busy */
+
+#ifdef DLFO_STRUCT_HAS_EH_DBASE
+extern __typeof__(_dl_find_object) _dl_find_object __attribute__((weak));
+
+bool
+unwind_object_find(uintptr_t addr, struct unwind_object *obj)
+{
+    struct dl_find_object found;
+
+    if (_dl_find_object == NULL || _dl_find_object((void *)addr, &found) != 0 ||
+        found.dlfo_eh_frame == NULL)
+        return false;
+    obj->obj_start = (uintptr_t)found.dlfo_map_start;
+    obj->obj_end = (uintptr_t)found.dlfo_map_end;
+    obj->obj_hdr = (uintptr_t)found.dlfo_eh_frame;
+    return obj->obj_hdr - obj->obj_start < obj->obj_end - obj->obj_start;
+}
+#else
+bool
+unwind_object_find(uintptr_t addr, struct unwind_object *obj)
+{
+    (void)addr;
+    (void)obj;
+    return false;
+}
+#endif
+
+/*
+ * What tells two objects at one address apart: where the table lies, its
+ * length, its first, middle and last lines, which any change in size shifts.
+ */
+static uint64_t
+fingerprint(const struct unwind_object *obj)
+{
+    enum { HEAD = 12, LINE = 8 };
+    uint64_t print = umem_hash64(obj->obj_hdr - obj->obj_start);
+    uint64_t line;
+    uint32_t head[HEAD / sizeof(uint32_t)];
+    size_t room = obj->obj_end - obj->obj_hdr;
+
+    if (room < HEAD)
+        return print;
+    memcpy(head, (const void *)obj->obj_hdr, HEAD);
+    print = umem_hash64(print ^ head[0]) + head[1];
+    print = umem_hash64(print ^ head[2]);
+    size_t count = head[2];
+    if (count == 0 || count > (room - HEAD) / LINE)
+        return print;
+    const char *lines = (const char *)obj->obj_hdr + HEAD;
+    const size_t at[] = {0, count / 2, count - 1};
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(at); i++) {
+        memcpy(&line, lines + at[i] * LINE, LINE);
+        print = umem_hash64(print ^ line);
+    }
+    return print;
+}
+
+static bool
+known_is(const struct known *k, const struct unwind_object *obj, uint64_t print)
+{
+    return atomic_load_explicit(&k->known_start, memory_order_relaxed) == obj->obj_start &&
+           atomic_load_explicit(&k->known_end, memory_order_relaxed) == obj->obj_end &&
+           atomic_load_explicit(&k->known_print, memory_order_relaxed) == print;
+}
+
+static bool
+busy_try(void)
+{
+    uint32_t tries = atomic_fetch_add_explicit(&known_busy, 1, memory_order_acquire);
+
+    return tries == 0 || tries > BUSY_TRIES_MAX;
+}
+
+/* Forgets what overlaps the object; returns whether anything did, and a free place. */
+static bool
+known_replace(const struct unwind_object *obj, struct known **place)
+{
+    uint32_t count = atomic_load_explicit(&known_count, memory_order_relaxed);
+    bool any = false;
+
+    *place = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        struct known *k = &known[i];
+        uintptr_t start = atomic_load_explicit(&k->known_start, memory_order_relaxed);
+        uintptr_t end = atomic_load_explicit(&k->known_end, memory_order_relaxed);
+
+        if (start != 0 && start < obj->obj_end && obj->obj_start < end) {
+            atomic_store_explicit(&k->known_start, 0, memory_order_relaxed);
+            unwind_table_forget(start, end);
+            start = 0;
+            any = true;
+        }
+        if (start == 0)
+            *place = k;
+    }
+    return any;
+}
+
+/* A place for one more: a new one, or that of a victim. */
+static struct known *
+known_more(void)
+{
+    uint32_t count = atomic_load_explicit(&known_count, memory_order_relaxed);
+    struct known *k;
+
+    if (count < KNOWN_MAX) {
+        atomic_store_explicit(&known_count, count + 1, memory_order_release);
+        return &known[count];
+    }
+    k = &known[known_victim++ % KNOWN_MAX];
+    uintptr_t start = atomic_exchange_explicit(&k->known_start, 0, memory_order_relaxed);
+    unwind_table_forget(start, atomic_load_explicit(&k->known_end, memory_order_relaxed));
+    return k;
+}
+
+bool
+unwind_object_known(const struct unwind_object *obj, bool *forgotten)
+{
+    uint64_t print = fingerprint(obj);
+    uint32_t count = atomic_load_explicit(&known_count, memory_order_acquire);
+    struct known *place;
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (known_is(&known[i], obj, print))
+            return true;
+    }
+    if (!busy_try())
+        return false;
+    *forgotten = known_replace(obj, &place);
+    /* Rules of code without tables may have been kept where the object lies now. */
+    if (!*forgotten && atomic_load_explicit(&unwind_guessed, memory_order_relaxed))
+        unwind_table_forget(obj->obj_start, obj->obj_end);
+    if (place == NULL)
+        place = known_more();
+    atomic_store_explicit(&place->known_end, obj->obj_end, memory_order_relaxed);
+    atomic_store_explicit(&place->known_print, print, memory_order_relaxed);
+    atomic_store_explicit(&place->known_start, obj->obj_start, memory_order_release);
+    atomic_store_explicit(&known_busy, 0, memory_order_release);
+    return true;
+}
+
+#endif
