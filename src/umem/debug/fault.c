@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fault.c - fault injection: makes about one allocation in umem_mtbf fail.
+ * fault.c - fault injection: makes about one allocation in umem_mtbf fail
+ * (umem_setmtbf() and the option mtbf= set it).
  *
  * A cheap generator a thread, so that injection neither shares a cache line
  * nor repeats one thread's pattern in another.
  */
-#include <umem.h>
-
 #include "debug/debug.h"
 #include "debug/log.h"
 #include "os/os.h"
@@ -14,12 +13,6 @@
 _Atomic uint32_t umem_mtbf;
 
 static UMEM_TLS uint32_t fault_random;
-
-UMEM_EXPORT void
-umem_setmtbf(uint32_t mtbf)
-{
-    atomic_store_explicit(&umem_mtbf, mtbf, memory_order_relaxed);
-}
 
 bool
 umem_fault_inject_slow(uint32_t mtbf)

@@ -8,7 +8,6 @@
 
 #include <fcntl.h>
 #include <sys/vmem.h>
-#include <umem.h>
 
 #include "debug/debug.h"
 #include "os/os.h"
@@ -41,7 +40,7 @@ setup(void **state)
 {
     (void)state;
     umem_options = initial;
-    umem_setmtbf(0);
+    umem_mtbf = 0;
     secure = false;
     debug_default = NULL;
     unsetenv("UMEM_DEBUG");
