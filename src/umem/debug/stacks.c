@@ -110,9 +110,13 @@ segment_map(uint32_t index)
 static inline uint64_t
 fold(uint64_t a, uint64_t b)
 {
+#ifdef __SIZEOF_INT128__
     unsigned __int128 product = (unsigned __int128)a * b;
 
     return (uint64_t)(product >> 64) ^ (uint64_t)product;
+#else
+    return umem_hash64(a ^ umem_hash64(b));
+#endif
 }
 
 /*
