@@ -28,6 +28,12 @@
 #type "." #field, UMEM_LAYOUT_FIELD, offsetof(struct type, field),                         \
             sizeof(((struct type *)0)->field)                                                      \
     }
+/* A field that an inner structure holds, under a name of its own. */
+#define NESTED(type, name, field)                                                                  \
+    {                                                                                              \
+#type "." #name, UMEM_LAYOUT_FIELD, offsetof(struct type, field),                          \
+            sizeof(((struct type *)0)->field)                                                      \
+    }
 /* A flexible array: its offset, and the size of one element. */
 #define ARRAY(type, field)                                                                         \
     {                                                                                              \
@@ -76,16 +82,18 @@
         FIELD(tcache, tc_thread), FIELD(tcache, tc_cold), FIELD(tcache, tc_size),                  \
         ARRAY(tcache, tc_bin),                                                                     \
                                                                                                    \
-        STRUCT(umem_cache), FIELD(umem_cache, cache_bin), FIELD(umem_cache, cache_flags),          \
-        FIELD(umem_cache, cache_cflags), FIELD(umem_cache, cache_bufsize),                         \
-        FIELD(umem_cache, cache_bufspace), FIELD(umem_cache, cache_depot),                         \
-        FIELD(umem_cache, cache_slabs), FIELD(umem_cache, cache_link),                             \
-        FIELD(umem_cache, cache_name), FIELD(umem_cache, cache_slow_allocs),                       \
-        FIELD(umem_cache, cache_retired_allocs), FIELD(umem_cache, cache_fails),                   \
+        STRUCT(umem_cache), FIELD(umem_cache, cache_bin), FIELD(umem_cache, cache_slow_bin),       \
+        FIELD(umem_cache, cache_flags), FIELD(umem_cache, cache_cflags),                           \
+        FIELD(umem_cache, cache_bufsize), FIELD(umem_cache, cache_bufspace),                       \
+        FIELD(umem_cache, cache_depot), FIELD(umem_cache, cache_slabs),                            \
+        FIELD(umem_cache, cache_link), FIELD(umem_cache, cache_name),                              \
+        FIELD(umem_cache, cache_slow_allocs),                                                      \
+        NESTED(umem_cache, cache_retired_allocs, cache_depot.depot_retired_allocs),                \
+        FIELD(umem_cache, cache_fails),                                                            \
                                                                                                    \
         STRUCT(umem_large), FIELD(umem_large, large_link), FIELD(umem_large, large_base),          \
-        FIELD(umem_large, large_size), FIELD(umem_large, large_span),                              \
-        FIELD(umem_large, large_span_size), FIELD(umem_large, large_bufctl),                       \
+        FIELD(umem_large, large_size), FIELD(umem_large, large_span_size),                         \
+        FIELD(umem_large, large_bufctl),                                                           \
                                                                                                    \
         STRUCT(umem_transaction), FIELD(umem_transaction, txn_stack),                              \
         FIELD(umem_transaction, txn_thread), FIELD(umem_transaction, txn_time),                    \

@@ -15,16 +15,18 @@
 #include "debug/bufctl.h"
 #include "magazine/depot.h"
 #include "magazine/tcache.h"
+#include "slab/pagemap.h"
 #include "slab/slab.h"
+#include "vmem/vmem_impl.h"
 
 #define UMEM_CACHE_NAME_SIZE 32
 
 struct umem_cache {
     /* Read by the fast path. */
-    uint32_t cache_bin;    /* 0: no per-thread caching */
-    uint32_t cache_flags;  /* UMF_* */
-    uint32_t cache_cflags; /* UMC_* */
-    uint32_t cache_pad;
+    uint32_t cache_bin; /* bin whose window the fast path may use; 0: none, as under debugging */
+    uint32_t cache_slow_bin; /* bin of the slow path; 0: no per-thread caching */
+    uint32_t cache_flags;    /* UMF_* */
+    uint32_t cache_cflags;   /* UMC_* */
     umem_constructor_t *cache_ctor;
     umem_destructor_t *cache_dtor;
     umem_reclaim_t *cache_reclaim;
@@ -35,9 +37,8 @@ struct umem_cache {
     struct slab_pool cache_slabs;
     struct umem_list cache_link; /* on umem_caches */
     char cache_name[UMEM_CACHE_NAME_SIZE];
-    /* Statistics beside the bins' own; atomics, relaxed. */
-    _Atomic uint64_t cache_slow_allocs;    /* not counted by any bin */
-    _Atomic uint64_t cache_retired_allocs; /* bins of threads that are gone */
+    /* Statistics beside the bins' and the depot's own; relaxed. */
+    _Atomic uint64_t cache_slow_allocs; /* not counted by any bin */
     _Atomic uint64_t cache_fails;
 };
 
@@ -47,10 +48,9 @@ extern struct umem_lock umem_caches_lock;
 /* Oversize and widely aligned blocks: one record a block. */
 struct umem_large {
     struct umem_list large_link; /* on umem_larges */
-    char *large_base;            /* what the program got */
+    char *large_base;            /* what the program got, and what the heap gave */
     size_t large_size;           /* what the program asked for */
-    char *large_span;            /* what the arena gave */
-    size_t large_span_size;
+    size_t large_span_size;      /* what the heap gave */
     struct umem_bufctl large_bufctl;
 };
 extern struct umem_list umem_larges;
@@ -97,45 +97,111 @@ umem_class_of(size_t size)
     return 20 + (shift - 8) * 4 + (unsigned)((size - 1) >> shift) - 3;
 }
 
-/* --- Allocation (cache/alloc.c): the slow paths under malloc and umem_alloc --- */
+/* --- Objects (cache/object.c): the slow paths under every allocation --- */
 
 /*
- * The alloc path behind the fast one: magazines, slab, constructor, debugging.
- * requested is what the program asked for (recorded under debugging).
+ * What an allocation comes to where no window has a round: magazines, slab,
+ * constructor, debugging, UMEM_NOFAIL.  requested is what the program asked
+ * for (recorded under debugging).  NULL with errno.
  */
 void *umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags);
-void umem_cache_free_slow(struct umem_cache *cp, void *buf);
+/* stated: the size that the caller gives with the free, SIZE_MAX if none. */
+void umem_cache_free_slow(struct umem_cache *cp, void *buf, size_t stated);
+/* Destroys the objects of a chain of magazines, and the magazines. */
+void umem_cache_empty_magazines(struct umem_cache *cp, struct magazine *chain);
+/* The buffer of which addr is the start.  False: addr is not that. */
+struct umem_buffer;
+bool umem_cache_describe(struct umem_cache *cp, const void *addr, struct umem_buffer *buf);
 
+static inline struct umem_cache *
+umem_cache_of_slab(const struct slab *slab)
+{
+    return UMEM_CONTAINER_OF(slab->slab_pool, struct umem_cache, cache_slabs);
+}
+
+/* The fast path; bin must exist in every thread cache (the size classes' do). */
 static inline void *
 umem_cache_alloc_fast(struct umem_cache *cp, unsigned bin, size_t requested, int flags)
 {
     struct tbin *b = &tcache_self->tc_bin[bin];
-    void **cur = b->bin_cur;
-    if (UMEM_LIKELY(cur != b->bin_base)) {
-        void *obj = *--cur;
-        b->bin_cur = cur;
+
+    if (UMEM_LIKELY(b->bin_cur != b->bin_base)) {
         b->bin_allocs++;
-        return obj;
+        return tcache_pop(b);
     }
     return umem_cache_alloc_slow(cp, requested, flags);
 }
 
-/* Any size: class or oversize.  NULL with errno.  Size 0 counts as 1. */
+/* --- Blocks of any size (cache/alloc.c, cache/large.c) --- */
+
+/* Class or oversize.  NULL with errno.  Size 0 counts as 1. */
 void *umem_alloc_sized(size_t size, int flags);
 /* align is a power of two; no check is made of it. */
 void *umem_alloc_aligned(size_t size, size_t align, int flags);
-/* What a free of an address that no fast bin takes comes to: any block of ours, or a report. */
-void umem_free_slow(void *buf, uint64_t pagemap_word);
-/* The same where the caller stated a size: checked under debugging. */
-void umem_free_sized(void *buf, size_t size);
+/*
+ * What a free comes to that no window takes: any block of ours, or a report.
+ * word is pagemap_get(buf); stated as in umem_cache_free_slow().  Keeps errno.
+ */
+void umem_free_slow(void *buf, uint64_t word, size_t stated);
 
 /* Bytes of buf that its owner may use; 0 where buf is not a block of ours. */
 size_t umem_usable_size(const void *buf);
+/* Makes buf size bytes long where it lies.  False: the caller must move it. */
+bool umem_resize(void *buf, size_t size);
 
-/* Oversize blocks (cache/large.c). */
+/* The fast path of free: buf is any block, or NULL. */
+static inline void
+umem_free_fast(void *buf, size_t stated)
+{
+    uint64_t word = pagemap_get(buf);
+    struct tbin *b = &tcache_self->tc_bin[pagemap_bin(word)];
+
+    if (UMEM_LIKELY(b->bin_cur != b->bin_limit))
+        tcache_push(b, buf);
+    else
+        umem_free_slow(buf, word, stated);
+}
+
 void *umem_large_alloc(size_t size, size_t align, int flags);
-void umem_large_free(struct umem_large *large, const void *buf);
-/* Resizes in place.  False: the caller allocates, copies, frees. */
+/* large is from the page map, which another thread's free may have outdated: checked. */
+void umem_large_free(void *buf, size_t stated);
 bool umem_large_resize(struct umem_large *large, size_t size);
+size_t umem_large_usable(const struct umem_large *large);
+
+/* --- Set-up, reap, fork (cache/init.c, cache/reap.c, cache/fork.c) --- */
+
+/* Sets up a zeroed record and puts it on umem_caches.  -1 with errno. */
+struct umem_cache_args {
+    const char *args_name;
+    size_t args_bufsize;
+    size_t args_align;
+    umem_constructor_t *args_ctor;
+    umem_destructor_t *args_dtor;
+    umem_reclaim_t *args_reclaim;
+    void *args_private;
+    vmem_t *args_arena; /* NULL: the heap */
+    int args_cflags;
+    unsigned args_bin;    /* fixed bin of a size class, or 0 */
+    size_t args_slab_min; /* of a quantum cache, else 0: see slab_geometry */
+};
+int umem_cache_init(struct umem_cache *cp, const struct umem_cache_args *args);
+/* The same on a record of its own.  NULL with errno. */
+struct umem_cache *umem_cache_new(const struct umem_cache_args *args);
+
+/* A step of update where the reap interval is over: called where slabs are asked for. */
+void umem_update_if_due(void);
+/* Gives back what it can at once, unless a reap is under way.  True if that was anything. */
+bool umem_reap_all(void);
+/* The same for one cache. */
+bool umem_cache_reap(struct umem_cache *cp);
+/* Keeps reaps out while a cache goes, but for the one that this thread may be in. */
+bool umem_reap_exclude(void);
+void umem_reap_admit(bool excluded);
+void umem_reap_fork_child(void);
+/* After a failed UMEM_NOFAIL allocation: true to try again, or does not return. */
+bool umem_nofail_retry(void);
+
+void umem_fork_init(void);
+extern const struct vmem_qcache_ops umem_qcache_ops;
 
 #endif

@@ -35,7 +35,9 @@ struct depot {
     uint32_t depot_contention;   /* failed trylocks since the last update */
     struct magazine_list depot_full;
     struct magazine_list depot_empty;
-    size_t depot_rounds; /* objects in the full list */
+    size_t depot_rounds;           /* objects in the full list */
+    uint64_t depot_retired_allocs; /* of bins that are gone: see tbin.bin_allocs */
+    uint32_t depot_created;        /* magazines made at the current size */
 };
 
 /* object_size decides how many rounds a magazine may have. */
@@ -57,6 +59,8 @@ void depot_put(struct depot *depot, struct magazine *mag);
  * contention above its threshold the magazine size takes a step up.
  */
 void depot_update(struct depot *depot);
+/* Adds to depot_retired_allocs. */
+void depot_retire(struct depot *depot, uint64_t allocs);
 /* Makes everything in it reapable at once. */
 void depot_zero_working_set(struct depot *depot);
 /* Detaches up to max reapable magazines, full ones first, as a chain. */

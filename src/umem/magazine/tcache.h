@@ -54,8 +54,11 @@ struct tcache {
 
 /* Bins of the two static thread caches: enough for bin 0 and every size class. */
 #define TCACHE_STATIC_BINS 64
-/* Bins a pool_bin can name: see UMEM_PAGEMAP_BIN_SHIFT. */
-#define TCACHE_MAX_BINS 65535
+/*
+ * Bins there can be: the table of their depots takes 8 bytes each.  Caches
+ * past that many do without a per-thread layer.
+ */
+#define TCACHE_MAX_BINS 4096
 
 extern UMEM_TLS struct tcache *tcache_self;
 extern struct umem_list umem_tcaches;
@@ -72,17 +75,46 @@ tcache_is_live(const struct tcache *tc)
     return tc->tc_state == TCACHE_LIVE;
 }
 
-/* Slow path of alloc: true once the bin's window has a round to take. */
-bool tcache_refill(struct tcache *tc, unsigned bin, struct depot *depot);
-/* Slow path of free: true once the bin's window has room for a round. */
-bool tcache_make_room(struct tcache *tc, unsigned bin, struct depot *depot);
-
+/* Assigns bin (0: any that is unused) to a depot.  Returns it, 0 where all are taken. */
+unsigned tcache_bin_create(unsigned bin, struct depot *depot);
 /*
- * Detaches both magazines of a bin, rounds counted, as a chain of at most two,
- * and closes the window.  For the owner, or where no owner runs.
+ * Empties the bin in every thread cache into its depot and gives its number
+ * back.  No thread may use the bin any more.
  */
-struct magazine *tcache_detach(struct tcache *tc, unsigned bin);
-/* Forgets a thread cache: off the list, its memory freed. */
-void tcache_destroy(struct tcache *tc);
+void tcache_bin_destroy(unsigned bin);
+
+/* Slow path of alloc: true once the bin's window has a round to take. */
+bool tcache_refill(struct tcache *tc, unsigned bin);
+/* Slow path of free: true once the bin's window has room for a round. */
+bool tcache_make_room(struct tcache *tc, unsigned bin);
+
+/* Takes a round from, puts one into, a bin whose window allows it. */
+static inline void *
+tcache_pop(struct tbin *bin)
+{
+    void **cur = bin->bin_cur - 1;
+    void *obj = *cur;
+    bin->bin_cur = cur;
+    return obj;
+}
+
+static inline void
+tcache_push(struct tbin *bin, void *obj)
+{
+    void **cur = bin->bin_cur;
+    *cur = obj;
+    bin->bin_cur = cur + 1;
+}
+
+/* Gives all that this thread caches, in every bin, to the depots; closes the windows. */
+void tcache_flush_self(void);
+
+/* Once, by the thread that sets up: thread exit from now on empties its cache. */
+void tcache_init(void);
+
+void tcache_fork_prepare(void);
+void tcache_fork_parent(void);
+/* Takes over what the threads that the child does not have had cached. */
+void tcache_fork_child(void);
 
 #endif

@@ -5,6 +5,7 @@
  * Owns no state but the page size.  Every call may be made by any thread.
  */
 #include <errno.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -115,6 +116,23 @@ os_purge(void *addr, size_t size)
     if (result == 0)
         errno = saved;
     return result;
+}
+
+void
+os_zero(void *addr, size_t size)
+{
+    int saved = errno;
+    char *first = (char *)umem_align_up((uintptr_t)addr, os_page_size());
+    char *last = (char *)umem_align_down((uintptr_t)addr + size, os_page_size());
+
+    /* Refused on locked memory, where fresh pages would mean faults: write there. */
+    if (first >= last || madvise(first, (size_t)(last - first), MADV_DONTNEED) != 0) {
+        errno = saved;
+        memset(addr, 0, size);
+        return;
+    }
+    memset(addr, 0, (size_t)(first - (char *)addr));
+    memset(last, 0, (size_t)((char *)addr + size - last));
 }
 
 void

@@ -30,6 +30,11 @@ int os_protect(void *addr, size_t size, bool accessible);
  * use).  Returns 0, or -1 where the system refused: the contents are kept.
  */
 int os_purge(void *addr, size_t size);
+/*
+ * Zeroes whole and partial pages: by fresh ones where that is cheaper and the
+ * memory is not locked, else by writing.
+ */
+void os_zero(void *addr, size_t size);
 /* Labels a mapping in /proc/PID/maps where the kernel can; never fails. (AS) */
 void os_name(void *addr, size_t size, const char *name);
 

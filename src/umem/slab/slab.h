@@ -48,10 +48,10 @@ struct slab_pool {
     vmem_t *pool_arena;
     size_t pool_color_max;         /* slack of a slab, rounded down to the alignment */
     size_t pool_color_next;        /* colour of the next slab */
+    uint32_t pool_color_step;      /* distance of two colours */
     uint32_t pool_sidecar;         /* sidecar bytes a chunk */
     uint16_t pool_bin;             /* thread-cache bin written into page map words */
     bool pool_mapped;              /* slabs are in the page map */
-    bool pool_recycled;            /* a slab's memory is purged when it goes back */
     struct umem_list pool_partial; /* some chunks free */
     struct umem_list pool_full;    /* none free */
     struct umem_list pool_empty;   /* all free */
@@ -74,12 +74,19 @@ enum slab_status {
     SLAB_ALREADY_FREE /* the chunk's bit says free */
 };
 
-/*
- * Sets a pool up over zeroed memory.  chunk_size is a multiple of align.
- * EINVAL where no slab of this arena can hold a chunk.
- */
-int slab_pool_init(struct slab_pool *pool, vmem_t *arena, size_t arena_quantum, bool mapped,
-                   size_t chunk_size, size_t align, uint32_t sidecar, unsigned bin);
+struct slab_geometry {
+    vmem_t *geo_arena;     /* where slabs come from */
+    size_t geo_quantum;    /* the arena's */
+    bool geo_mapped;       /* the arena is the heap: slabs go into the page map */
+    size_t geo_chunk_size; /* a multiple of geo_align */
+    size_t geo_align;      /* at most the quantum */
+    size_t geo_slab_min;   /* no slab smaller than this; 0: as the chunk size wants it */
+    uint32_t geo_sidecar;  /* bytes a chunk */
+    unsigned geo_bin;      /* for the page map */
+};
+
+/* Sets a pool up over zeroed memory.  -1 with EINVAL where no slab can hold a chunk. */
+int slab_pool_init(struct slab_pool *pool, const struct slab_geometry *geometry);
 /* Releases every slab.  The caller has seen that nothing is allocated. */
 void slab_pool_fini(struct slab_pool *pool);
 
@@ -96,8 +103,21 @@ unsigned slab_free(struct slab_pool *pool, void *const *objs, unsigned n, enum s
 
 /* The slab that holds addr, or NULL; takes pool_lock for pools outside the page map. */
 struct slab *slab_find(struct slab_pool *pool, const void *addr);
+/* The same with the lock held. */
+struct slab *slab_find_locked(struct slab_pool *pool, const void *addr);
 /* Whether addr is the start of an allocated chunk of slab. */
 enum slab_status slab_check(const struct slab *slab, const void *addr);
+
+/*
+ * A new slab with all chunks free, on no list and not counted: the caller
+ * holds no lock, and adds or destroys it.  NULL with errno.
+ */
+struct slab *slab_create(struct slab_pool *pool);
+void slab_destroy(struct slab_pool *pool, struct slab *slab);
+
+/* The pool's hash; the lock is held.  slab_hash_insert: false where there is no memory. */
+bool slab_hash_insert(struct slab_pool *pool, struct slab *slab);
+void slab_hash_remove(struct slab_pool *pool, struct slab *slab);
 
 /* Destroys empty slabs, keeping at most keep of them.  Returns bytes given back. */
 size_t slab_pool_reap(struct slab_pool *pool, size_t keep);

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * alloc.c - blocks of any size: umem_alloc and its family, and what the malloc
+ * front stands on.
+ *
+ * Sizes to UMEM_MAX_CLASS_SIZE come from the caches of the size classes, the
+ * rest and alignments beyond a page from large.c.  A block carries no header:
+ * the page map tells a free which cache or record it belongs to.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "cache/cache.h"
+#include "debug/debug.h"
+#include "os/os.h"
+
+#define ALIGN_MIN 8 /* of umem_alloc_align() */
+
+void *
+umem_alloc_sized(size_t size, int flags)
+{
+    if (UMEM_UNLIKELY(size > UMEM_MAX_CLASS_SIZE))
+        return umem_large_alloc(size, 0, flags);
+    unsigned class = umem_class_of(size);
+    return umem_cache_alloc_fast(&umem_class_cache[class], class + 1, size, flags);
+}
+
+void *
+umem_alloc_aligned(size_t size, size_t align, int flags)
+{
+    size_t least = umem_max(size, align);
+
+    if (least > UMEM_MAX_CLASS_SIZE || align > umem_classes[UMEM_CLASS_COUNT - 1].class_align)
+        return umem_large_alloc(size, align, flags);
+    /* A power of two is at most four classes away. */
+    unsigned class = umem_class_of(least);
+    while (umem_classes[class].class_align < align)
+        class ++;
+    return umem_cache_alloc_fast(&umem_class_cache[class], class + 1, size, flags);
+}
+
+/* A free of an address in a slab, the slow way. */
+static void
+free_in_slab(void *buf, struct slab *slab, size_t stated)
+{
+    struct umem_cache *cp = umem_cache_of_slab(slab);
+    enum slab_status status = slab_check(slab, buf);
+
+    if (cp->cache_flags == 0 && status != SLAB_OK) {
+        umem_report(&(struct umem_error_info){
+            .err_kind = status == SLAB_ALREADY_FREE ? UMERR_DUPFREE : UMERR_BADBASE,
+            .err_addr = buf,
+            .err_cache = cp});
+        return;
+    }
+    umem_cache_free_slow(cp, buf, stated);
+}
+
+UMEM_NOINLINE void
+umem_free_slow(void *buf, uint64_t word, size_t stated)
+{
+    int error = errno;
+
+    if (buf == NULL)
+        return;
+    if (pagemap_kind(word) == UMEM_PAGEMAP_SLAB)
+        free_in_slab(buf, pagemap_pointer(word), stated);
+    else
+        umem_large_free(buf, stated);
+    errno = error;
+}
+
+/* The cache of a block in a slab, or NULL. */
+static struct umem_cache *
+cache_of(const void *buf)
+{
+    uint64_t word = pagemap_get(buf);
+
+    if (pagemap_kind(word) != UMEM_PAGEMAP_SLAB)
+        return NULL;
+    return umem_cache_of_slab(pagemap_pointer(word));
+}
+
+size_t
+umem_usable_size(const void *buf)
+{
+    uint64_t word = pagemap_get(buf);
+    struct umem_buffer found;
+
+    if (pagemap_kind(word) == UMEM_PAGEMAP_LARGE)
+        return umem_large_usable(pagemap_pointer(word));
+    struct umem_cache *cp = cache_of(buf);
+    if (cp == NULL)
+        return 0;
+    if ((cp->cache_flags & UMF_REDZONE) == 0)
+        return cp->cache_bufspace;
+    /* Behind the requested size lie bytes that free checks. */
+    return umem_cache_describe(cp, buf, &found) ? found.buf_bufctl->bc_size : 0;
+}
+
+bool
+umem_resize(void *buf, size_t size)
+{
+    uint64_t word = pagemap_get(buf);
+
+    if (pagemap_kind(word) == UMEM_PAGEMAP_LARGE)
+        return umem_large_resize(pagemap_pointer(word), size);
+    struct umem_cache *cp = cache_of(buf);
+    /* Under debugging a block always moves, so that stale pointers to it are seen. */
+    if (cp == NULL || cp->cache_flags != 0 || size > cp->cache_bufspace)
+        return false;
+    /* Shrinking stays until it would free half of the block. */
+    return size > cp->cache_bufspace / 2;
+}
+
+UMEM_EXPORT void *
+umem_alloc(size_t size, int flags)
+{
+    if (UMEM_UNLIKELY(size <= ALIGN_MIN)) {
+        if (size == 0)
+            return NULL;
+        return umem_cache_alloc_fast(&umem_class_cache[0], 1, size, flags);
+    }
+    return umem_alloc_sized(size, flags);
+}
+
+UMEM_EXPORT void *
+umem_zalloc(size_t size, int flags)
+{
+    void *buf = umem_alloc(size, flags);
+
+    return buf == NULL ? NULL : memset(buf, 0, size);
+}
+
+UMEM_EXPORT void
+umem_free(void *buf, size_t size)
+{
+    umem_free_fast(buf, size);
+}
+
+UMEM_EXPORT void *
+umem_alloc_align(size_t size, size_t align, int flags)
+{
+    if (!umem_is_pow2(align)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    if (size == 0)
+        return NULL;
+    return align <= ALIGN_MIN ? umem_alloc(size, flags) : umem_alloc_aligned(size, align, flags);
+}
+
+UMEM_EXPORT void
+umem_free_align(void *buf, size_t size)
+{
+    umem_free_fast(buf, size);
+}
+
+UMEM_EXPORT void
+umem_setmtbf(uint32_t mtbf)
+{
+    (void)umem_ready();
+    atomic_store_explicit(&umem_mtbf, mtbf, memory_order_relaxed);
+    /* The slow path decides, and opens no window while this is set. */
+    if (mtbf != 0)
+        tcache_flush_self();
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cache.c - caches are created and destroyed here.
+ *
+ * A cache is a depot over a slab pool, and a bin in every thread cache.  Under
+ * debugging the fast path's bin is 0, whose window never opens, so that every
+ * operation comes through object.c.
+ *
+ * Locks: umem_caches_lock (UMEM_RANK_CACHES) for the list.
+ */
+#include "cache/cache.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "debug/debug.h"
+#include "os/meta.h"
+#include "os/os.h"
+
+#define ALIGN_DEFAULT 8       /* a pointer */
+#define ALIGN_DEFAULT_16 16   /* what the ABI promises from 16 bytes up */
+#define NOTEMPTY_SHOWN_MAX 16 /* live objects whose stacks a destroyed cache shows */
+
+struct umem_list umem_caches = UMEM_LIST_INIT(umem_caches);
+struct umem_lock umem_caches_lock = UMEM_LOCK_INIT(UMEM_RANK_CACHES);
+
+/* UMF_* for a cache: what the options want less what its flags forbid. */
+static uint32_t
+debug_flags(int cflags)
+{
+    if (cflags & UMC_NODEBUG)
+        return 0;
+    uint32_t flags = umem_options.opt_flags & UMF_DEBUG;
+    /* Objects that must not be touched, or with no record outside the slab. */
+    if (cflags & (UMC_NOTOUCH | UMC_NOHASH))
+        flags &= ~(uint32_t)(UMF_BUFTAG | UMF_CONTENTS);
+    return flags;
+}
+
+/* Alignment and chunk size of a cache.  False with EINVAL. */
+static bool
+choose_geometry(struct umem_cache *cp, const struct umem_cache_args *args,
+                struct slab_geometry *geo)
+{
+    vmem_t *arena = args->args_arena != NULL ? args->args_arena : &vmem_heap;
+    size_t align = args->args_align;
+    /* Quantum caches hold numbers, not memory: their alignment is the quantum as it is. */
+    size_t align_min = args->args_slab_min != 0 ? 1 : ALIGN_DEFAULT;
+    if (align == 0)
+        align = args->args_bufsize >= ALIGN_DEFAULT_16 ? ALIGN_DEFAULT_16 : ALIGN_DEFAULT;
+    align = umem_max(align, align_min);
+
+    size_t tag = cp->cache_flags & UMF_REDZONE ? sizeof(struct umem_buftag) : 0;
+    size_t space = umem_align_up(args->args_bufsize, align_min);
+    size_t chunk = umem_align_up(space + tag, align);
+    if (!umem_is_pow2(align) || align > arena->vm_quantum) {
+        errno = EINVAL;
+        return false;
+    }
+    if (space < args->args_bufsize || chunk < space || chunk > PTRDIFF_MAX) {
+        errno = ENOMEM;
+        return false;
+    }
+    if ((args->args_cflags & UMC_NOHASH) && chunk > umem_max(arena->vm_quantum, os_page_size())) {
+        errno = EINVAL;
+        return false;
+    }
+    cp->cache_bufspace = space;
+    *geo = (struct slab_geometry){
+        .geo_arena = arena,
+        .geo_quantum = arena->vm_quantum,
+        .geo_mapped = arena == &vmem_heap,
+        .geo_chunk_size = chunk,
+        .geo_align = align,
+        .geo_slab_min = args->args_slab_min,
+        .geo_sidecar = cp->cache_flags != 0 ? sizeof(struct umem_bufctl) : 0,
+        .geo_bin = cp->cache_bin,
+    };
+    return true;
+}
+
+static void
+choose_bins(struct umem_cache *cp, const struct umem_cache_args *args)
+{
+    if ((args->args_cflags & UMC_NOMAGAZINE) || umem_options.opt_nomagazines)
+        return;
+    bool debugged = cp->cache_flags != 0;
+    cp->cache_slow_bin = tcache_bin_create(debugged ? 0 : args->args_bin, &cp->cache_depot);
+    cp->cache_bin = debugged ? 0 : cp->cache_slow_bin;
+}
+
+int
+umem_cache_init(struct umem_cache *cp, const struct umem_cache_args *args)
+{
+    struct slab_geometry geo;
+
+    cp->cache_flags = debug_flags(args->args_cflags);
+    cp->cache_cflags = (uint32_t)args->args_cflags;
+    cp->cache_ctor = args->args_ctor;
+    cp->cache_dtor = args->args_dtor;
+    cp->cache_reclaim = args->args_reclaim;
+    cp->cache_private = args->args_private;
+    cp->cache_bufsize = args->args_bufsize;
+    strncpy(cp->cache_name, args->args_name, sizeof(cp->cache_name) - 1);
+    if (!choose_geometry(cp, args, &geo))
+        return -1;
+    depot_init(&cp->cache_depot, geo.geo_chunk_size);
+    choose_bins(cp, args);
+    geo.geo_bin = cp->cache_bin;
+    if (slab_pool_init(&cp->cache_slabs, &geo) != 0) {
+        if (cp->cache_slow_bin != 0)
+            tcache_bin_destroy(cp->cache_slow_bin);
+        return -1;
+    }
+    umem_lock_acquire(&umem_caches_lock);
+    umem_list_push_back(&umem_caches, &cp->cache_link);
+    umem_lock_release(&umem_caches_lock);
+    return 0;
+}
+
+struct umem_cache *
+umem_cache_new(const struct umem_cache_args *args)
+{
+    struct umem_cache *cp = umem_meta_alloc(sizeof(*cp));
+
+    if (cp == NULL || umem_cache_init(cp, args) == 0)
+        return cp;
+    int error = errno;
+    umem_meta_free(cp, sizeof(*cp));
+    errno = error;
+    return NULL;
+}
+
+UMEM_EXPORT umem_cache_t *
+umem_cache_create(const char *name, size_t bufsize, size_t align, umem_constructor_t *ctor,
+                  umem_destructor_t *dtor, umem_reclaim_t *reclaim, void *private_data, vmem_t *vmp,
+                  int cflags)
+{
+    if (name == NULL || bufsize == 0 || (align != 0 && !umem_is_pow2(align)) ||
+        ((cflags & UMC_NOHASH) && (cflags & UMC_NOTOUCH))) {
+        errno = EINVAL;
+        return NULL;
+    }
+    (void)umem_ready();
+    struct umem_cache_args args = {
+        .args_name = name,
+        .args_bufsize = bufsize,
+        .args_align = align,
+        .args_ctor = ctor,
+        .args_dtor = dtor,
+        .args_reclaim = reclaim,
+        .args_private = private_data,
+        .args_arena = vmp,
+        .args_cflags = cflags,
+    };
+    return umem_cache_new(&args);
+}
+
+struct live_report {
+    struct umem_cache *live_cache;
+    size_t live_count;
+};
+
+static void
+report_live(void *arg, struct slab *slab, void *obj)
+{
+    struct live_report *live = arg;
+    struct umem_buffer buf;
+
+    (void)slab;
+    if (live->live_count++ >= NOTEMPTY_SHOWN_MAX)
+        return;
+    if (live->live_cache->cache_flags != 0 && umem_cache_describe(live->live_cache, obj, &buf))
+        umem_report(&(struct umem_error_info){.err_kind = UMERR_NOTEMPTY,
+                                              .err_addr = obj,
+                                              .err_buffer = &buf,
+                                              .err_cache = live->live_cache});
+}
+
+/* Says that objects live, each with what is known of it. */
+static void
+report_not_empty(struct umem_cache *cp)
+{
+    struct live_report live = {.live_cache = cp};
+
+    umem_message(true, "umem_cache_destroy: cache '%s' not empty: %zu objects are allocated",
+                 cp->cache_name, cp->cache_slabs.pool_allocated);
+    slab_pool_walk(&cp->cache_slabs, report_live, &live);
+}
+
+UMEM_EXPORT void
+umem_cache_destroy(umem_cache_t *cp)
+{
+    if (cp == NULL)
+        return;
+    bool excluded = umem_reap_exclude();
+    umem_lock_acquire(&umem_caches_lock);
+    umem_list_remove(&cp->cache_link);
+    umem_lock_release(&umem_caches_lock);
+    umem_reap_admit(excluded);
+
+    if (cp->cache_slow_bin != 0)
+        tcache_bin_destroy(cp->cache_slow_bin);
+    umem_cache_empty_magazines(cp, depot_take_all(&cp->cache_depot));
+    if (cp->cache_slabs.pool_allocated != 0) {
+        /* Their slabs, and this record that the page map leads to, stay in place. */
+        report_not_empty(cp);
+        return;
+    }
+    slab_pool_fini(&cp->cache_slabs);
+    umem_meta_free(cp, sizeof(*cp));
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fork.c - the engine across fork().
+ *
+ * The prepare handler takes every lock in rank order, so that the child's copy
+ * of each structure is whole; the parent releases them, the child resets them
+ * (their waiters do not exist there) and takes over what other threads had
+ * cached.  Their windows are whole at any instant: see tcache.h.
+ *
+ * Our handlers are registered by the first allocation of the process, that is
+ * before anybody else's: prepare handlers run last registered first, the
+ * others first registered first, so the program's handlers may allocate.
+ * reap_lock is not taken: it is held round the program's destructors.
+ */
+#include <pthread.h>
+
+#include "cache/cache.h"
+#include "debug/debug.h"
+#include "debug/stacks.h"
+#include "os/meta.h"
+#include "slab/pagemap.h"
+
+/* Calls fn on one lock of every cache; umem_caches_lock is held. */
+static void
+for_depots(void (*fn)(struct umem_lock *lock))
+{
+    UMEM_LIST_FOR(node, &umem_caches)
+    fn(&UMEM_CONTAINER_OF(node, struct umem_cache, cache_link)->cache_depot.depot_lock);
+}
+
+static void
+for_pools(void (*fn)(struct umem_lock *lock))
+{
+    UMEM_LIST_FOR(node, &umem_caches)
+    fn(&UMEM_CONTAINER_OF(node, struct umem_cache, cache_link)->cache_slabs.pool_lock);
+}
+
+static void
+prepare(void)
+{
+    umem_lock_acquire_fork(&umem_caches_lock);
+    tcache_fork_prepare();
+    for_depots(umem_lock_acquire_fork);
+    for_pools(umem_lock_acquire_fork);
+    umem_lock_acquire_fork(&umem_larges_lock);
+    vmem_fork_prepare();
+    pagemap_fork_prepare();
+    umem_meta_fork_prepare();
+    umem_stacks_fork_prepare();
+    umem_debug_fork_prepare();
+}
+
+static void
+parent(void)
+{
+    umem_debug_fork_parent();
+    umem_stacks_fork_parent();
+    umem_meta_fork_parent();
+    pagemap_fork_parent();
+    vmem_fork_parent();
+    umem_lock_release(&umem_larges_lock);
+    for_pools(umem_lock_release);
+    for_depots(umem_lock_release);
+    tcache_fork_parent();
+    umem_lock_release(&umem_caches_lock);
+}
+
+static void
+child(void)
+{
+    umem_debug_fork_child();
+    umem_stacks_fork_child();
+    umem_meta_fork_child();
+    pagemap_fork_child();
+    vmem_fork_child();
+    umem_lock_reset_child(&umem_larges_lock);
+    for_pools(umem_lock_reset_child);
+    for_depots(umem_lock_reset_child);
+    umem_lock_reset_child(&umem_caches_lock);
+    umem_reap_fork_child();
+    tcache_fork_child();
+}
+
+void
+umem_fork_init(void)
+{
+    /* ENOMEM alone can fail this, and leaves fork as unsafe as it was before. */
+    (void)pthread_atfork(prepare, parent, child);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * init.c - first use: options, arenas, the caches of the size classes.
+ *
+ * Nothing runs in constructors: a library that is loaded and not used costs
+ * its mapping only, and where libumem and libumem_core are both loaded the one
+ * that the dynamic linker chose serves everybody.  Set-up happens under
+ * init_lock in whichever thread allocates first, very early in the life of a
+ * preloaded process: it allocates nothing from the engine it sets up.
+ */
+#include <string.h>
+
+#include "base/print.h"
+#include "cache/cache.h"
+#include "debug/debug.h"
+
+_Atomic uint32_t umem_state;
+struct umem_cache umem_class_cache[UMEM_CLASS_COUNT];
+static struct umem_lock init_lock = UMEM_LOCK_INIT(UMEM_RANK_INIT);
+
+/* Bin of a class: see cache.h; all of them exist in every thread cache. */
+_Static_assert(UMEM_CLASS_COUNT < TCACHE_STATIC_BINS, "a bin for each class, and bin 0");
+
+static void
+init_classes(void)
+{
+    for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++) {
+        char name[UMEM_CACHE_NAME_SIZE];
+        umem_snprintf(name, sizeof(name), "umem_alloc_%u", umem_classes[c].class_size);
+        struct umem_cache_args args = {
+            .args_name = name,
+            .args_bufsize = umem_classes[c].class_size,
+            .args_align = umem_classes[c].class_align,
+            .args_bin = c + 1,
+        };
+        /* Static record, no memory taken: cannot fail. */
+        UMEM_VERIFY(umem_cache_init(&umem_class_cache[c], &args) == 0);
+    }
+}
+
+UMEM_COLD bool
+umem_ready_slow(void)
+{
+    bool set_up = false;
+
+    umem_lock_acquire(&init_lock);
+    if (atomic_load_explicit(&umem_state, memory_order_relaxed) != UMEM_STATE_READY) {
+        atomic_store_explicit(&umem_state, UMEM_STATE_STARTING, memory_order_relaxed);
+        umem_options_read();
+        vmem_set_default_policy(umem_options.opt_vmem_policy);
+        vmem_init();
+        vmem_set_qcache_ops(&umem_qcache_ops);
+        init_classes();
+        atomic_store_explicit(&umem_state, UMEM_STATE_READY, memory_order_release);
+        set_up = true;
+    }
+    umem_lock_release(&init_lock);
+
+    /* These call libc, which may allocate: from here on it can. */
+    if (set_up) {
+        tcache_init();
+        umem_fork_init();
+    }
+    return true;
+}

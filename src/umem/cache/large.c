@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * large.c - oversize blocks, and blocks aligned beyond a page: each a span of
+ * the heap with a record outside it.
+ *
+ * The page map word of a block's first granule points at the record; that is
+ * what validates a free.  Lock: umem_larges_lock (UMEM_RANK_LARGE) for the
+ * list, and for taking a record out of the page map, so that of two frees one
+ * wins and the other is reported.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "cache/cache.h"
+#include "debug/debug.h"
+#include "os/meta.h"
+#include "os/os.h"
+
+/* The fill of huge blocks would touch every page of them: only tag and audit. */
+#define LARGE_FLAGS (UMF_AUDIT | UMF_REDZONE)
+#define LARGE_ALIGN 16 /* of the space before the tag */
+
+struct umem_list umem_larges = UMEM_LIST_INIT(umem_larges);
+struct umem_lock umem_larges_lock = UMEM_LOCK_INIT(UMEM_RANK_LARGE);
+
+static uint32_t
+large_flags(void)
+{
+    return umem_options.opt_flags & LARGE_FLAGS;
+}
+
+static struct umem_buffer
+describe(struct umem_large *large)
+{
+    return (struct umem_buffer){
+        .buf_bufctl = &large->large_bufctl,
+        .buf_addr = large->large_base,
+        .buf_space = umem_align_up(large->large_size, LARGE_ALIGN),
+        .buf_flags = large_flags(),
+    };
+}
+
+/* Bytes of heap for size bytes and their tag; 0: overflow. */
+static size_t
+span_size_of(size_t size)
+{
+    size_t tag = large_flags() & UMF_REDZONE ? sizeof(struct umem_buftag) : 0;
+
+    if (size > (size_t)PTRDIFF_MAX - UMEM_GRANULE)
+        return 0;
+    return umem_align_up(umem_align_up(size, LARGE_ALIGN) + tag, UMEM_GRANULE);
+}
+
+static void
+link_large(struct umem_large *large)
+{
+    umem_lock_acquire(&umem_larges_lock);
+    umem_list_push_back(&umem_larges, &large->large_link);
+    umem_lock_release(&umem_larges_lock);
+}
+
+/* One try.  NULL with errno. */
+static struct umem_large *
+create(size_t size, size_t align)
+{
+    size_t span_size = span_size_of(size);
+    if (span_size == 0 || align > (size_t)PTRDIFF_MAX) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    struct umem_large *large = umem_meta_alloc(sizeof(*large));
+    if (large == NULL)
+        return NULL;
+    char *base = align > UMEM_GRANULE
+                     ? vmem_xalloc(&vmem_heap, span_size, align, 0, 0, NULL, NULL, VM_NOSLEEP)
+                     : vmem_alloc(&vmem_heap, span_size, VM_NOSLEEP);
+    if (base != NULL) {
+        large->large_base = base;
+        large->large_size = size;
+        large->large_span_size = span_size;
+        umem_list_init(&large->large_link);
+        if (pagemap_set(base, 1, pagemap_word(large, UMEM_PAGEMAP_LARGE, 0)))
+            return large;
+        vmem_xfree(&vmem_heap, base, span_size);
+        errno = ENOMEM;
+    }
+    int error = errno;
+    umem_meta_free(large, sizeof(*large));
+    errno = error;
+    return NULL;
+}
+
+void *
+umem_large_alloc(size_t size, size_t align, int flags)
+{
+    bool reaped = false;
+    struct umem_large *large = NULL;
+
+    (void)umem_ready();
+    if (!(flags & UMEM_NOFAIL) && umem_fault_inject()) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    while ((large = create(size, align)) == NULL) {
+        int error = errno;
+        if (!reaped && span_size_of(size) != 0 && umem_reap_all()) {
+            reaped = true;
+        } else if (!(flags & UMEM_NOFAIL) || !umem_nofail_retry()) {
+            errno = error;
+            return NULL;
+        }
+    }
+    if (large_flags() != 0) {
+        struct umem_buffer buf = describe(large);
+        umem_debug_raw(&buf);
+        (void)umem_debug_alloc(&buf, size);
+    }
+    link_large(large);
+    return large->large_base;
+}
+
+/* Takes the record of a block out of the page map; NULL: buf is no block now. */
+static struct umem_large *
+claim(const void *buf)
+{
+    struct umem_large *large = NULL;
+
+    umem_lock_acquire(&umem_larges_lock);
+    uint64_t word = pagemap_get(buf);
+    if (pagemap_kind(word) == UMEM_PAGEMAP_LARGE) {
+        large = pagemap_pointer(word);
+        if (large->large_base == buf) {
+            pagemap_clear(buf, 1);
+            umem_list_remove(&large->large_link);
+        } else {
+            large = NULL;
+        }
+    }
+    umem_lock_release(&umem_larges_lock);
+    return large;
+}
+
+/* The block that addr points into, or NULL.  Walks the list: for reports. */
+static struct umem_large *
+find_enclosing(const void *addr)
+{
+    struct umem_large *found = NULL;
+
+    umem_lock_acquire(&umem_larges_lock);
+    UMEM_LIST_FOR(node, &umem_larges)
+    {
+        struct umem_large *large = UMEM_CONTAINER_OF(node, struct umem_large, large_link);
+        if ((const char *)addr >= large->large_base &&
+            (const char *)addr < large->large_base + large->large_span_size) {
+            found = large;
+            break;
+        }
+    }
+    umem_lock_release(&umem_larges_lock);
+    return found;
+}
+
+static void
+report_bad_free(void *buf)
+{
+    struct umem_error_info err = {.err_kind = UMERR_BADADDR, .err_addr = buf};
+    struct umem_large *large = find_enclosing(buf);
+    struct umem_buffer found;
+
+    if (large != NULL) {
+        found = describe(large);
+        err.err_kind = UMERR_BADBASE;
+        err.err_buffer = &found;
+    }
+    umem_report(&err);
+}
+
+void
+umem_large_free(void *buf, size_t stated)
+{
+    struct umem_large *large = claim(buf);
+    if (large == NULL) {
+        report_bad_free(buf);
+        return;
+    }
+    if (large_flags() != 0) {
+        struct umem_buffer found = describe(large);
+        if (!umem_debug_free(&found, stated))
+            return; /* reported; the block is left alone */
+    }
+    vmem_xfree(&vmem_heap, large->large_base, large->large_span_size);
+    umem_meta_free(large, sizeof(*large));
+}
+
+size_t
+umem_large_usable(const struct umem_large *large)
+{
+    return large_flags() & UMF_REDZONE ? large->large_size : large->large_span_size;
+}
+
+bool
+umem_large_resize(struct umem_large *large, size_t size)
+{
+    size_t span_size = span_size_of(size);
+
+    if (large_flags() != 0 || span_size == 0 || size <= UMEM_MAX_CLASS_SIZE)
+        return false;
+    if (span_size != large->large_span_size &&
+        !vmem_resize(&vmem_heap, large->large_base, large->large_span_size, span_size))
+        return false;
+    large->large_span_size = span_size;
+    large->large_size = size;
+    return true;
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tcache.c - thread caches: birth, growth, exchange with the depot, thread
+ * exit, fork.
+ *
+ * A thread starts on the static tcache_unset, whose windows are all closed, so
+ * that its first allocation or free falls to the slow path, which makes it a
+ * cache of its own.  When the thread's destructors run, its magazines go to
+ * the depots and it is moved to the static tcache_exited: whatever it still
+ * allocates or frees goes past the magazines.
+ *
+ * Calls depots beside it and meta below; pthread keys for thread exit.
+ */
+#include "magazine/tcache.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "os/meta.h"
+#include "os/os.h"
+
+/* All windows closed: cur, base and limit are NULL. */
+static struct tcache tcache_unset = {
+    .tc_bins = TCACHE_STATIC_BINS,
+    .tc_state = TCACHE_UNSET,
+    .tc_bin = {[TCACHE_STATIC_BINS - 1] = {NULL, NULL, NULL, 0}},
+};
+static struct tcache tcache_exited = {
+    .tc_bins = TCACHE_STATIC_BINS,
+    .tc_state = TCACHE_EXITED,
+    .tc_bin = {[TCACHE_STATIC_BINS - 1] = {NULL, NULL, NULL, 0}},
+};
+
+UMEM_TLS struct tcache *tcache_self = &tcache_unset;
+struct umem_list umem_tcaches = UMEM_LIST_INIT(umem_tcaches);
+struct umem_lock umem_tcaches_lock = UMEM_LOCK_INIT(UMEM_RANK_THREADS);
+
+/* Depot of each bin, NULL where unused; under umem_tcaches_lock but for reads by bin owners. */
+static struct depot *bin_depot[TCACHE_MAX_BINS];
+static unsigned bin_next = TCACHE_STATIC_BINS; /* where the search for an unused one starts */
+
+static pthread_key_t exit_key;
+static _Atomic bool exit_key_valid;
+
+unsigned
+tcache_bin_create(unsigned bin, struct depot *depot)
+{
+    umem_lock_acquire(&umem_tcaches_lock);
+    for (unsigned i = 0; bin == 0 && i < TCACHE_MAX_BINS - TCACHE_STATIC_BINS; i++) {
+        if (bin_depot[bin_next] == NULL)
+            bin = bin_next;
+        bin_next = bin_next + 1 < TCACHE_MAX_BINS ? bin_next + 1 : TCACHE_STATIC_BINS;
+    }
+    if (bin != 0)
+        bin_depot[bin] = depot;
+    umem_lock_release(&umem_tcaches_lock);
+    return bin;
+}
+
+static size_t
+tcache_size(uint32_t bins)
+{
+    return sizeof(struct tcache) + bins * (sizeof(struct tbin) + sizeof(struct tbin_cold));
+}
+
+/* Makes a thread cache with more than bin bins, with the contents of old. */
+static struct tcache *
+create(unsigned bin, const struct tcache *old)
+{
+    uint32_t bins = TCACHE_STATIC_BINS;
+
+    while (bins <= bin)
+        bins *= 2;
+    struct tcache *tc = umem_meta_alloc(tcache_size(bins));
+    if (tc == NULL)
+        return NULL;
+    tc->tc_size = tcache_size(bins);
+    tc->tc_bins = bins;
+    tc->tc_state = TCACHE_LIVE;
+    tc->tc_cold = (struct tbin_cold *)&tc->tc_bin[bins];
+    if (tcache_is_live(old)) {
+        tc->tc_thread = old->tc_thread;
+        tc->tc_random = old->tc_random;
+        memcpy(tc->tc_bin, old->tc_bin, old->tc_bins * sizeof(struct tbin));
+        memcpy(tc->tc_cold, old->tc_cold, old->tc_bins * sizeof(struct tbin_cold));
+    } else {
+        tc->tc_thread = os_thread_id();
+        tc->tc_random = (uint32_t)umem_hash64((uintptr_t)tc ^ os_clock_ns()) | 1;
+    }
+    return tc;
+}
+
+/* Off the list and freed; its bins are flushed or copied; the list's lock is held. */
+static void
+destroy(struct tcache *tc)
+{
+    umem_list_remove(&tc->tc_link);
+    umem_meta_free(tc, tc->tc_size);
+}
+
+struct tcache *
+tcache_get(unsigned bin)
+{
+    struct tcache *old = tcache_self;
+
+    if (tcache_is_live(old) && bin < old->tc_bins)
+        return old;
+    if (old->tc_state == TCACHE_EXITED)
+        return NULL;
+    /* Under the lock, since tcache_bin_destroy() may be emptying a bin of the old one. */
+    umem_lock_acquire(&umem_tcaches_lock);
+    struct tcache *tc = create(bin, old);
+    if (tc != NULL) {
+        umem_list_push_back(&umem_tcaches, &tc->tc_link);
+        tcache_self = tc;
+        if (tcache_is_live(old))
+            destroy(old);
+    }
+    umem_lock_release(&umem_tcaches_lock);
+    if (tc == NULL)
+        return NULL;
+
+    /* May itself allocate, from the cache just made. */
+    if (atomic_load_explicit(&exit_key_valid, memory_order_acquire))
+        (void)pthread_setspecific(exit_key, tc);
+    return tcache_self;
+}
+
+/* Opens the window on a magazine. */
+static void
+load(struct tcache *tc, unsigned bin, struct magazine *mag)
+{
+    struct tbin *b = &tc->tc_bin[bin];
+
+    tc->tc_cold[bin].cold_loaded = mag;
+    b->bin_base = mag->mag_round;
+    b->bin_limit = mag->mag_round + mag->mag_size;
+    b->bin_cur = mag->mag_round + mag->mag_rounds;
+}
+
+/* Closes the window: the loaded magazine, its rounds counted, or NULL. */
+static struct magazine *
+unload(struct tcache *tc, unsigned bin)
+{
+    struct tbin *b = &tc->tc_bin[bin];
+    struct magazine *mag = tc->tc_cold[bin].cold_loaded;
+
+    if (mag != NULL)
+        mag->mag_rounds = (uint32_t)(b->bin_cur - b->bin_base);
+    b->bin_cur = b->bin_base = b->bin_limit = NULL;
+    tc->tc_cold[bin].cold_loaded = NULL;
+    return mag;
+}
+
+static void
+exchange_loaded_and_previous(struct tcache *tc, unsigned bin)
+{
+    struct magazine *loaded = unload(tc, bin);
+
+    load(tc, bin, tc->tc_cold[bin].cold_previous);
+    tc->tc_cold[bin].cold_previous = loaded;
+}
+
+bool
+tcache_refill(struct tcache *tc, unsigned bin)
+{
+    struct tbin_cold *cold = &tc->tc_cold[bin];
+
+    if (cold->cold_previous != NULL && cold->cold_previous->mag_rounds > 0) {
+        exchange_loaded_and_previous(tc, bin);
+        return true;
+    }
+    /* Both are empty or missing. */
+    struct magazine *full = depot_get_full(bin_depot[bin], cold->cold_previous);
+    if (full == NULL)
+        return false;
+    cold->cold_previous = unload(tc, bin);
+    load(tc, bin, full);
+    return true;
+}
+
+bool
+tcache_make_room(struct tcache *tc, unsigned bin)
+{
+    struct tbin_cold *cold = &tc->tc_cold[bin];
+
+    if (tc->tc_bin[bin].bin_cur != tc->tc_bin[bin].bin_limit)
+        return true;
+    if (cold->cold_previous != NULL && cold->cold_previous->mag_rounds == 0) {
+        exchange_loaded_and_previous(tc, bin);
+        return true;
+    }
+    /* Both are full or missing. */
+    struct magazine *empty = depot_get_empty(bin_depot[bin], cold->cold_previous);
+    if (empty == NULL)
+        return false;
+    cold->cold_previous = unload(tc, bin);
+    load(tc, bin, empty);
+    return true;
+}
+
+/* Gives both magazines of a bin to its depot.  For the owner, or where no owner runs. */
+static void
+flush_bin(struct tcache *tc, unsigned bin)
+{
+    struct tbin_cold *cold = &tc->tc_cold[bin];
+    struct depot *depot = bin_depot[bin];
+
+    if (depot == NULL)
+        return;
+    depot_put(depot, unload(tc, bin));
+    depot_put(depot, cold->cold_previous);
+    cold->cold_previous = NULL;
+    depot_retire(depot, tc->tc_bin[bin].bin_allocs);
+    tc->tc_bin[bin].bin_allocs = 0;
+}
+
+static void
+flush(struct tcache *tc)
+{
+    for (unsigned bin = 1; bin < tc->tc_bins; bin++)
+        flush_bin(tc, bin);
+}
+
+void
+tcache_flush_self(void)
+{
+    if (tcache_is_live(tcache_self))
+        flush(tcache_self);
+}
+
+void
+tcache_bin_destroy(unsigned bin)
+{
+    umem_lock_acquire(&umem_tcaches_lock);
+    UMEM_LIST_FOR(node, &umem_tcaches)
+    {
+        struct tcache *tc = UMEM_CONTAINER_OF(node, struct tcache, tc_link);
+        if (bin < tc->tc_bins)
+            flush_bin(tc, bin);
+    }
+    bin_depot[bin] = NULL;
+    umem_lock_release(&umem_tcaches_lock);
+}
+
+/*
+ * Destructor of the key.  The value may be an older cache than the thread's
+ * present one (which grew while setspecific failed): only the latter counts.
+ */
+static void
+thread_exit(void *value)
+{
+    struct tcache *tc = tcache_self;
+
+    (void)value;
+    if (!tcache_is_live(tc))
+        return;
+    tcache_self = &tcache_exited;
+    umem_lock_acquire(&umem_tcaches_lock);
+    flush(tc);
+    destroy(tc);
+    umem_lock_release(&umem_tcaches_lock);
+}
+
+void
+tcache_init(void)
+{
+    if (pthread_key_create(&exit_key, thread_exit) != 0)
+        return; /* 1,024 keys are in use: caches of exited threads stay behind */
+    atomic_store_explicit(&exit_key_valid, true, memory_order_release);
+    /* The thread that sets up made its cache before there was a key. */
+    if (tcache_is_live(tcache_self))
+        (void)pthread_setspecific(exit_key, tcache_self);
+}
+
+void
+tcache_fork_prepare(void)
+{
+    umem_lock_acquire_fork(&umem_tcaches_lock);
+}
+
+void
+tcache_fork_parent(void)
+{
+    umem_lock_release(&umem_tcaches_lock);
+}
+
+void
+tcache_fork_child(void)
+{
+    umem_lock_reset_child(&umem_tcaches_lock);
+    for (struct umem_list *node = umem_tcaches.next, *next; node != &umem_tcaches; node = next) {
+        struct tcache *tc = UMEM_CONTAINER_OF(node, struct tcache, tc_link);
+        next = node->next;
+        if (tc == tcache_self) {
+            tc->tc_thread = os_thread_id();
+        } else {
+            flush(tc);
+            destroy(tc);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * malloc.c - the malloc family: what C, POSIX and glibc promise, on the cache
+ * layer.  Thin: a block's size class, its free and its size come from there.
+ *
+ * Compiled without the compiler's knowledge of malloc and calloc, which would
+ * fold malloc + memset here into a call of this file's own calloc.
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache/cache.h"
+#include "os/os.h"
+
+UMEM_EXPORT void *
+malloc(size_t size)
+{
+    if (UMEM_LIKELY(size <= UMEM_SMALL_MAX)) {
+        unsigned class = umem_class_of_small[(size + 15) >> 4];
+        return umem_cache_alloc_fast(&umem_class_cache[class], class + 1, size, UMEM_DEFAULT);
+    }
+    return umem_alloc_sized(size, UMEM_DEFAULT);
+}
+
+UMEM_EXPORT void
+free(void *buf)
+{
+    umem_free_fast(buf, SIZE_MAX);
+}
+
+/* Fills with zeroes; an oversize block by asking the system for fresh pages. */
+static void
+zero(void *buf, size_t size)
+{
+    if (size > UMEM_MAX_CLASS_SIZE)
+        os_zero(buf, size);
+    else
+        memset(buf, 0, size);
+}
+
+UMEM_EXPORT void *
+calloc(size_t count, size_t size)
+{
+    size_t bytes;
+
+    if (UMEM_UNLIKELY(__builtin_mul_overflow(count, size, &bytes))) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    void *buf = malloc(bytes);
+    if (UMEM_LIKELY(buf != NULL))
+        zero(buf, bytes);
+    return buf;
+}
+
+UMEM_EXPORT void *
+realloc(void *old, size_t size)
+{
+    if (old == NULL)
+        return malloc(size);
+    if (size == 0) { /* as glibc does: frees, and returns NULL */
+        free(old);
+        return NULL;
+    }
+    if (umem_resize(old, size))
+        return old;
+    size_t old_size = umem_usable_size(old);
+    if (UMEM_UNLIKELY(old_size == 0)) {
+        free(old); /* no block of ours, or one of size 0: free() knows which */
+        return malloc(size);
+    }
+    void *buf = malloc(size);
+    if (buf == NULL)
+        return NULL;
+    memcpy(buf, old, umem_min(old_size, size));
+    free(old);
+    return buf;
+}
+
+UMEM_EXPORT void *
+reallocarray(void *old, size_t count, size_t size)
+{
+    size_t bytes;
+
+    if (UMEM_UNLIKELY(__builtin_mul_overflow(count, size, &bytes))) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return realloc(old, bytes);
+}
+
+UMEM_EXPORT size_t
+malloc_usable_size(void *buf)
+{
+    return buf == NULL ? 0 : umem_usable_size(buf);
+}
+
+/* C23: the size is a promise; under debugging it is checked. */
+void free_sized(void *buf, size_t size);
+void free_aligned_sized(void *buf, size_t align, size_t size);
+
+UMEM_EXPORT void
+free_sized(void *buf, size_t size)
+{
+    umem_free_fast(buf, size);
+}
+
+UMEM_EXPORT void
+free_aligned_sized(void *buf, size_t align, size_t size)
+{
+    (void)align;
+    umem_free_fast(buf, size);
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * slab.c - the slab layer: taking chunks from slabs and giving them back.
+ *
+ * After Bonwick, "The Slab Allocator: An Object-Caching Kernel Memory
+ * Allocator" (USENIX Summer 1994), with the free list replaced by a bitmap
+ * outside the slab: nothing is written into free memory, a batch of chunks is
+ * taken a word at a time, a chunk freed twice is seen, and lower addresses go
+ * out first, so that fresh pages are touched in order and only as needed.
+ *
+ * A slab is on one of three lists by its count of free chunks: full, partial,
+ * empty.  Allocation takes the first partial slab, then an empty one, then
+ * makes one.  Empty slabs stay until a reap, the most recent in front.
+ *
+ * Everything here happens under the pool's lock, which is dropped to make a
+ * slab; calls hash and page map look-ups below, pool.c beside it.
+ */
+#include "slab/slab.h"
+
+#include <errno.h>
+
+#include "slab/pagemap.h"
+
+#define BITS_PER_WORD 64
+
+/* Takes up to n chunks of a slab that has some; returns how many. */
+static unsigned
+take_chunks(struct slab *slab, void **out, unsigned n)
+{
+    size_t chunk_size = slab->slab_pool->pool_chunk_size;
+    unsigned taken = 0;
+    uint32_t i = slab->slab_hint;
+
+    for (; i < slab->slab_words; i++) {
+        uint64_t word = slab->slab_bitmap[i];
+        for (; word != 0 && taken < n; word &= word - 1) {
+            size_t index = (size_t)i * BITS_PER_WORD + (size_t)__builtin_ctzll(word);
+            out[taken++] = slab->slab_base + index * chunk_size;
+        }
+        slab->slab_bitmap[i] = word;
+        if (word != 0)
+            break;
+    }
+    slab->slab_hint = i;
+    slab->slab_free -= taken;
+    return taken;
+}
+
+/* A slab with free chunks, or NULL; the lock is held. */
+static struct slab *
+first_with_room(struct slab_pool *pool)
+{
+    if (!umem_list_empty(&pool->pool_partial))
+        return UMEM_CONTAINER_OF(pool->pool_partial.next, struct slab, slab_link);
+    if (umem_list_empty(&pool->pool_empty))
+        return NULL;
+    struct slab *slab = UMEM_CONTAINER_OF(pool->pool_empty.next, struct slab, slab_link);
+    umem_list_remove(&slab->slab_link);
+    umem_list_push_front(&pool->pool_partial, &slab->slab_link);
+    pool->pool_slabs_empty--;
+    return slab;
+}
+
+/* Drops the lock to make a slab, and adds it.  False with errno: none to be had. */
+static bool
+add_slab(struct slab_pool *pool)
+{
+    umem_lock_release(&pool->pool_lock);
+    struct slab *slab = slab_create(pool);
+    umem_lock_acquire(&pool->pool_lock);
+
+    if (slab == NULL)
+        return false;
+    if (!pool->pool_mapped && !slab_hash_insert(pool, slab)) {
+        umem_lock_release(&pool->pool_lock);
+        slab_destroy(pool, slab);
+        errno = ENOMEM;
+        umem_lock_acquire(&pool->pool_lock);
+        return false;
+    }
+    /* In front of slabs that others have given room to meanwhile: it must serve this call. */
+    umem_list_push_front(&pool->pool_empty, &slab->slab_link);
+    pool->pool_slabs_empty++;
+    pool->pool_slabs++;
+    pool->pool_creates++;
+    return true;
+}
+
+unsigned
+slab_alloc(struct slab_pool *pool, void **out, unsigned n)
+{
+    unsigned taken = 0;
+
+    umem_lock_acquire(&pool->pool_lock);
+    while (taken < n) {
+        struct slab *slab = first_with_room(pool);
+        if (slab == NULL) {
+            /* What is in hand is worth more than a new slab. */
+            if (taken > 0 || !add_slab(pool))
+                break;
+            continue;
+        }
+        taken += take_chunks(slab, out + taken, n - taken);
+        if (slab->slab_free == 0) {
+            umem_list_remove(&slab->slab_link);
+            umem_list_push_front(&pool->pool_full, &slab->slab_link);
+        }
+    }
+    pool->pool_allocated += taken;
+    if (taken == 0)
+        pool->pool_fails++;
+    umem_lock_release(&pool->pool_lock);
+    return taken;
+}
+
+/* The slab of an address by whichever way this pool has; the lock is held. */
+static struct slab *
+slab_of(struct slab_pool *pool, const void *addr)
+{
+    if (!pool->pool_mapped)
+        return slab_find_locked(pool, addr);
+    uint64_t word = pagemap_get(addr);
+    if (pagemap_kind(word) != UMEM_PAGEMAP_SLAB)
+        return NULL;
+    struct slab *slab = pagemap_pointer(word);
+    return slab->slab_pool == pool ? slab : NULL;
+}
+
+struct slab *
+slab_find(struct slab_pool *pool, const void *addr)
+{
+    if (pool->pool_mapped)
+        return slab_of(pool, addr);
+    umem_lock_acquire(&pool->pool_lock);
+    struct slab *slab = slab_find_locked(pool, addr);
+    umem_lock_release(&pool->pool_lock);
+    return slab;
+}
+
+enum slab_status
+slab_check(const struct slab *slab, const void *addr)
+{
+    if ((const char *)addr < slab->slab_base)
+        return SLAB_NOT_A_CHUNK;
+    uint32_t index = slab_chunk_index(slab, addr);
+    if (index >= slab->slab_chunks || slab_chunk(slab, index) != addr)
+        return SLAB_NOT_A_CHUNK;
+    if (slab->slab_bitmap[index / BITS_PER_WORD] >> index % BITS_PER_WORD & 1)
+        return SLAB_ALREADY_FREE;
+    return SLAB_OK;
+}
+
+/* Gives one chunk back; the lock is held. */
+static enum slab_status
+put_chunk(struct slab_pool *pool, void *obj)
+{
+    struct slab *slab = slab_of(pool, obj);
+    if (slab == NULL)
+        return SLAB_NOT_OURS;
+    enum slab_status status = slab_check(slab, obj);
+    if (status != SLAB_OK)
+        return status;
+
+    uint32_t index = slab_chunk_index(slab, obj);
+    uint32_t word = index / BITS_PER_WORD;
+    slab->slab_bitmap[word] |= (uint64_t)1 << index % BITS_PER_WORD;
+    if (word < slab->slab_hint)
+        slab->slab_hint = word;
+    slab->slab_free++;
+    if (slab->slab_free == slab->slab_chunks) {
+        umem_list_remove(&slab->slab_link);
+        umem_list_push_front(&pool->pool_empty, &slab->slab_link);
+        pool->pool_slabs_empty++;
+    } else if (slab->slab_free == 1) {
+        umem_list_remove(&slab->slab_link);
+        umem_list_push_front(&pool->pool_partial, &slab->slab_link);
+    }
+    return SLAB_OK;
+}
+
+unsigned
+slab_free(struct slab_pool *pool, void *const *objs, unsigned n, enum slab_status *status)
+{
+    unsigned done = 0;
+
+    *status = SLAB_OK;
+    umem_lock_acquire(&pool->pool_lock);
+    while (done < n && (*status = put_chunk(pool, objs[done])) == SLAB_OK)
+        done++;
+    pool->pool_allocated -= done;
+    umem_lock_release(&pool->pool_lock);
+    return done;
+}
