@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * copy.c - target_copy: takes a range of a live process into our memory, so
+ * that it can run on while we look.
+ *
+ * Only pages that exist are read (/proc/PID/pagemap): the others are zero, and
+ * reading them would make them exist in the process.  Copies become segments,
+ * as a core has them; what cannot be read (guard regions) stays a hole.
+ */
+#include "target/target_impl.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Bits of a pagemap entry (Documentation/admin-guide/mm/pagemap.rst). */
+#define PAGEMAP_PRESENT (1ULL << 63)
+#define PAGEMAP_SWAPPED (1ULL << 62)
+#define PAGEMAP_GUARD (1ULL << 58)
+/* Entries read at once: 32 KiB of them tell of 16 MiB. */
+#define PAGEMAP_BATCH 4096
+
+enum page { PAGE_ZERO, PAGE_READ, PAGE_HOLE };
+
+struct copier {
+    struct target *c_target;
+    addr_t c_start; /* of the range */
+    unsigned char *c_data;
+    int c_pagemap; /* -1: not readable, every page is read */
+    size_t c_page;
+    addr_t c_run;    /* start of the segment that is being built */
+    size_t c_copied; /* bytes held */
+};
+
+static enum page
+page_kind(uint64_t entry)
+{
+    if ((entry & PAGEMAP_GUARD) != 0)
+        return PAGE_HOLE;
+    return (entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) != 0 ? PAGE_READ : PAGE_ZERO;
+}
+
+/* Ends the segment before a hole that reaches to next. */
+static void
+end_run(struct copier *c, addr_t hole, addr_t next)
+{
+    target_add_segment(c->c_target, c->c_run, hole, c->c_data + (c->c_run - c->c_start));
+    c->c_run = next;
+}
+
+static void
+copy_pages(struct copier *c, addr_t start, addr_t end)
+{
+    while (start < end) {
+        size_t n =
+            live_read(c->c_target, start, c->c_data + (start - c->c_start), (size_t)(end - start));
+        c->c_copied += n;
+        start += n;
+        if (start == end)
+            break;
+        /* A hole: its page, whole, for a partial page is none that we know. */
+        addr_t hole = start & ~(addr_t)(c->c_page - 1);
+        end_run(c, hole, hole + c->c_page);
+        start = hole + c->c_page;
+    }
+}
+
+/* Pages from addr on of one kind; how many of count. */
+static size_t
+same_kind(const uint64_t *entries, size_t count)
+{
+    size_t n = 1;
+    while (n < count && page_kind(entries[n]) == page_kind(entries[0]))
+        n++;
+    return n;
+}
+
+static void
+copy_batch(struct copier *c, const uint64_t *entries, size_t count, addr_t addr)
+{
+    for (size_t i = 0; i < count;) {
+        size_t n = same_kind(entries + i, count - i);
+        addr_t start = addr + i * c->c_page;
+        addr_t end = start + n * c->c_page;
+        if (page_kind(entries[i]) == PAGE_READ)
+            copy_pages(c, start, end);
+        else if (page_kind(entries[i]) == PAGE_HOLE)
+            end_run(c, start, end);
+        i += n;
+    }
+}
+
+static void
+copy_range(struct copier *c, addr_t end)
+{
+    uint64_t entries[PAGEMAP_BATCH];
+    addr_t addr = c->c_start;
+    while (addr < end) {
+        size_t count = (size_t)((end - addr) / c->c_page);
+        if (count > PAGEMAP_BATCH)
+            count = PAGEMAP_BATCH;
+        ssize_t got = c->c_pagemap < 0 ? -1
+                                       : pread(c->c_pagemap, entries, count * sizeof(entries[0]),
+                                               (off_t)(addr / c->c_page * sizeof(entries[0])));
+        if (got < (ssize_t)sizeof(entries[0])) {
+            copy_pages(c, addr, end);
+            return;
+        }
+        count = (size_t)got / sizeof(entries[0]);
+        copy_batch(c, entries, count, addr);
+        addr += count * c->c_page;
+    }
+}
+
+size_t
+target_copy(struct target *t, addr_t start, addr_t end)
+{
+    char path[64];
+    struct copier c = {.c_target = t, .c_page = (size_t)sysconf(_SC_PAGESIZE)};
+    start &= ~(addr_t)(c.c_page - 1);
+    end = (end + c.c_page - 1) & ~(addr_t)(c.c_page - 1);
+    if (!t->t_live || start >= end)
+        return 0;
+    void *data = mmap(NULL, (size_t)(end - start), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (data == MAP_FAILED)
+        return 0;
+    t->t_copies = target_grow(t->t_copies, t->t_copy_count, sizeof(struct copy));
+    t->t_copies[t->t_copy_count++] = (struct copy){data, (size_t)(end - start)};
+    snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)t->t_pid);
+    c.c_pagemap = open(path, O_RDONLY | O_CLOEXEC);
+    c.c_start = c.c_run = start;
+    c.c_data = data;
+    copy_range(&c, end);
+    end_run(&c, end, end);
+    if (c.c_pagemap >= 0)
+        close(c.c_pagemap);
+    target_sort_segments(t);
+    return c.c_copied;
+}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core.c - a core file as a target: maps the file, reads its program headers
+ * and notes by libelf, and makes mappings and segments of them.
+ *
+ * Nothing in the file is trusted: every range is clipped to what the file
+ * holds, and what was clipped becomes a reason for incompleteness.  Segments
+ * point into the mapped file; memory that the dumper left out because it is
+ * unchanged in a file (text, constants) is added by modules.c.
+ */
+#include "target/target_impl.h"
+
+#include <elfutils/libdwelf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <gelf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define GIVE_CORE "give a core file (of the kernel, gcore or coredumpctl) or a process id"
+
+/* --- Getting at the bytes --- */
+
+struct magic {
+    const char *mag_bytes;
+    size_t mag_size;
+    const char *mag_tool;
+};
+static const struct magic compressions[] = {
+    {"\x28\xb5\x2f\xfd", 4, "zstd -d"}, {"\xfd\x37zXZ", 5, "xz -d"},
+    {"\x1f\x8b", 2, "gzip -d"},         {"BZh", 3, "bzip2 -d"},
+    {"\x04\x22\x4d\x18", 4, "lz4 -d"},
+};
+
+/* elfutils unpacks what it was built for; the whole core is then in memory. */
+static bool
+open_compressed(struct target *t, int fd, const struct magic *magic)
+{
+    t->t_elf = dwelf_elf_begin(fd);
+    if (t->t_elf != NULL && elf_kind(t->t_elf) == ELF_K_ELF) {
+        t->t_image = (const unsigned char *)elf_rawfile(t->t_elf, &t->t_image_size);
+        if (t->t_image != NULL)
+            return true;
+    }
+    return target_complain(t, "compressed, and cannot be unpacked here; unpack it first: %s",
+                           magic->mag_tool);
+}
+
+static bool
+map_file(struct target *t, int fd, const struct stat *st)
+{
+    t->t_image_size = (size_t)st->st_size;
+    void *image = mmap(NULL, t->t_image_size, PROT_READ, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
+    if (image == MAP_FAILED)
+        return target_complain(t, "cannot be mapped: %s", strerror(errno));
+    t->t_image = image;
+    t->t_image_mapped = true;
+    for (size_t i = 0; i < sizeof(compressions) / sizeof(compressions[0]); i++) {
+        const struct magic *magic = &compressions[i];
+        if (t->t_image_size < magic->mag_size ||
+            memcmp(image, magic->mag_bytes, magic->mag_size) != 0)
+            continue;
+        munmap(image, t->t_image_size);
+        t->t_image_mapped = false;
+        return open_compressed(t, fd, magic);
+    }
+    if (t->t_image_size < SELFMAG || memcmp(image, ELFMAG, SELFMAG) != 0)
+        return target_complain(t, "not a core file; " GIVE_CORE);
+    t->t_elf = elf_memory(image, t->t_image_size);
+    return true;
+}
+
+static bool
+open_image(struct target *t)
+{
+    struct stat st;
+    bool ok = false;
+    /* O_NONBLOCK: a fifo must not hang us. */
+    int fd = open(t->t_name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return target_complain(t, "no such file; " GIVE_CORE);
+    if (fd < 0 && errno == EACCES)
+        return target_complain(t, "may not be read; run as its owner or as root");
+    if (fd < 0)
+        return target_complain(t, "%s", strerror(errno));
+    if (fstat(fd, &st) != 0)
+        target_complain(t, "%s", strerror(errno));
+    else if (S_ISDIR(st.st_mode))
+        target_complain(t, "is a directory; " GIVE_CORE);
+    else if (!S_ISREG(st.st_mode))
+        target_complain(t, "is not a regular file; " GIVE_CORE);
+    else if (st.st_size == 0)
+        target_complain(t, "is empty; see 'ulimit -c' and the free space of its disk");
+    else
+        ok = map_file(t, fd, &st);
+    close(fd);
+    return ok;
+}
+
+/* --- Headers --- */
+
+static bool
+check_header(struct target *t, size_t *phdrs)
+{
+    GElf_Ehdr ehdr;
+    const unsigned char *ident = t->t_image;
+    if (t->t_image_size <= EI_DATA)
+        return target_complain(t, "cut off within its first bytes; nothing can be read from it");
+    if (ident[EI_CLASS] == ELFCLASS32)
+        return target_complain(t, "belongs to a 32-bit program; this umem reads 64-bit ones only");
+    if (ident[EI_DATA] != ELFDATA2LSB)
+        return target_complain(t, "is not little-endian; this umem reads x86-64 and aarch64");
+    if (t->t_elf == NULL || gelf_getehdr(t->t_elf, &ehdr) == NULL)
+        return target_complain(t, "its ELF header is cut off or damaged; nothing can be read "
+                                  "from it");
+    if (ehdr.e_type != ET_CORE)
+        return target_complain(t, "is a program or library, not a core file; " GIVE_CORE);
+    t->t_machine = machine_find(ehdr.e_machine);
+    if (t->t_machine == NULL)
+        return target_complain(t, "belongs to machine type %u; this umem reads x86-64 and aarch64",
+                               (unsigned)ehdr.e_machine);
+    if (elf_getphdrnum(t->t_elf, phdrs) != 0 || *phdrs == 0)
+        return target_complain(t, "its program headers are cut off or damaged; nothing can be "
+                                  "read from it");
+    return true;
+}
+
+/* Bytes of [offset, offset + size) that the file holds. */
+static uint64_t
+bytes_held(const struct target *t, uint64_t offset, uint64_t size)
+{
+    if (offset >= t->t_image_size)
+        return 0;
+    return size < t->t_image_size - offset ? size : t->t_image_size - offset;
+}
+
+/* What the headers promise and the file does not hold. */
+struct losses {
+    uint64_t loss_bytes; /* of memory */
+    size_t loss_headers; /* program headers that are damaged or cut off */
+    bool loss_notes;
+};
+
+static void
+read_all_notes(struct target *t, size_t phdrs, struct losses *losses)
+{
+    GElf_Phdr phdr;
+    for (size_t i = 0; i < phdrs; i++) {
+        if (gelf_getphdr(t->t_elf, (int)i, &phdr) == NULL || phdr.p_type != PT_NOTE)
+            continue;
+        uint64_t held = bytes_held(t, phdr.p_offset, phdr.p_filesz);
+        if (held < phdr.p_filesz)
+            losses->loss_notes = true;
+        if (held > 0)
+            notes_read(t, phdr.p_offset, held, phdr.p_align);
+    }
+}
+
+static const struct mapping *
+file_at(const struct mapping *files, size_t count, addr_t addr)
+{
+    for (size_t low = 0, high = count; low < high;) {
+        size_t mid = low + (high - low) / 2;
+        if (files[mid].map_end <= addr)
+            low = mid + 1;
+        else if (files[mid].map_start > addr)
+            high = mid;
+        else
+            return &files[mid];
+    }
+    return NULL;
+}
+
+/*
+ * A core does not say what was shared.  These names are the kernel's for
+ * shared memory; a file that is mapped writable and whose pages were left out
+ * of the dump was shared, too, or was not written to, which reads the same.
+ */
+static bool
+is_shared_memory(const char *name)
+{
+    static const char *const prefixes[] = {"/dev/zero", "/SYSV", "/memfd:", "/dev/shm/"};
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    return false;
+}
+
+static void
+add_load(struct target *t, const GElf_Phdr *phdr, const struct mapping *files, size_t file_count,
+         struct losses *losses)
+{
+    addr_t start = phdr->p_vaddr;
+    uint64_t memory = phdr->p_memsz > phdr->p_filesz ? phdr->p_memsz : phdr->p_filesz;
+    if (memory == 0)
+        return;
+    if (start + memory < start) {
+        losses->loss_headers++;
+        return;
+    }
+    unsigned flags = (phdr->p_flags & PF_R ? MAPPING_READ : 0) |
+                     (phdr->p_flags & PF_W ? MAPPING_WRITE : 0) |
+                     (phdr->p_flags & PF_X ? MAPPING_EXEC : 0);
+    const struct mapping *file = file_at(files, file_count, start);
+    const char *name = file != NULL ? file->map_name : "";
+    bool shared = is_shared_memory(name) ||
+                  (file != NULL && (flags & MAPPING_WRITE) != 0 && phdr->p_filesz == 0);
+    flags |= shared ? 0 : MAPPING_PRIVATE;
+    flags |= file == NULL ? MAPPING_ANONYMOUS : 0;
+    target_add_mapping(t, start, start + memory, flags, name,
+                       file != NULL ? file->map_offset + (start - file->map_start) : 0);
+    uint64_t held = bytes_held(t, phdr->p_offset, phdr->p_filesz);
+    losses->loss_bytes += phdr->p_filesz - held;
+    target_add_segment(t, start, start + held, t->t_image + phdr->p_offset);
+}
+
+/* Turns the notes' table of files and the PT_LOAD headers into the mappings. */
+static void
+read_loads(struct target *t, size_t phdrs, struct losses *losses)
+{
+    target_sort_mappings(t);
+    struct mapping *files = t->t_mappings;
+    size_t file_count = t->t_mapping_count;
+    t->t_mappings = NULL;
+    t->t_mapping_count = 0;
+    for (size_t i = 0; i < phdrs; i++) {
+        GElf_Phdr phdr;
+        if (gelf_getphdr(t->t_elf, (int)i, &phdr) == NULL)
+            losses->loss_headers++;
+        else if (phdr.p_type == PT_LOAD)
+            add_load(t, &phdr, files, file_count, losses);
+    }
+    target_sort_mappings(t);
+    target_sort_segments(t);
+    /* Mapped files that the dumper gave no header: read-only ones, of gcore. */
+    size_t known = t->t_mapping_count;
+    for (size_t i = 0; i < file_count; i++) {
+        if (file_at(t->t_mappings, known, files[i].map_start) == NULL)
+            target_add_mapping(t, files[i].map_start, files[i].map_end,
+                               MAPPING_READ | MAPPING_PRIVATE, files[i].map_name,
+                               files[i].map_offset);
+        free((void *)(uintptr_t)files[i].map_name);
+    }
+    free(files);
+    target_sort_mappings(t);
+}
+
+static void
+name_mapping(struct target *t, addr_t addr, const char *name)
+{
+    struct mapping *map = (struct mapping *)(uintptr_t)target_mapping_of(t, addr);
+    if (addr == 0 || map == NULL || map->map_name[0] != '\0')
+        return;
+    free((void *)(uintptr_t)map->map_name);
+    map->map_name = target_strdup(name);
+}
+
+/* Cores know no "[stack]": the initial one holds the program's name, put there by exec. */
+static void
+name_special_mappings(struct target *t)
+{
+    addr_t stack = t->t_execfn;
+    for (size_t i = 0; stack == 0 && i < t->t_thread_count; i++)
+        if (t->t_threads[i].thr_tid == t->t_pid)
+            stack = t->t_threads[i].thr_sp;
+    name_mapping(t, stack, "[stack]");
+    name_mapping(t, t->t_vdso, "[vdso]");
+}
+
+static void
+report_losses(struct target *t, const struct losses *losses)
+{
+    if (losses->loss_bytes > 0)
+        target_add_reason(t, "the core is truncated: %.1f MB of memory are missing",
+                          (double)losses->loss_bytes / 1e6);
+    if (losses->loss_headers > 0)
+        target_add_reason(t, "%zu program headers of the core are damaged", losses->loss_headers);
+    if (losses->loss_notes)
+        target_add_reason(t, "the core's notes are cut off: threads may be missing");
+    if (t->t_thread_count == 0)
+        target_add_reason(t, "no thread is in the core");
+}
+
+static void
+mark_present(struct target *t)
+{
+    for (size_t i = 0; i < t->t_mapping_count; i++) {
+        struct mapping *map = &t->t_mappings[i];
+        size_t s = target_segment_index(t, map->map_start);
+        if (s < t->t_segment_count && t->t_segments[s].seg_start < map->map_end)
+            map->map_flags |= MAPPING_PRESENT;
+    }
+}
+
+bool
+core_open(struct target *t)
+{
+    struct losses losses = {0};
+    size_t phdrs;
+    if (!open_image(t) || !check_header(t, &phdrs))
+        return false;
+    read_all_notes(t, phdrs, &losses);
+    read_loads(t, phdrs, &losses);
+    if (t->t_mapping_count == 0)
+        return target_complain(t, "has no memory in it; nothing can be read from it");
+    report_losses(t, &losses);
+    name_special_mappings(t);
+    modules_find(t);
+    target_sort_segments(t);
+    mark_present(t);
+    return true;
+}

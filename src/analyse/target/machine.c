@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * machine.c - register layouts: which word of the kernel's general registers
+ * is what, so that an analyser built for one machine reads another's cores.
+ *
+ * The order is that of struct user_regs_struct (x86-64) and struct
+ * user_pt_regs (aarch64); the DWARF numbers are those of the processor's ABI
+ * supplement.  Owns no state.
+ */
+#include "target/target_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct machine machines[] = {
+    {
+        .mach_elf = EM_X86_64,
+        .mach_name = "x86-64",
+        .mach_nregs = 27,
+        .mach_sp = 19,
+        .mach_pc = 16,
+        .mach_thread = 21, /* fs_base */
+        .mach_dwarf_count = 17,
+        /* rax rdx rcx rbx rsi rdi rbp rsp r8 to r15, return address */
+        .mach_dwarf = {10, 12, 11, 5, 13, 14, 4, 19, 9, 8, 7, 6, 3, 2, 1, 0, 16},
+        .mach_dwarf_has_pc = true,
+    },
+    {
+        .mach_elf = EM_AARCH64,
+        .mach_name = "aarch64",
+        .mach_nregs = 34,
+        .mach_sp = 31,
+        .mach_pc = 32,
+        .mach_thread = MACHINE_NO_REGISTER, /* in NT_ARM_TLS */
+        .mach_dwarf_count = 32,
+        .mach_dwarf = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                       16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31},
+    },
+};
+
+const struct machine *
+machine_find(int elf_machine)
+{
+    for (size_t i = 0; i < sizeof(machines) / sizeof(machines[0]); i++)
+        if (machines[i].mach_elf == elf_machine)
+            return &machines[i];
+    return NULL;
+}
+
+struct thread *
+target_add_thread(struct target *t, pid_t tid)
+{
+    t->t_threads = target_grow(t->t_threads, t->t_thread_count, sizeof(struct thread));
+    struct thread *thr = &t->t_threads[t->t_thread_count++];
+    *thr = (struct thread){.thr_tid = tid};
+    return thr;
+}
+
+void
+thread_add_registers(const struct target *t, struct thread *thr, const void *data, size_t size)
+{
+    const struct machine *mach = t->t_machine;
+    bool general = thr->thr_nregs == 0;
+    size_t words = (size + sizeof(uint64_t) - 1) / sizeof(uint64_t);
+    uint64_t *regs =
+        realloc((void *)(uintptr_t)thr->thr_regs, (thr->thr_nregs + words) * sizeof(uint64_t));
+    if (regs == NULL || words == 0)
+        return;
+    regs[thr->thr_nregs + words - 1] = 0; /* the odd bytes of the last word */
+    memcpy(regs + thr->thr_nregs, data, size);
+    thr->thr_regs = regs;
+    thr->thr_nregs += words;
+    if (!general || words < mach->mach_nregs)
+        return;
+    thr->thr_stopped = true;
+    thr->thr_sp = regs[mach->mach_sp];
+    thr->thr_pc = regs[mach->mach_pc];
+    if (mach->mach_thread != MACHINE_NO_REGISTER)
+        thr->thr_fs_base = regs[mach->mach_thread];
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * target_impl.h - what the files of this folder share: the target's tables and
+ * the functions that fill them.
+ *
+ *   target.c     opening, closing, tables, reads from segments
+ *   core.c       a core file: headers, segments, gaps filled from files
+ *   notes.c      the core's notes: threads, mapped files, auxiliary vector
+ *   live.c       a live process: stopping, maps, memory
+ *   machine.c    register layouts
+ *   modules.c    which mappings are ELF objects, and the files they came from
+ *   symtab.c     target_find_symbol
+ *   helper.c     the child process that runs libdw, and its pipe
+ *   symbolise.c  (in the child) address to function, file and line
+ *   unwind.c     (in the child) stacks
+ *
+ * libelf runs in this process; libdw and libdwfl, which have crashed on bad
+ * files, run in the child only.
+ */
+#ifndef ANALYSE_TARGET_IMPL_H
+#define ANALYSE_TARGET_IMPL_H
+
+#include "target/target.h"
+
+#include <libelf.h>
+#include <sys/types.h>
+
+#define TARGET_PAGE 4096 /* smallest page of any machine; only a step, never a promise */
+
+/* A run of target memory whose contents we hold; sorted, not overlapping. */
+struct segment {
+    addr_t seg_start;
+    addr_t seg_end;
+    const unsigned char *seg_data;
+};
+
+/* A file that a module came from, mapped read-only. */
+struct backing {
+    char *back_path; /* where it was opened; NULL: not found or another build */
+    const unsigned char *back_data;
+    size_t back_size;
+};
+
+/* Registers as the kernel hands them out, by index of word. */
+struct machine {
+    int mach_elf; /* EM_* */
+    const char *mach_name;
+    size_t mach_nregs; /* words of the general registers */
+    size_t mach_sp;
+    size_t mach_pc;
+    size_t mach_thread; /* thread pointer, or MACHINE_NO_REGISTER */
+    unsigned mach_dwarf_count;
+    unsigned char mach_dwarf[33]; /* word index of DWARF register 0, 1, ... */
+    bool mach_dwarf_has_pc;
+};
+#define MACHINE_NO_REGISTER ((size_t)-1)
+
+/* Memory of a live process that target_copy holds. */
+struct copy {
+    void *copy_data;
+    size_t copy_size;
+};
+
+struct helper;
+
+struct target {
+    char *t_name;
+    bool t_live;
+    pid_t t_pid;
+    char *t_exe;
+    const struct machine *t_machine;
+    const char *t_opt_exe;
+
+    struct segment *t_segments;
+    size_t t_segment_count;
+    struct mapping *t_mappings;
+    size_t t_mapping_count;
+    struct module *t_modules;
+    struct backing *t_backings; /* one a module */
+    size_t t_module_count;
+    struct thread *t_threads;
+    size_t t_thread_count;
+    char **t_reasons;
+    size_t t_reason_count;
+
+    /* From the auxiliary vector; 0 unknown. */
+    addr_t t_entry;
+    addr_t t_vdso;
+    addr_t t_execfn;
+
+    /* Core. */
+    Elf *t_elf;
+    const unsigned char *t_image;
+    size_t t_image_size;
+    bool t_image_mapped; /* by mmap; otherwise it is t_elf's */
+
+    /* Live. */
+    int t_mem_fd;
+    bool t_stopped;
+    struct copy *t_copies;
+    size_t t_copy_count;
+    int *t_signals; /* one a thread: to be delivered when it goes on */
+
+    struct helper *t_helper;
+    unsigned t_helper_deaths;
+};
+
+/* --- target.c --- */
+
+/* "umem: NAME: ..." on stderr.  Always false. */
+bool target_complain(const struct target *t, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void target_add_reason(struct target *t, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void target_add_segment(struct target *t, addr_t start, addr_t end, const void *data);
+void target_sort_segments(struct target *t);
+/* Segment of the lowest end above addr, or t_segment_count. */
+size_t target_segment_index(const struct target *t, addr_t addr);
+struct mapping *target_add_mapping(struct target *t, addr_t start, addr_t end, unsigned flags,
+                                   const char *name, uint64_t offset);
+void target_sort_mappings(struct target *t);
+/* realloc of an array for one element more, doubling; aborts without memory. */
+void *target_grow(void *array, size_t count, size_t size);
+char *target_strdup(const char *s);
+
+/* --- core.c, live.c: fill t; false after one line on stderr --- */
+
+bool core_open(struct target *t);
+bool live_open(struct target *t);
+void live_resume(struct target *t);
+size_t live_read(const struct target *t, addr_t addr, void *buf, size_t size);
+
+/* --- notes.c --- */
+
+/* Reads threads, mapped files, auxv out of one PT_NOTE's bytes. */
+void notes_read(struct target *t, uint64_t offset, uint64_t size, uint64_t align);
+void auxv_read(struct target *t, const void *data, size_t size);
+
+/* --- machine.c --- */
+
+const struct machine *machine_find(int elf_machine);
+/* Appends words to a thread's registers; the first call gives the general ones. */
+void thread_add_registers(const struct target *t, struct thread *thr, const void *data,
+                          size_t size);
+struct thread *target_add_thread(struct target *t, pid_t tid);
+
+/* --- modules.c --- */
+
+/* Finds the modules among the mappings, and their files. */
+void modules_find(struct target *t);
+/* Index of the module that holds addr, or t_module_count. */
+size_t module_index(const struct target *t, addr_t addr);
+/*
+ * The module as a file image put together from target memory, malloc'ed; NULL
+ * where its pages cannot be read.  For modules whose file is gone, and the vdso.
+ */
+void *module_image(struct target *t, const struct module *mod, size_t *size);
+
+/* --- helper.c --- */
+
+void helper_stop(struct target *t);
+
+/* --- symbolise.c, unwind.c: only in the child --- */
+
+struct Dwfl;
+struct Dwfl *symbolise_session(struct target *t);
+size_t symbolise_here(struct Dwfl *dwfl, struct target *t, addr_t addr, bool return_address,
+                      struct symbol *symbols, size_t max);
+size_t unwind_here(struct Dwfl *dwfl, struct target *t, size_t thread, addr_t *frames, size_t max);
+
+#endif
