@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* test_audit.c - transactions: stack, depth, thread, time; the next pushes the last back. */
+#include "support.h"
+
+#include <pthread.h>
+
+#include "debug/audit.h"
+#include "debug/debug.h"
+#include "debug/log.h"
+#include "debug/stacks.h"
+#include "os/os.h"
+
+static uintptr_t here;
+
+static __attribute__((noinline)) void
+recurse(int depth, struct umem_bufctl *bc)
+{
+    if (depth == 0) {
+        here = (uintptr_t)__builtin_return_address(0);
+        umem_audit(bc);
+    } else {
+        recurse(depth - 1, bc);
+    }
+    __asm__ volatile("");
+}
+
+static void
+depth_is_limited(void **state)
+{
+    static const uint32_t limits[] = {0, 1, 5, 64, 255};
+    struct umem_bufctl bc = {0};
+
+    (void)state;
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(limits); i++) {
+        umem_options.opt_audit_frames = limits[i];
+        recurse(400, &bc);
+        const struct umem_stack *stack = umem_stacks_get(bc.bc_last.txn_stack);
+        if (limits[i] == 0)
+            assert_null(stack);
+        else
+            assert_int_equal(stack->stack_depth, limits[i]);
+    }
+    umem_options.opt_audit_frames = UMEM_AUDIT_FRAMES_DEFAULT;
+}
+
+static void
+frames_are_callers(void **state)
+{
+    struct umem_bufctl bc = {0};
+    bool found = false;
+
+    (void)state;
+    recurse(2, &bc);
+    const struct umem_stack *stack = umem_stacks_get(bc.bc_last.txn_stack);
+    for (uint32_t i = 0; i < stack->stack_depth; i++)
+        found |= stack->stack_frame[i] == here;
+    assert_true(found);
+    assert_int_equal(bc.bc_last.txn_thread, os_thread_id());
+    assert_true(os_clock_ns() - bc.bc_last.txn_time < 10000000000u);
+}
+
+static void
+last_becomes_previous(void **state)
+{
+    struct umem_bufctl bc = {0};
+
+    (void)state;
+    umem_audit(&bc);
+    struct umem_transaction first = bc.bc_last;
+    assert_int_equal(bc.bc_prev.txn_time, 0);
+    umem_audit(&bc);
+    assert_memory_equal(&bc.bc_prev, &first, sizeof(first));
+    assert_true(bc.bc_last.txn_time >= first.txn_time);
+}
+
+static void *
+audit_in_thread(void *arg)
+{
+    umem_audit(arg);
+    return (void *)(uintptr_t)os_thread_id();
+}
+
+static void
+threads_have_their_id(void **state)
+{
+    struct umem_bufctl bc = {0};
+    pthread_t thread;
+    void *id;
+
+    (void)state;
+    pthread_create(&thread, NULL, audit_in_thread, &bc);
+    pthread_join(thread, &id);
+    assert_int_equal(bc.bc_last.txn_thread, (uintptr_t)id);
+    assert_int_not_equal(bc.bc_last.txn_thread, umem_thread_self());
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(depth_is_limited),
+        cmocka_unit_test(frames_are_callers),
+        cmocka_unit_test(last_becomes_previous),
+        cmocka_unit_test(threads_have_their_id),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
