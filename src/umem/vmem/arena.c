@@ -157,7 +157,7 @@ vmem_init_arena(struct vmem *vmp, const char *name, void *base, size_t size, siz
     return 0;
 }
 
-vmem_t *
+UMEM_EXPORT vmem_t *
 vmem_create(const char *name, void *base, size_t size, size_t quantum, vmem_alloc_t *afunc,
             vmem_free_t *ffunc, vmem_t *source, size_t qcache_max, int vmflag)
 {
@@ -191,7 +191,7 @@ drop_span(struct vmem *vmp, uintptr_t *startp)
     return import ? size : 0;
 }
 
-void
+UMEM_EXPORT void
 vmem_destroy(vmem_t *vmp)
 {
     if (vmp == &vmem_heap)
@@ -216,7 +216,7 @@ vmem_destroy(vmem_t *vmp)
         umem_meta_free(vmp, sizeof(*vmp));
 }
 
-void *
+UMEM_EXPORT void *
 vmem_add(vmem_t *vmp, void *addr, size_t size, int vmflag)
 {
     uintptr_t start = (uintptr_t)addr;
@@ -242,7 +242,7 @@ vmem_add(vmem_t *vmp, void *addr, size_t size, int vmflag)
     return addr;
 }
 
-int
+UMEM_EXPORT int
 vmem_contains(vmem_t *vmp, void *addr, size_t size)
 {
     uintptr_t start = (uintptr_t)addr;
@@ -254,7 +254,7 @@ vmem_contains(vmem_t *vmp, void *addr, size_t size)
     return contains;
 }
 
-size_t
+UMEM_EXPORT size_t
 vmem_size(vmem_t *vmp, int typemask)
 {
     size_t size = 0;

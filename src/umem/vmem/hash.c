@@ -18,11 +18,14 @@
 #define HASH_LOAD_MAX 2
 #define HASH_LOAD_MIN 8
 /*
- * Groups moved by each operation.  A table of n buckets that grows has at
- * least 2n insertions until it wants to grow again, so one would do; with four
- * the old table is gone after n / 4.
+ * Groups moved by each operation, so that a table has moved before it wants to
+ * be rescaled again.  One of n buckets grows by moving n groups, of two
+ * segments each, and wants to grow again after 2n insertions: one would do.
+ * It shrinks by moving n / 2 groups, nearly empty, and wants to shrink again
+ * after n / 16 removals.
  */
-#define HASH_MOVE_GROUPS 4
+#define HASH_MOVE_GROW 2
+#define HASH_MOVE_SHRINK 8
 
 static uint64_t
 hash_of(const struct vmem *vmp, uintptr_t start)
@@ -75,7 +78,9 @@ move_group(struct vmem *vmp)
 static void
 move_some(struct vmem *vmp)
 {
-    for (int i = 0; i < HASH_MOVE_GROUPS && vmp->vm_hash_old != NULL; i++) {
+    int count = vmp->vm_hash_size > vmp->vm_hash_old_size ? HASH_MOVE_GROW : HASH_MOVE_SHRINK;
+
+    for (int i = 0; i < count && vmp->vm_hash_old != NULL; i++) {
         move_group(vmp);
         if (vmp->vm_hash_moved == groups(vmp)) {
             free_table(vmp, vmp->vm_hash_old, vmp->vm_hash_old_size);

@@ -55,7 +55,7 @@ vmem_init(void)
     umem_lock_release(&vmem_arenas_lock);
 }
 
-vmem_t *
+UMEM_EXPORT vmem_t *
 vmem_heap_arena(vmem_alloc_t **allocp, vmem_free_t **freep)
 {
     vmem_init();

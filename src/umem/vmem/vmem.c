@@ -151,7 +151,7 @@ import_and_allocate(struct vmem *vmp, const struct vmem_request *rq, int vmflag)
     return addr;
 }
 
-void *
+UMEM_EXPORT void *
 vmem_xalloc(vmem_t *vmp, size_t size, size_t align, size_t phase, size_t nocross, void *minaddr,
             void *maxaddr, int vmflag)
 {
@@ -233,7 +233,7 @@ free_segment(struct vmem *vmp, const char *function, void *addr, size_t size)
     errno = saved;
 }
 
-void
+UMEM_EXPORT void
 vmem_xfree(vmem_t *vmp, void *addr, size_t size)
 {
     free_segment(vmp, "vmem_xfree", addr, size);
@@ -253,7 +253,7 @@ qcache_of(const struct vmem *vmp, size_t size)
     return vmp->vm_qcache[(size - 1) >> vmp->vm_quantum_shift];
 }
 
-void *
+UMEM_EXPORT void *
 vmem_alloc(vmem_t *vmp, size_t size, int vmflag)
 {
     if (is_cached(vmp, size))
@@ -262,7 +262,7 @@ vmem_alloc(vmem_t *vmp, size_t size, int vmflag)
     return vmem_xalloc(vmp, size, 0, 0, 0, NULL, NULL, vmflag);
 }
 
-void
+UMEM_EXPORT void
 vmem_free(vmem_t *vmp, void *addr, size_t size)
 {
     if (is_cached(vmp, size))

@@ -73,7 +73,7 @@ step(struct vmem *vmp, struct walk *walk, uintptr_t *startp, size_t *sizep)
     return false;
 }
 
-void
+UMEM_EXPORT void
 vmem_walk(vmem_t *vmp, int typemask, void (*func)(void *arg, void *start, size_t size), void *arg)
 {
     bool reentrant = ((unsigned)typemask & VMEM_REENTRANT) != 0;
