@@ -10,7 +10,6 @@
  */
 #include "target/target_impl.h"
 
-#include <elfutils/libdwelf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <gelf.h>
@@ -21,56 +20,47 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Bytes above a stack pointer that are looked at, and the fewest that say something. */
+#define STACK_SAMPLE 4096
+#define STACK_SAMPLE_MIN 256
+
 #define GIVE_CORE "give a core file (of the kernel, gcore or coredumpctl) or a process id"
 
 /* --- Getting at the bytes --- */
 
-struct magic {
-    const char *mag_bytes;
-    size_t mag_size;
-    const char *mag_tool;
-};
-static const struct magic compressions[] = {
-    {"\x28\xb5\x2f\xfd", 4, "zstd -d"}, {"\xfd\x37zXZ", 5, "xz -d"},
-    {"\x1f\x8b", 2, "gzip -d"},         {"BZh", 3, "bzip2 -d"},
-    {"\x04\x22\x4d\x18", 4, "lz4 -d"},
-};
-
-/* elfutils unpacks what it was built for; the whole core is then in memory. */
 static bool
-open_compressed(struct target *t, int fd, const struct magic *magic)
+map_file(struct target *t, int fd, size_t size)
 {
-    t->t_elf = dwelf_elf_begin(fd);
-    if (t->t_elf != NULL && elf_kind(t->t_elf) == ELF_K_ELF) {
-        t->t_image = (const unsigned char *)elf_rawfile(t->t_elf, &t->t_image_size);
-        if (t->t_image != NULL)
-            return true;
-    }
-    return target_complain(t, "compressed, and cannot be unpacked here; unpack it first: %s",
-                           magic->mag_tool);
-}
-
-static bool
-map_file(struct target *t, int fd, const struct stat *st)
-{
-    t->t_image_size = (size_t)st->st_size;
-    void *image = mmap(NULL, t->t_image_size, PROT_READ, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
+    void *image = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
     if (image == MAP_FAILED)
         return target_complain(t, "cannot be mapped: %s", strerror(errno));
     t->t_image = image;
-    t->t_image_mapped = true;
-    for (size_t i = 0; i < sizeof(compressions) / sizeof(compressions[0]); i++) {
-        const struct magic *magic = &compressions[i];
-        if (t->t_image_size < magic->mag_size ||
-            memcmp(image, magic->mag_bytes, magic->mag_size) != 0)
-            continue;
-        munmap(image, t->t_image_size);
-        t->t_image_mapped = false;
-        return open_compressed(t, fd, magic);
+    t->t_image_size = size;
+    return true;
+}
+
+/* Maps the file, or what it is when unpacked, and gives it to libelf. */
+static bool
+load_image(struct target *t, int fd, size_t size)
+{
+    struct stat st;
+    if (!map_file(t, fd, size))
+        return false;
+    const char *tool = compressed_tool(t->t_image, size);
+    if (tool != NULL) {
+        munmap((void *)(uintptr_t)t->t_image, size);
+        t->t_image = NULL;
+        int unpacked = compressed_unpack(t, fd, tool);
+        bool ok =
+            unpacked >= 0 && fstat(unpacked, &st) == 0 && map_file(t, unpacked, (size_t)st.st_size);
+        if (unpacked >= 0)
+            close(unpacked);
+        if (!ok)
+            return false;
     }
-    if (t->t_image_size < SELFMAG || memcmp(image, ELFMAG, SELFMAG) != 0)
+    if (t->t_image_size < SELFMAG || memcmp(t->t_image, ELFMAG, SELFMAG) != 0)
         return target_complain(t, "not a core file; " GIVE_CORE);
-    t->t_elf = elf_memory(image, t->t_image_size);
+    t->t_elf = elf_memory((char *)(uintptr_t)t->t_image, t->t_image_size);
     return true;
 }
 
@@ -96,7 +86,7 @@ open_image(struct target *t)
     else if (st.st_size == 0)
         target_complain(t, "is empty; see 'ulimit -c' and the free space of its disk");
     else
-        ok = map_file(t, fd, &st);
+        ok = load_image(t, fd, (size_t)st.st_size);
     close(fd);
     return ok;
 }
@@ -285,6 +275,28 @@ report_losses(struct target *t, const struct losses *losses)
         target_add_reason(t, "no thread is in the core");
 }
 
+/*
+ * gdb's gcore writes zeros for up to 1 MiB around a guard region.  A stack that
+ * is all zeros above its pointer was lost that way, and roots of leaks with it.
+ */
+static void
+check_stacks(struct target *t)
+{
+    static const char zeros[STACK_SAMPLE];
+    char sample[STACK_SAMPLE];
+    for (size_t i = 0; i < t->t_thread_count; i++) {
+        const struct thread *thr = &t->t_threads[i];
+        size_t n = target_read(t, thr->thr_sp, sample, sizeof(sample));
+        if (n == 0)
+            target_add_reason(t, "the stack of thread %d is not in the core", (int)thr->thr_tid);
+        else if (n >= STACK_SAMPLE_MIN && memcmp(sample, zeros, n) == 0)
+            target_add_reason(t,
+                              "the stack of thread %d is zeros in the core (gcore loses memory "
+                              "beside guard regions; give the pid or a core of the kernel)",
+                              (int)thr->thr_tid);
+    }
+}
+
 static void
 mark_present(struct target *t)
 {
@@ -308,6 +320,7 @@ core_open(struct target *t)
     if (t->t_mapping_count == 0)
         return target_complain(t, "has no memory in it; nothing can be read from it");
     report_losses(t, &losses);
+    check_stacks(t);
     name_special_mappings(t);
     modules_find(t);
     target_sort_segments(t);

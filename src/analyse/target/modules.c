@@ -223,6 +223,25 @@ fill_module(struct target *t, size_t dumped, const struct module *mod, const cha
     }
 }
 
+/* Mappings that only the core's table of files knew came without access rights. */
+static void
+mark_executable(struct target *t, const struct module *mod, const struct backing *back)
+{
+    GElf_Phdr phdr;
+    size_t count;
+    Elf *elf = elf_memory((char *)(uintptr_t)back->back_data, back->back_size);
+    if (elf != NULL && elf_getphdrnum(elf, &count) == 0)
+        for (size_t i = 0; i < count; i++) {
+            if (gelf_getphdr(elf, (int)i, &phdr) == NULL || phdr.p_type != PT_LOAD ||
+                (phdr.p_flags & PF_X) == 0)
+                continue;
+            const struct mapping *map = target_mapping_of(t, mod->mod_bias + phdr.p_vaddr);
+            if (map != NULL && (map->map_flags & MAPPING_WRITE) == 0)
+                t->t_mappings[map - t->t_mappings].map_flags |= MAPPING_EXEC;
+        }
+    elf_end(elf);
+}
+
 /* --- Modules --- */
 
 static void
@@ -252,6 +271,8 @@ loaded_as_laid_out(const struct target *t, const struct mapping *map, const stru
         return false;
     addr_t addr = map->map_start - lay->lay_low + lay->lay_last;
     const struct mapping *last = target_mapping_of(t, addr);
+    if (map->map_name[0] == '\0') /* a core without names; nothing more is known */
+        return last != NULL;
     if (last == NULL || strcmp(last->map_name, map->map_name) != 0)
         return false;
     return (last->map_offset + (addr - last->map_start)) / TARGET_PAGE ==
@@ -321,8 +342,11 @@ probe_mapping(struct target *t, const struct mapping *map, size_t dumped)
     const struct layout *lay = in_memory ? &memory : &file;
     if ((in_memory || found == FILE_FOUND) && loaded_as_laid_out(t, map, lay)) {
         add_module(t, map, path, lay, &back);
-        if (!t->t_live && back.back_data != NULL)
-            fill_module(t, dumped, &t->t_modules[t->t_module_count - 1], map->map_name, &back);
+        if (!t->t_live && back.back_data != NULL) {
+            const struct module *mod = &t->t_modules[t->t_module_count - 1];
+            fill_module(t, dumped, mod, map->map_name, &back);
+            mark_executable(t, mod, &back);
+        }
     } else {
         close_backing(&back);
     }
@@ -345,10 +369,14 @@ modules_find(struct target *t)
 {
     /* Read headers from what was dumped alone, not from files that were added on the way. */
     size_t dumped = t->t_segment_count;
+    /* The table of names is lost in a truncated core of gcore, which has it at the end. */
+    bool any_named = false;
+    for (size_t i = 0; i < t->t_mapping_count; i++)
+        any_named |= t->t_mappings[i].map_name[0] == '/';
     for (size_t i = 0; i < t->t_mapping_count; i++) {
         const struct mapping *map = &t->t_mappings[i];
         bool named = map->map_name[0] == '/' || strcmp(map->map_name, "[vdso]") == 0;
-        if (named && map->map_offset == 0)
+        if ((named || !any_named) && map->map_offset == 0)
             probe_mapping(t, map, dumped);
     }
     if (!t->t_live)

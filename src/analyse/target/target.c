@@ -352,7 +352,7 @@ target_close(struct target *t)
     for (size_t i = 0; i < t->t_reason_count; i++)
         free(t->t_reasons[i]);
     elf_end(t->t_elf);
-    if (t->t_image_mapped)
+    if (t->t_image != NULL)
         munmap((void *)(uintptr_t)t->t_image, t->t_image_size);
     free(t->t_mappings);
     free(t->t_segments);

@@ -5,8 +5,10 @@
  *
  *   target.c     opening, closing, tables, reads from segments
  *   core.c       a core file: headers, segments, gaps filled from files
+ *   compressed.c unpacking of compressed cores
  *   notes.c      the core's notes: threads, mapped files, auxiliary vector
  *   live.c       a live process: stopping, maps, memory
+ *   copy.c       target_copy
  *   machine.c    register layouts
  *   modules.c    which mappings are ELF objects, and the files they came from
  *   symtab.c     target_find_symbol
@@ -92,7 +94,6 @@ struct target {
     Elf *t_elf;
     const unsigned char *t_image;
     size_t t_image_size;
-    bool t_image_mapped; /* by mmap; otherwise it is t_elf's */
 
     /* Live. */
     int t_mem_fd;
@@ -129,6 +130,13 @@ bool core_open(struct target *t);
 bool live_open(struct target *t);
 void live_resume(struct target *t);
 size_t live_read(const struct target *t, addr_t addr, void *buf, size_t size);
+
+/* --- compressed.c --- */
+
+/* The tool that unpacks what data begins, or NULL where it is not compressed. */
+const char *compressed_tool(const void *data, size_t size);
+/* A descriptor of the unpacked file; -1 after one line on stderr. */
+int compressed_unpack(struct target *t, int fd, const char *tool);
 
 /* --- notes.c --- */
 
