@@ -71,7 +71,16 @@ _Static_assert(TAG_BITS == 32, "tag and rule share 64 bits");
 /* Odd, close to 2^48 / golden ratio: neighbouring addresses get distant entries. */
 #define SPREAD UINT64_C(0x9e3779b97f4b)
 
-static _Atomic(_Atomic uint64_t *) table;
+struct entry {
+    _Atomic uint64_t entry_rule; /* tag << 32 | rule; 0 empty */
+    _Atomic uint32_t entry_next; /* index of the entry that a walk went to from here */
+    uint32_t entry_pad;
+};
+
+/* After the first, every so many wrong guesses of the next entry correct it. */
+#define GUESS_KEEP 16
+
+static _Atomic(struct entry *) table;
 
 /* The address times SPREAD modulo 2^48, in the upper 48 bits: index, then tag. */
 static inline uint64_t
@@ -92,6 +101,13 @@ spread_tag(uint64_t product)
     return (uint32_t)(product >> (64 - ADDRESS_BITS));
 }
 
+/* What spread() gave for the address that an entry is for. */
+static inline uint64_t
+entry_product(size_t index, uint64_t word)
+{
+    return (uint64_t)index << (64 - TABLE_BITS) | word >> 32 << (64 - ADDRESS_BITS);
+}
+
 /* The address of an entry: both parts together times the inverse of SPREAD. */
 static uintptr_t
 entry_address(size_t index, uint64_t entry)
@@ -104,74 +120,82 @@ entry_address(size_t index, uint64_t entry)
            ((UINT64_C(1) << ADDRESS_BITS) - 1);
 }
 
-static UMEM_COLD _Atomic uint64_t *
+static UMEM_COLD struct entry *
 table_map(void)
 {
     int saved = errno;
-    size_t size = umem_align_up(TABLE_SIZE * sizeof(uint64_t), os_page_size());
-    _Atomic uint64_t *mine = os_map(size, os_page_size());
-    _Atomic uint64_t *theirs = NULL;
+    size_t size = umem_align_up(TABLE_SIZE * sizeof(struct entry), os_page_size());
+    struct entry *mine = os_map(size, os_page_size());
+    struct entry *theirs = NULL;
 
     if (mine != NULL) {
         if (atomic_compare_exchange_strong(&table, &theirs, mine)) {
             os_name(mine, size, "umem_unwind");
             theirs = mine;
         } else {
-            os_unmap((void *)mine, size);
+            os_unmap(mine, size);
         }
     }
     errno = saved;
-    return theirs; /* NULL: no memory; then every rule is computed anew */
+    return theirs; /* NULL: no memory */
 }
 
-static inline _Atomic uint64_t *
+static inline struct entry *
 table_get(void)
 {
-    _Atomic uint64_t *t = atomic_load_explicit(&table, memory_order_acquire);
+    struct entry *t = atomic_load_explicit(&table, memory_order_acquire);
 
     return UMEM_LIKELY(t != NULL) ? t : table_map();
+}
+
+static inline uint64_t
+entry_load(const struct entry *entry)
+{
+    return atomic_load_explicit(&entry->entry_rule, memory_order_relaxed);
+}
+
+static inline uint32_t
+entry_guess(const struct entry *entry)
+{
+    return atomic_load_explicit(&entry->entry_next, memory_order_relaxed);
 }
 
 void
 unwind_table_forget(uintptr_t start, uintptr_t end)
 {
-    _Atomic uint64_t *t = atomic_load_explicit(&table, memory_order_acquire);
+    struct entry *t = atomic_load_explicit(&table, memory_order_acquire);
 
     if (t == NULL)
         return;
     for (size_t i = 0; i < TABLE_SIZE; i++) {
-        uint64_t entry = atomic_load_explicit(&t[i], memory_order_relaxed);
+        uint64_t entry = entry_load(&t[i]);
         if (entry != 0 && entry_address(i, entry) - start < end - start)
-            atomic_store_explicit(&t[i], 0, memory_order_relaxed);
+            atomic_store_explicit(&t[i].entry_rule, 0, memory_order_relaxed);
     }
 }
 
+/* Computes the rule of an address that the table does not have, and keeps it there. */
 static UMEM_NOINLINE uint32_t
-rule_miss(_Atomic uint64_t *t, uintptr_t addr, bool exact, bool *forgotten)
+rule_miss(struct entry *t, uintptr_t addr, bool exact, bool *forgotten)
 {
     uint64_t product = spread(addr);
     bool keep;
-    bool any;
-    uint32_t rule = unwind_rule_compute(addr, exact, &keep, &any);
+    uint32_t rule = unwind_rule_compute(addr, exact, &keep, forgotten);
 
-    *forgotten |= any;
-    if (keep && t != NULL && addr >> ADDRESS_BITS == 0)
-        atomic_store_explicit(&t[spread_index(product)], (uint64_t)spread_tag(product) << 32 | rule,
-                              memory_order_relaxed);
+    if (keep && addr >> ADDRESS_BITS == 0)
+        atomic_store_explicit(&t[spread_index(product)].entry_rule,
+                              (uint64_t)spread_tag(product) << 32 | rule, memory_order_relaxed);
     return rule;
 }
 
-static inline uint32_t
-rule_get(_Atomic uint64_t *t, uintptr_t addr, bool exact, bool *forgotten)
+/* The walk went from one entry to another that was not the one guessed. */
+static void
+guess_correct(struct entry *from, size_t index)
 {
-    uint64_t product = spread(addr);
+    static UMEM_TLS uint32_t wrong;
 
-    if (UMEM_LIKELY(t != NULL)) {
-        uint64_t entry = atomic_load_explicit(&t[spread_index(product)], memory_order_relaxed);
-        if (UMEM_LIKELY(entry >> 32 == spread_tag(product) && (uint32_t)entry != UNWIND_NONE))
-            return (uint32_t)entry;
-    }
-    return rule_miss(t, addr, exact, forgotten);
+    if (entry_guess(from) == 0 || wrong++ % GUESS_KEEP == 0)
+        atomic_store_explicit(&from->entry_next, (uint32_t)index, memory_order_relaxed);
 }
 
 /* Where in the stack the kernel's ucontext at sp keeps a register. */
@@ -191,19 +215,26 @@ step_signal(struct cursor *c, struct unwind_window *win)
     return unwind_window_switch(win, c->sp);
 }
 
-/* A frame whose code has no tables, by its frame pointer. */
+/*
+ * A frame whose code has no tables, by its frame pointer; what it leads to must
+ * be code.
+ */
 static bool
-step_frame_pointer(_Atomic uint64_t *t, struct cursor *c, struct unwind_window *win)
+step_frame_pointer(struct entry *t, struct cursor *c, struct unwind_window *win)
 {
     uintptr_t bp = c->bp;
-    bool forgotten = false;
+    bool forgotten;
 
     if (bp < c->sp || !unwind_read(win, bp, &c->bp) ||
         !unwind_read(win, bp + sizeof(uintptr_t), &c->pc))
         return false;
     c->sp = bp + 2 * sizeof(uintptr_t);
     c->exact = false;
-    return !unwind_rule_is_bogus(rule_get(t, c->pc - 1, false, &forgotten));
+    uint64_t product = spread(c->pc - 1);
+    uint64_t entry = entry_load(&t[spread_index(product)]);
+    if (entry >> 32 == spread_tag(product) && entry != 0)
+        return true;
+    return !unwind_rule_is_bogus(rule_miss(t, c->pc - 1, false, &forgotten));
 }
 
 /* The rules with a CFA, where the short cuts of the hot loop do not do. */
@@ -234,13 +265,19 @@ step_cfa(uint32_t rule, struct cursor *c, struct unwind_window *win)
     return true;
 }
 
-enum step { STEP_DONE, STEP_END, STEP_FULL };
+enum step { STEP_DONE, STEP_END, STEP_FULL, STEP_AGAIN };
 
+/* Any step: also the common ones, where the hot loop does not dare. */
 static UMEM_NOINLINE enum step
-step_slow(_Atomic uint64_t *t, uint32_t rule, struct cursor *c, struct unwind_window *win)
+step_slow(struct entry *t, uint32_t rule, struct cursor *c, struct unwind_window *win)
 {
+    bool forgotten = false;
     bool done = false;
 
+    if (rule == UNWIND_NONE)
+        rule = rule_miss(t, c->pc - !c->exact, c->exact, &forgotten);
+    if (forgotten)
+        return STEP_AGAIN;
     switch (unwind_rule_kind(rule)) {
     case UNWIND_SIGNAL:
         done = step_signal(c, win);
@@ -257,65 +294,73 @@ step_slow(_Atomic uint64_t *t, uint32_t rule, struct cursor *c, struct unwind_wi
     return done ? STEP_DONE : STEP_END;
 }
 
-/*
- * One step by the common rules alone.  False: nothing is changed, step_slow()
- * decides.
- */
-static inline __attribute__((always_inline)) UNWIND_RAW_STACK bool
-step_hot(uint32_t rule, struct cursor *c, const struct unwind_window *win)
-{
-    uint32_t kind = rule & 7;
-    uintptr_t base = kind == UNWIND_FROM_RSP ? c->sp : c->bp;
-    uintptr_t cfa = base + unwind_rule_offset(rule);
-    uintptr_t slot = unwind_rule_rbp(rule);
-    uintptr_t at = cfa - slot * UNWIND_RULE_WORD;
-
-    /*
-     * A slot lies at most 254 words below the CFA: with the CFA's own check it
-     * is inside where it is above the window's start.
-     */
-    if (UMEM_UNLIKELY(kind > UNWIND_FROM_RBP || cfa <= c->sp ||
-                      !unwind_in_window(win, cfa - UNWIND_RULE_WORD)))
-        return false;
-    if (slot != 0) {
-        if (UMEM_UNLIKELY(slot == UNWIND_RULE_RBP_AT_RBP || at < win->win_lo))
-            return false;
-        c->bp = unwind_load(at);
-    }
-    c->pc = unwind_load(cfa - UNWIND_RULE_WORD);
-    c->sp = cfa;
-    c->exact = false;
-    return true;
-}
-
 /* Answers of walk() that are no count: start again, rules were stale; or walk in full. */
 #define WALK_AGAIN UINT32_MAX
 #define WALK_FULL (UINT32_MAX - 1)
 
-static inline __attribute__((always_inline)) uint32_t
-walk(uintptr_t *frames, uint32_t max, uint32_t skip, struct cursor c)
+/*
+ * The cursor and the window live in registers here and in structures for
+ * everything that is not hot: through memory a frame takes twice as long.
+ *
+ * From a return address to the next is a chain of some 20 cycles: multiply,
+ * load the rule, add, load the address.  An entry's guess of the next entry
+ * breaks it: the rule is loaded and used before the address that it is for has
+ * arrived, which is then only compared.
+ */
+static UNWIND_RAW_STACK uint32_t
+walk(struct entry *t, uintptr_t *frames, uint32_t max, uint32_t skip, struct cursor c)
 {
-    _Atomic uint64_t *t = table_get();
+    struct entry *entry = &t[spread_index(spread(c.pc - 1))];
+    struct entry *from = entry;
+    uintptr_t pc = c.pc, sp = c.sp, bp = c.bp;
+    uintptr_t called = 1; /* 0 where a signal struck at pc */
     struct unwind_window win;
-    bool forgotten = false;
     uint32_t n = 0;
 
-    unwind_window_start(&win, c.sp);
+    unwind_window_start(&win, sp);
+    uintptr_t lo = win.win_lo, size = win.win_size;
     while (n < max) {
-        uint32_t rule = rule_get(t, c.pc - !c.exact, c.exact, &forgotten);
-        if (UMEM_UNLIKELY(!step_hot(rule, &c, &win))) {
+        uint64_t word = entry_load(entry);
+        uint64_t product = spread(pc - called);
+        if (UMEM_UNLIKELY(product != entry_product((size_t)(entry - t), word))) {
+            entry = &t[spread_index(product)];
+            guess_correct(from, (size_t)(entry - t));
+            word = entry_load(entry);
+            if (word >> 32 != spread_tag(product))
+                word = UNWIND_NONE;
+        }
+        from = entry;
+        entry = &t[entry_guess(entry)];
+
+        uint32_t rule = (uint32_t)word;
+        uintptr_t cfa = (rule & UNWIND_RULE_RSP_BIT ? sp : bp) + unwind_rule_offset(rule);
+        uintptr_t slot = unwind_rule_rbp(rule) * UNWIND_RULE_WORD;
+        uintptr_t ra = cfa - UNWIND_RULE_WORD;
+        /* What lies below the CFA is in the window where it is above its start. */
+        if (UMEM_LIKELY((rule & UNWIND_RULE_HOT_MASK) == UNWIND_RULE_HOT && cfa > sp &&
+                        (ra & (UNWIND_RULE_WORD - 1)) == 0 && ra - lo < size && cfa - lo >= slot)) {
+            if (slot != 0)
+                bp = unwind_load(cfa - slot);
+            pc = unwind_load(ra);
+            sp = cfa;
+            called = 1;
+        } else if (rule == UNWIND_RULE_END) {
+            break;
+        } else {
+            c = (struct cursor){pc, sp, bp, called == 0};
+            win = (struct unwind_window){lo, size};
             enum step step = step_slow(t, rule, &c, &win);
-            if (step == STEP_FULL)
-                return WALK_FULL;
             if (step == STEP_END)
                 break;
+            if (step != STEP_DONE)
+                return step == STEP_FULL ? WALK_FULL : WALK_AGAIN;
+            pc = c.pc, sp = c.sp, bp = c.bp, called = !c.exact;
+            lo = win.win_lo, size = win.win_size;
         }
-        if (UMEM_UNLIKELY(forgotten))
-            return WALK_AGAIN;
-        if (UMEM_UNLIKELY(c.pc == 0))
+        if (UMEM_UNLIKELY(pc == 0))
             break;
         if (UMEM_LIKELY(skip == 0))
-            frames[n++] = c.pc;
+            frames[n++] = pc;
         else
             skip--;
     }
@@ -330,10 +375,14 @@ os_unwind(uintptr_t *frames, uint32_t max, uint32_t skip)
                                  .sp = frame + 2 * sizeof(uintptr_t),
                                  .bp = unwind_load(frame),
                                  .exact = false};
+    struct entry *t = table_get();
+    uint32_t n = WALK_FULL;
 
-    uint32_t n = walk(frames, max, skip, start);
-    if (UMEM_UNLIKELY(n == WALK_AGAIN))
-        n = walk(frames, max, skip, start);
+    if (UMEM_LIKELY(t != NULL)) {
+        n = walk(t, frames, max, skip, start);
+        if (UMEM_UNLIKELY(n == WALK_AGAIN))
+            n = walk(t, frames, max, skip, start);
+    }
     if (UMEM_UNLIKELY(n == WALK_AGAIN || n == WALK_FULL))
         n = unwind_full(frames, max, skip, start.sp);
     return n;

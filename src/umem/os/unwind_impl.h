@@ -158,19 +158,23 @@ bool unwind_cfi_row(const struct unwind_object *obj, uintptr_t addr, struct unwi
  * A rule in 32 bits:
  *   0..2   kind
  *   3..6   RSP_DEREF, RBP_DEREF: added to the word read, in words
- *   7..14  where rbp is saved: 0 nowhere, 255 at the address in rbp, else so
- *          many words below the CFA
+ *   7..14  where rbp is saved: 0 nowhere, 255 at the address in rbp (with the
+ *          DEREF kinds only), else so many words below the CFA
  *   15..31 signed offset in words
  */
 enum unwind_kind {
     UNWIND_NONE = 0,      /* no rule: an empty entry of the table */
-    UNWIND_FROM_RSP = 1,  /* CFA = rsp + offset */
-    UNWIND_FROM_RBP = 2,  /* CFA = rbp + offset */
+    UNWIND_SIGNAL = 1,    /* rsp points to the kernel's ucontext */
+    UNWIND_RBP_DEREF = 2, /* CFA = *(rbp + offset) + addend */
     UNWIND_RSP_DEREF = 3, /* CFA = *(rsp + offset) + addend */
-    UNWIND_RBP_DEREF = 4, /* CFA = *(rbp + offset) + addend */
-    UNWIND_SIGNAL = 5,    /* rsp points to the kernel's ucontext */
+    UNWIND_FROM_RBP = 4,  /* CFA = rbp + offset */
+    UNWIND_FROM_RSP = 5,  /* CFA = rsp + offset */
     UNWIND_SPECIAL = 6    /* the offset is an enum unwind_special */
 };
+/* The last two CFA kinds are nearly every frame's, told by two bits. */
+#define UNWIND_RULE_HOT_MASK 6u
+#define UNWIND_RULE_HOT 4u
+#define UNWIND_RULE_RSP_BIT 1u
 enum unwind_special {
     UNWIND_END,   /* the outermost frame */
     UNWIND_NOCFI, /* code without tables that was called from: try its frame pointer */
@@ -185,6 +189,7 @@ enum unwind_special {
 #define UNWIND_RULE_RBP_AT_RBP 255
 #define UNWIND_RULE_OFFSET_SHIFT 15
 #define UNWIND_RULE_OFFSET_MAX ((1 << 16) - 1)
+#define UNWIND_RULE_END (UNWIND_SPECIAL | (uint32_t)UNWIND_END << UNWIND_RULE_OFFSET_SHIFT)
 
 static inline enum unwind_kind
 unwind_rule_kind(uint32_t rule)

@@ -166,7 +166,8 @@ pack_rbp(uint32_t rule, const struct unwind_saved *rbp)
             return UNWIND_NONE;
         return rule | (uint32_t)slot << UNWIND_RULE_RBP_SHIFT;
     case UNWIND_EXPRESSION: /* realigned stacks: rbp is saved where it points */
-        if (!parse_simple((const uint8_t *)(intptr_t)rbp->saved_value, &e) || e.deref ||
+        if ((rule & UNWIND_RULE_HOT_MASK) == UNWIND_RULE_HOT ||
+            !parse_simple((const uint8_t *)(intptr_t)rbp->saved_value, &e) || e.deref ||
             e.reg != UNWIND_RBP || e.offset != 0)
             return UNWIND_NONE;
         return rule | (uint32_t)UNWIND_RULE_RBP_AT_RBP << UNWIND_RULE_RBP_SHIFT;
