@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_heap.c - the heap arena: real memory, mapped in modest spans and given
+ * back.
+ */
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include "os/os.h"
+#include "support.h"
+
+/* Bytes of mappings labelled umem_heap. */
+static size_t
+named_bytes(void)
+{
+    char line[512];
+    size_t bytes = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+
+    assert_non_null(maps);
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        unsigned long start, end;
+        if (strstr(line, "[anon:umem_heap]") != NULL && sscanf(line, "%lx-%lx", &start, &end) == 2)
+            bytes += end - start;
+    }
+    fclose(maps);
+    return bytes;
+}
+
+/* Whether this kernel can label mappings at all. */
+static bool
+has_names(void)
+{
+    void *page = os_map(os_page_size(), os_page_size());
+    os_name(page, os_page_size(), "umem_heap");
+    bool named = named_bytes() != 0;
+    os_unmap(page, os_page_size());
+    return named;
+}
+
+static void
+test_first_use(void **state)
+{
+    vmem_alloc_t *alloc = NULL;
+    vmem_free_t *release = NULL;
+    bool names = has_names();
+    vmem_t *heap = vmem_heap_arena(&alloc, &release);
+
+    (void)state;
+    assert_ptr_equal(heap, &vmem_heap);
+    assert_true(alloc == vmem_alloc && release == vmem_free);
+    assert_ptr_equal(vmem_heap_arena(NULL, NULL), heap);
+    vmem_init(); /* once more does no harm */
+    assert_int_equal(vmem_size(heap, VMEM_ALLOC | VMEM_FREE), 0);
+    assert_int_equal(named_bytes(), 0);
+
+    char *a = vmem_alloc(heap, VMEM_HEAP_QUANTUM, 0);
+    assert_non_null(a);
+    assert_int_equal(NUM(a) & (VMEM_HEAP_QUANTUM - 1), 0);
+    assert_int_equal(vmem_size(heap, VMEM_ALLOC | VMEM_FREE), VMEM_HEAP_IMPORT_MIN);
+    if (names)
+        assert_int_equal(named_bytes(), VMEM_HEAP_IMPORT_MIN);
+    for (size_t i = 0; i < VMEM_HEAP_QUANTUM; i++)
+        assert_int_equal(a[i], 0);
+    memset(a, 1, VMEM_HEAP_QUANTUM);
+    vmem_free(heap, a, VMEM_HEAP_QUANTUM);
+    assert_true(vmem_verify(heap));
+}
+
+/* One span stays, so that a loop of alloc and free makes no system calls; the others go. */
+static void
+test_one_span_is_kept(void **state)
+{
+    vmem_t *heap = vmem_heap_arena(NULL, NULL);
+    void *held[100];
+
+    (void)state;
+    vmem_reap(heap);
+    assert_int_equal(vmem_size(heap, VMEM_ALLOC | VMEM_FREE), 0);
+    void *first = vmem_alloc(heap, VMEM_HEAP_QUANTUM, 0);
+    for (int i = 0; i < 100; i++) {
+        vmem_free(heap, first, VMEM_HEAP_QUANTUM);
+        assert_int_equal(vmem_size(heap, VMEM_FREE), VMEM_HEAP_IMPORT_MIN);
+        assert_ptr_equal(vmem_alloc(heap, VMEM_HEAP_QUANTUM, 0), first);
+        assert_true(vmem_verify(heap));
+    }
+    vmem_free(heap, first, VMEM_HEAP_QUANTUM);
+    for (int i = 0; i < 100; i++)
+        assert_non_null(held[i] = vmem_alloc(heap, VMEM_HEAP_QUANTUM, 0));
+    assert_int_equal(vmem_size(heap, VMEM_ALLOC | VMEM_FREE), 7 * VMEM_HEAP_IMPORT_MIN);
+    for (int i = 0; i < 100; i++)
+        vmem_free(heap, held[i], VMEM_HEAP_QUANTUM);
+    assert_int_equal(vmem_size(heap, VMEM_ALLOC | VMEM_FREE), VMEM_HEAP_IMPORT_MIN);
+    /* Larger than that is mapped as such, and goes back at once. */
+    char *large = vmem_alloc(heap, 5 * VMEM_HEAP_IMPORT_MIN + 1, 0);
+    assert_non_null(large);
+    large[5 * VMEM_HEAP_IMPORT_MIN] = 1;
+    assert_int_equal(vmem_size(heap, VMEM_ALLOC), 5 * VMEM_HEAP_IMPORT_MIN + VMEM_HEAP_QUANTUM);
+    assert_int_equal(vmem_size(heap, VMEM_FREE), VMEM_HEAP_IMPORT_MIN);
+    vmem_free(heap, large, 5 * VMEM_HEAP_IMPORT_MIN + 1);
+    unsigned char present;
+    assert_int_equal(mincore(large, os_page_size(), &present), -1);
+    assert_int_equal(errno, ENOMEM); /* not mapped any more */
+    vmem_reap(heap);
+    assert_int_equal(vmem_size(heap, VMEM_ALLOC | VMEM_FREE), 0);
+    assert_int_equal(named_bytes(), 0);
+    assert_true(vmem_verify(heap));
+}
+
+static void
+test_aligned(void **state)
+{
+    vmem_t *heap = vmem_heap_arena(NULL, NULL);
+
+    (void)state;
+    for (size_t align = VMEM_HEAP_QUANTUM; align <= 64 * VMEM_HEAP_IMPORT_MIN; align *= 2) {
+        char *a = vmem_xalloc(heap, 3 * VMEM_HEAP_QUANTUM, align, 0, 0, NULL, NULL, 0);
+        assert_non_null(a);
+        assert_int_equal(NUM(a) & (align - 1), 0);
+        memset(a, 1, 3 * VMEM_HEAP_QUANTUM);
+        assert_true(vmem_verify(heap));
+        vmem_xfree(heap, a, 3 * VMEM_HEAP_QUANTUM);
+    }
+    errno = 0;
+    assert_null(vmem_alloc(heap, SIZE_MAX / 2, 0));
+    assert_int_equal(errno, ENOMEM);
+    vmem_reap(heap);
+}
+
+/* Too little room for a modest span: just what is asked for, and NULL when that is too much. */
+static void
+with_little_memory(void)
+{
+    vmem_t *heap = vmem_heap_arena(NULL, NULL);
+    unsigned long pages = 0;
+    void *held[64];
+    size_t n = 0;
+
+    vmem_free(heap, vmem_alloc(heap, VMEM_HEAP_QUANTUM, 0), VMEM_HEAP_QUANTUM);
+    vmem_reap(heap);
+    FILE *statm = fopen("/proc/self/statm", "r");
+    if (statm == NULL || fscanf(statm, "%lu", &pages) != 1)
+        _exit(2);
+    fclose(statm);
+    /* 700 kB: not enough for 1 MiB, enough for some granules and what aligning them takes. */
+    rlim_t limit = pages * (rlim_t)os_page_size() + 700000;
+    setrlimit(RLIMIT_AS, &(struct rlimit){limit, limit});
+    errno = 0;
+    while (n < 64 && (held[n] = vmem_alloc(heap, VMEM_HEAP_QUANTUM, 0)) != NULL)
+        n++;
+    if (n < 5 || n > 10 || errno != ENOMEM)
+        _exit(3);
+    if (vmem_size(heap, VMEM_ALLOC | VMEM_FREE) != n * VMEM_HEAP_QUANTUM || !vmem_verify(heap))
+        _exit(4);
+    while (n > 0)
+        vmem_free(heap, held[--n], VMEM_HEAP_QUANTUM);
+    _exit(vmem_size(heap, VMEM_ALLOC | VMEM_FREE) == 0 ? 42 : 5);
+}
+
+static void
+test_little_memory(void **state)
+{
+    char text[256];
+
+    (void)state;
+    if (UNDER_SANITIZER)
+        skip();
+    int status = run_in_child(with_little_memory, text, sizeof(text));
+    assert_string_equal(text, "");
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 42);
+}
+
+/* Under mlockall(MCL_FUTURE) with a limit of 8 MiB more, 6 MiB of granules can be had. */
+static void
+with_locked_memory(void)
+{
+    if (geteuid() == 0 && setuid(65534) != 0)
+        _exit(77); /* root has no limit */
+    struct rlimit limit;
+    getrlimit(RLIMIT_MEMLOCK, &limit);
+    if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < ((rlim_t)8 << 20))
+        _exit(77);
+    limit.rlim_cur = (rlim_t)8 << 20;
+    if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0 || mlockall(MCL_FUTURE) != 0)
+        _exit(77);
+    vmem_t *heap = vmem_heap_arena(NULL, NULL);
+    for (size_t i = 0; i < (6 << 20) / VMEM_HEAP_QUANTUM; i++) {
+        char *a = vmem_alloc(heap, VMEM_HEAP_QUANTUM, 0);
+        if (a == NULL)
+            _exit(3);
+        unsigned char present = 0;
+        if (mincore(a, os_page_size(), &present) != 0 || (present & 1) == 0)
+            _exit(4); /* locked means resident before first use */
+    }
+    size_t n = 0;
+    while (vmem_alloc(heap, VMEM_HEAP_QUANTUM, 0) != NULL)
+        if (++n > (4 << 20) / VMEM_HEAP_QUANTUM)
+            _exit(5); /* the limit does not hold */
+    _exit(errno == ENOMEM && vmem_verify(heap) ? 42 : 6);
+}
+
+static void
+test_locked_memory(void **state)
+{
+    char text[256];
+
+    (void)state;
+    if (UNDER_SANITIZER)
+        skip();
+    int status = run_in_child(with_locked_memory, text, sizeof(text));
+    assert_string_equal(text, "");
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 42);
+}
+
+/* The first callers of the layer come at the same time. */
+static void *
+make_arena(void *arg)
+{
+    (void)arg;
+    vmem_t *vmp = vmem_create("first", PTR(1), 10, 1, NULL, NULL, NULL, 0, 0);
+    assert_non_null(vmp);
+    vmem_free(vmem_heap_arena(NULL, NULL), vmem_alloc(&vmem_heap, VMEM_HEAP_QUANTUM, 0),
+              VMEM_HEAP_QUANTUM);
+    vmem_destroy(vmp);
+    return NULL;
+}
+
+static void
+race_for_init(void)
+{
+    pthread_t threads[4];
+    size_t heaps = 0;
+
+    for (int i = 0; i < 4; i++)
+        if (pthread_create(&threads[i], NULL, make_arena, NULL) != 0)
+            _exit(2);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    UMEM_LIST_FOR(link, &vmem_arenas)
+    {
+        heaps += link == &vmem_heap.vm_link;
+    }
+    _exit(heaps == 1 && vmem_verify(&vmem_heap) ? 42 : 3);
+}
+
+static void
+test_init_race(void **state)
+{
+    char text[256];
+
+    (void)state;
+    assert_true(umem_list_empty(&vmem_arenas)); /* first of the tests: nothing is set up yet */
+    for (int i = 0; i < 50; i++) {
+        int status = run_in_child(race_for_init, text, sizeof(text));
+        assert_string_equal(text, "");
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 42);
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_init_race),        cmocka_unit_test(test_first_use),
+        cmocka_unit_test(test_one_span_is_kept), cmocka_unit_test(test_aligned),
+        cmocka_unit_test(test_little_memory),    cmocka_unit_test(test_locked_memory),
+    };
+    return cmocka_run_group_tests_name("vmem/heap", tests, NULL, NULL);
+}
