@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * leaks.c - umem leaks: finds what nothing points to any more.
+ *
+ * Order: open, copy a live process and let it run on, read the heap, mark,
+ * report.
+ */
+#include "commands/commands.h"
+#include "heap/heap.h"
+#include "leaks/leaks.h"
+#include "report/leak_report.h"
+
+#include <stdio.h>
+
+static const char description[] =
+    "A block is leaked when no root leads to it: no register, stack, thread-local or static\n"
+    "variable of the program, and no block that can be reached from one. Direct leaks are\n"
+    "those that no other leaked block points to; the indirect ones hang on them.\n"
+    "A live process is stopped only while its memory is copied.\n"
+    "Exit code: 0 no leaks, 1 leaks, 2 the target could not be read.\n";
+
+struct arguments {
+    struct leak_options find;
+    size_t min_bytes;
+    struct command_options common;
+};
+
+static int
+parse(struct arguments *args, int argc, char **argv)
+{
+    const struct option_row rows[] = {
+        {"cache", 0, OPTION_STRING, &args->find.opt_cache, "NAME",
+         "only blocks of this cache, say umem_alloc_64", NULL},
+        {"min-bytes", 0, OPTION_SIZE, &args->min_bytes, "SIZE",
+         "only groups that leak this much together", NULL},
+        {"possible", 0, OPTION_FLAG, &args->find.opt_possible, NULL,
+         "also blocks that only pointers into their middle lead to", NULL},
+        {"mappings", 0, OPTION_FLAG, &args->find.opt_mappings, NULL,
+         "also mappings of the program's own that nothing leads to", NULL},
+        {0}};
+    const struct command_spec spec = {.cmd_name = "leaks",
+                                      .cmd_usage = "TARGET",
+                                      .cmd_summary = "Find memory that nothing points to any more",
+                                      .cmd_description = description,
+                                      .cmd_rows = rows,
+                                      .cmd_shared = SHARED_TARGET,
+                                      .cmd_min_args = 1,
+                                      .cmd_max_args = 1};
+    int code = options_parse(&spec, argc, argv, &args->common);
+    args->find.opt_min_bytes = args->min_bytes;
+    args->find.opt_addresses = args->common.opt_max;
+    return code;
+}
+
+static int
+report(struct heap *h, const struct leaks *leaks, const struct command_options *options)
+{
+    struct leak_report rep = {h, leaks, symboliser_create(h->heap_target), options};
+    if (rep.rep_symbols == NULL)
+        return command_error("umem leaks: no memory");
+    if (options->opt_format == FORMAT_JSON)
+        leak_report_json(&rep);
+    else
+        leak_report_text(&rep);
+    symboliser_destroy(rep.rep_symbols);
+    /* Blocks held by inner pointers only are no reason to fail a build: they are held. */
+    bool certain = leaks->lks_kind_count[LEAK_DIRECT] + leaks->lks_kind_count[LEAK_INDIRECT] > 0;
+    bool doubtful = !heap_is_complete(h) && leaks->lks_kind_count[LEAK_POSSIBLE] > 0;
+    return certain || doubtful ? COMMAND_FOUND : COMMAND_CLEAN;
+}
+
+int
+command_leaks(int argc, char **argv)
+{
+    struct arguments args = {0};
+    struct heap h;
+    struct leaks leaks = {0};
+    char why[512];
+    int code = parse(&args, argc, argv);
+
+    if (code != OPTIONS_GO)
+        return code;
+    const char *name = args.common.opt_argv[0];
+    struct target_options target_options = {.opt_exe = args.common.opt_exe};
+    struct target *t = target_open(name, &target_options);
+    if (t == NULL)
+        return COMMAND_TROUBLE;
+    heap_copy_target(t);
+    enum heap_read status = heap_open(&h, t, why, sizeof(why));
+    if (status == HEAP_FAILED) {
+        code = command_error("umem leaks %s: %s", name, why);
+    } else {
+        if (status == HEAP_OK && leaks_find(&h, &args.find, &leaks) != 0)
+            code = command_error("umem leaks %s: not enough memory", name);
+        else
+            code = report(&h, &leaks, &args.common);
+        leaks_fini(&leaks);
+        heap_close(&h);
+    }
+    target_close(t);
+    return code;
+}

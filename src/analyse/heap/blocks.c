@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * blocks.c - what the library recorded of a block: requested size, and with
+ * audit the stack, thread and time of its last transactions.
+ */
+#include "heap/heap.h"
+
+#include <string.h>
+
+static void
+read_transaction(const struct heap *h, const struct record *rec, uint64_t at, uint32_t *stack,
+                 uint32_t *thread, uint64_t *time)
+{
+    const struct offsets *off = &h->heap_offsets;
+    *stack = (uint32_t)record_get(rec, at, off->txn_stack);
+    *thread = (uint32_t)record_get(rec, at, off->txn_thread);
+    *time = record_get(rec, at, off->txn_time);
+}
+
+/* The record at offset at of rec describes the block. */
+static void
+read_bufctl(struct heap *h, const struct record *rec, uint64_t at, struct block_info *info)
+{
+    const struct offsets *off = &h->heap_offsets;
+
+    if (rec->rec_data == NULL)
+        return;
+    uint64_t state = record_get(rec, at, off->bc_state);
+    if (info->blk_live && state != off->const_UMEM_BUFFER_ALLOCATED)
+        return; /* never handed out under debugging, or damaged: not this block's story */
+    if (info->blk_live)
+        info->blk_requested = record_get(rec, at, off->bc_size);
+    read_transaction(h, rec, at + off->bc_last.field_offset, &info->blk_stack, &info->blk_thread,
+                     &info->blk_time);
+    read_transaction(h, rec, at + off->bc_prev.field_offset, &info->blk_prev_stack,
+                     &info->blk_prev_thread, &info->blk_prev_time);
+    info->blk_audited = info->blk_time != 0;
+    if (info->blk_time > h->heap_newest)
+        h->heap_newest = info->blk_time;
+}
+
+static void
+slab_block_info(struct heap *h, const struct region *region, uint32_t index,
+                struct block_info *info)
+{
+    const struct offsets *off = &h->heap_offsets;
+    const struct heap_cache *cache = &h->heap_caches[region->region_cache];
+
+    info->blk_cache = cache->cache_name;
+    info->blk_size = cache->cache_bufsize;
+    if (region->region_record == 0 || cache->cache_sidecar < off->size_umem_bufctl)
+        return;
+    struct record rec = reader_record(
+        &h->heap_reader, region->region_record + (uint64_t)index * cache->cache_sidecar,
+        off->size_umem_bufctl);
+    read_bufctl(h, &rec, 0, info);
+}
+
+void
+heap_block_info(struct heap *h, struct block b, struct block_info *info)
+{
+    const struct offsets *off = &h->heap_offsets;
+    const struct region *region = &h->heap_regions[b.block_region];
+
+    *info = (struct block_info){.blk_addr = heap_block_addr(h, b),
+                                .blk_size = region->region_chunk,
+                                .blk_requested = BLOCK_UNKNOWN,
+                                .blk_live = heap_is_live(h, b)};
+    switch (region->region_kind) {
+    case REGION_SLAB:
+        slab_block_info(h, region, b.block_index, info);
+        break;
+    case REGION_LARGE: {
+        struct record rec =
+            reader_record(&h->heap_reader, region->region_record, off->size_umem_large);
+        info->blk_cache = "umem_oversize";
+        read_bufctl(h, &rec, off->large_bufctl.field_offset, info);
+        if (rec.rec_data != NULL)
+            info->blk_requested = record_get(&rec, 0, off->large_size);
+        break;
+    }
+    case REGION_SEGMENT:
+        info->blk_cache = "vmem_alloc";
+        break;
+    case REGION_MAPPING:
+        info->blk_cache = "mapping";
+        break;
+    }
+}
+
+bool
+heap_block_in_transit(struct heap *h, struct block b)
+{
+    const struct offsets *off = &h->heap_offsets;
+    const struct region *region = &h->heap_regions[b.block_region];
+
+    if (region->region_kind != REGION_SLAB || region->region_record == 0)
+        return false;
+    uint32_t sidecar = h->heap_caches[region->region_cache].cache_sidecar;
+    if (sidecar < off->size_umem_bufctl)
+        return false;
+    struct record rec = reader_record(
+        &h->heap_reader, region->region_record + (uint64_t)b.block_index * sidecar, sidecar);
+    return rec.rec_data != NULL &&
+           record_get(&rec, 0, off->bc_state) != off->const_UMEM_BUFFER_ALLOCATED;
+}
+
+size_t
+heap_stack(struct heap *h, uint32_t id, addr_t *frames, size_t max)
+{
+    const struct offsets *off = &h->heap_offsets;
+    unsigned shift = (unsigned)off->const_UMEM_STACKS_SEGMENT_SHIFT;
+    unsigned word = off->off_word;
+    uint64_t segment;
+
+    if (id == 0 || shift > 24 || id >> shift >= off->const_UMEM_STACKS_SEGMENTS ||
+        !reader_word(&h->heap_reader, off->at_umem_stacks_segment + (uint64_t)(id >> shift) * word,
+                     word, &segment) ||
+        segment == 0)
+        return 0;
+    addr_t addr = segment + 8 * (uint64_t)(id & ((1U << shift) - 1));
+    struct record rec = reader_record(&h->heap_reader, addr, off->size_umem_stack);
+    uint64_t depth = record_get(&rec, 0, off->stack_depth);
+    if (depth > HEAP_STACK_MAX)
+        return 0; /* damaged */
+    if (depth > max)
+        depth = max;
+    rec = reader_record(&h->heap_reader, addr + off->stack_frame.field_offset,
+                        (size_t)(depth * word));
+    if (rec.rec_data == NULL)
+        return 0;
+    for (uint64_t i = 0; i < depth; i++)
+        frames[i] = record_get(&rec, i * word, (struct field){0, word});
+    return (size_t)depth;
+}
+
+uint64_t
+heap_now(const struct heap *h)
+{
+    uint64_t now = target_now(h->heap_target);
+    return now > h->heap_newest ? now : h->heap_newest;
+}

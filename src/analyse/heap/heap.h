@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap.h - the model of the target's heap: caches, arenas, threads, and every
+ * block with its number.
+ *
+ * Read from the engine's own structures through offsets.h: caches, their
+ * pools, their slabs' bitmaps; what lies in magazines, in the depot's or a
+ * thread's, is then subtracted.  What remains set in heap_live is in the
+ * hands of the program.
+ *
+ * Compact: a block is a number, and what is known of it is a bit.  A region is
+ * a row of blocks of one size (a slab, an oversize block, a mapping); regions
+ * are sorted by address and found by an index of granules.  Blocks of a region
+ * are numbered from region_first on, a multiple of 64, so that bitmaps are
+ * taken over word by word.
+ *
+ * Nothing that is found in the target is trusted: lists are bounded, sizes are
+ * checked, and what does not make sense is a problem (heap_problem) that makes
+ * the answer partial.
+ */
+#ifndef ANALYSE_HEAP_HEAP_H
+#define ANALYSE_HEAP_HEAP_H
+
+#include "heap/offsets.h"
+#include "heap/reader.h"
+#include "target/target.h"
+
+#define HEAP_NAME_SIZE 64
+#define NO_CACHE UINT32_MAX
+
+enum region_kind {
+    REGION_SLAB,    /* blocks of a cache */
+    REGION_LARGE,   /* one oversize block */
+    REGION_SEGMENT, /* a vmem_alloc()ed segment of the heap that no cache uses */
+    REGION_MAPPING  /* an anonymous mapping of the program's own */
+};
+
+struct region {
+    addr_t region_base;         /* of the first block */
+    addr_t region_end;          /* of the last one */
+    uint64_t region_chunk;      /* distance of two blocks */
+    uint64_t region_scan;       /* bytes of each that may hold the program's data */
+    uint64_t region_first;      /* number of the first block */
+    uint64_t region_reciprocal; /* ceil(2^32 / chunk), 0: divide */
+    addr_t region_record;       /* slab: its sidecar, 0 none; large: its record */
+    uint32_t region_blocks;
+    uint32_t region_cache; /* index in heap_caches, or NO_CACHE */
+    enum region_kind region_kind;
+};
+
+struct heap_cache {
+    addr_t cache_addr;
+    char cache_name[HEAP_NAME_SIZE];
+    uint32_t cache_bin;
+    uint32_t cache_flags;
+    uint32_t cache_cflags;
+    uint32_t cache_sidecar; /* bytes a block, 0: nothing recorded */
+    uint64_t cache_bufsize;
+    uint64_t cache_bufspace;
+    uint64_t cache_chunk;
+    uint64_t cache_slab_size;
+    uint64_t cache_slab_count;
+    bool cache_constructed; /* has a destructor: free objects keep what their constructor got */
+    /* Counted, not taken from the target's statistics. */
+    uint64_t cache_total;  /* blocks in all slabs */
+    uint64_t cache_inuse;  /* in the hands of the program */
+    uint64_t cache_cached; /* in magazines */
+    uint64_t cache_allocs;
+    uint64_t cache_fails;
+};
+
+struct heap_arena {
+    addr_t arena_addr;
+    addr_t arena_source; /* 0: none */
+    char arena_name[HEAP_NAME_SIZE];
+    uint64_t arena_inuse;
+    uint64_t arena_total;
+    uint64_t arena_imported;
+    uint64_t arena_allocs;
+    uint64_t arena_fails;
+};
+
+struct heap_thread { /* one that has a thread cache */
+    uint32_t thread_id;
+    uint64_t thread_allocs; /* by its fast path */
+    uint64_t thread_cached; /* blocks in its magazines */
+};
+
+struct range {
+    addr_t range_start;
+    addr_t range_end;
+};
+
+struct ranges { /* sorted and disjoint after ranges_sort() */
+    struct range *list;
+    size_t count;
+    size_t room;
+};
+
+struct granule_index;
+
+#define HEAP_PROBLEMS_MAX 16
+#define HEAP_PROBLEM_SIZE 160
+
+struct heap {
+    struct target *heap_target;
+    struct offsets heap_offsets;
+    struct reader heap_reader;
+
+    struct heap_cache *heap_caches;
+    size_t heap_cache_count;
+    struct heap_arena *heap_arenas;
+    size_t heap_arena_count;
+    struct heap_thread *heap_threads;
+    size_t heap_thread_count;
+
+    struct region *heap_regions;
+    size_t heap_region_count;
+    size_t heap_region_room;
+    uint64_t *heap_live;     /* a bit a block */
+    uint64_t heap_blocks;    /* numbers given, a multiple of 64 */
+    uint64_t heap_live_room; /* words */
+    struct granule_index *heap_index;
+    addr_t heap_lowest; /* of any region */
+    addr_t heap_highest;
+
+    struct ranges heap_spans; /* address space of the heap arena */
+    struct ranges heap_own;   /* the engine's own memory, heap spans left out */
+
+    uint64_t heap_live_buffers;
+    uint64_t heap_live_bytes;
+    uint64_t heap_newest; /* youngest transaction seen, ns; see heap_note_time() */
+
+    char heap_problems[HEAP_PROBLEMS_MAX][HEAP_PROBLEM_SIZE];
+    size_t heap_problem_count; /* may exceed the rows kept */
+};
+
+/* A block of the heap. */
+struct block {
+    uint32_t block_region;
+    uint32_t block_index;
+};
+
+/* --- copy.c --- */
+
+/*
+ * Copies a live process and lets it run on, where there is memory to do so;
+ * else, and for a core, does nothing.  Before heap_open().
+ */
+void heap_copy_target(struct target *t);
+
+enum heap_read { HEAP_OK, HEAP_NONE, HEAP_FAILED };
+
+/*
+ * Reads the heap.  HEAP_NONE: the target has a library that has not been used
+ * yet (state and options are known, there is nothing else).  HEAP_FAILED: one
+ * line in why.
+ */
+enum heap_read heap_open(struct heap *h, struct target *t, char *why, size_t size);
+void heap_close(struct heap *h);
+
+/* Complete: neither the target nor the heap's structures lacked anything. */
+bool heap_is_complete(const struct heap *h);
+/* Notes why the answer is partial. */
+void heap_problem(struct heap *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* --- model.c --- */
+
+/*
+ * Adds a row of blocks, all of them live.  The index must be made anew by
+ * heap_seal().  NULL: no memory, or the geometry makes no sense.
+ */
+struct region *heap_add_region(struct heap *h, const struct region *geometry);
+/* Sorts the regions, drops those that overlap others, makes the index. */
+int heap_seal(struct heap *h);
+/* Counts what is live, by cache and in sum, without mappings. */
+void heap_count(struct heap *h);
+
+bool ranges_add(struct ranges *r, addr_t start, addr_t end);
+/* Sorts and merges. */
+void ranges_sort(struct ranges *r);
+/* Index of the range that holds addr, or of the first behind it; r->count past the end. */
+size_t ranges_find(const struct ranges *r, addr_t addr);
+void ranges_fini(struct ranges *r);
+
+struct granule_index {
+    uint32_t *leaf[1 << 16]; /* [addr >> 32][addr >> 16 & 0xffff]: region number + 1, 0 none */
+};
+#define GRANULE_SHIFT 16 /* 64 KiB: what the heap hands out */
+#define GRANULE_LEAF_BITS 16
+#define GRANULE_LEAF_SHIFT (GRANULE_SHIFT + GRANULE_LEAF_BITS)
+
+static inline uint64_t
+heap_block_number(const struct heap *h, struct block b)
+{
+    return h->heap_regions[b.block_region].region_first + b.block_index;
+}
+
+static inline bool
+bit_get(const uint64_t *bits, uint64_t n)
+{
+    return bits[n / 64] >> n % 64 & 1;
+}
+
+static inline void
+bit_set(uint64_t *bits, uint64_t n)
+{
+    bits[n / 64] |= (uint64_t)1 << n % 64;
+}
+
+static inline void
+bit_clear(uint64_t *bits, uint64_t n)
+{
+    bits[n / 64] &= ~((uint64_t)1 << n % 64);
+}
+
+static inline uint32_t
+region_index_of(const struct region *region, addr_t addr)
+{
+    uint64_t offset = addr - region->region_base;
+    if (region->region_reciprocal == 0)
+        return (uint32_t)(offset / region->region_chunk);
+    /* The reciprocal is rounded up: the product is at most one too large. */
+    uint64_t i = offset * region->region_reciprocal >> 32;
+    return (uint32_t)(i * region->region_chunk > offset ? i - 1 : i);
+}
+
+static inline addr_t
+heap_block_addr(const struct heap *h, struct block b)
+{
+    const struct region *region = &h->heap_regions[b.block_region];
+    return region->region_base + b.block_index * region->region_chunk;
+}
+
+/* The block that addr points into, live or not. */
+static inline bool
+heap_find(const struct heap *h, addr_t addr, struct block *b)
+{
+    if (addr - h->heap_lowest >= h->heap_highest - h->heap_lowest)
+        return false;
+    const uint32_t *leaf = h->heap_index->leaf[addr >> GRANULE_LEAF_SHIFT & 0xffff];
+    if (leaf == NULL)
+        return false;
+    uint32_t number = leaf[addr >> GRANULE_SHIFT & 0xffff];
+    if (number == 0)
+        return false;
+    const struct region *region = &h->heap_regions[number - 1];
+    const struct region *last = h->heap_regions + h->heap_region_count;
+    while (addr >= region->region_end)
+        if (++region == last)
+            return false;
+    if (addr < region->region_base)
+        return false;
+    b->block_region = (uint32_t)(region - h->heap_regions);
+    b->block_index = region_index_of(region, addr);
+    return b->block_index < region->region_blocks;
+}
+
+static inline bool
+heap_is_live(const struct heap *h, struct block b)
+{
+    return bit_get(h->heap_live, heap_block_number(h, b));
+}
+
+/* --- blocks.c: what is recorded of a block --- */
+
+#define BLOCK_UNKNOWN UINT64_MAX
+
+struct block_info {
+    addr_t blk_addr;
+    uint64_t blk_size;      /* of the buffer */
+    uint64_t blk_requested; /* by the program; BLOCK_UNKNOWN */
+    const char *blk_cache;
+    bool blk_live;
+    bool blk_audited;   /* the following is valid */
+    uint32_t blk_stack; /* 0: none */
+    uint32_t blk_thread;
+    uint64_t blk_time;
+    uint32_t blk_prev_stack; /* of the transaction before */
+    uint32_t blk_prev_thread;
+    uint64_t blk_prev_time;
+};
+
+void heap_block_info(struct heap *h, struct block b, struct block_info *info);
+/*
+ * Whether the record of a block that counts as live says that the program does
+ * not have it: it was on its way between program and slab just then.
+ */
+bool heap_block_in_transit(struct heap *h, struct block b);
+/* Return addresses of a recorded stack, innermost first; returns how many. */
+size_t heap_stack(struct heap *h, uint32_t id, addr_t *frames, size_t max);
+#define HEAP_STACK_MAX 256 /* frames: the library records 255 at most */
+
+/* Now on the target's clock in ns: the youngest thing seen in a core that has no clock. */
+uint64_t heap_now(const struct heap *h);
+
+/* --- arenas.c --- */
+
+/* Reads every arena; fills heap_spans. */
+void heap_read_arenas(struct heap *h);
+/* Adds REGION_SEGMENT for allocated segments of the heap that no slab or large block lies in. */
+void heap_add_segments(struct heap *h);
+
+#endif

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * magazines.c - takes what lies in magazines off the live blocks: the depot's
+ * full ones, and each thread's loaded and previous one.
+ */
+#include "heap/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Engines of today stop at some hundred rounds a magazine. */
+#define ROUNDS_MAX 65536
+#define THREADS_MAX ((uint64_t)1 << 20)
+#define BINS_MAX 65536
+/* Magazines that may move while a live process is stopped in between. */
+#define MAGAZINES_SLACK 64
+
+/* Takes one free object off the live ones. */
+static bool
+subtract(struct heap *h, addr_t addr)
+{
+    struct block b;
+    if (!heap_find(h, addr, &b) || heap_block_addr(h, b) != addr ||
+        h->heap_regions[b.block_region].region_kind != REGION_SLAB)
+        return false;
+    uint64_t n = heap_block_number(h, b);
+    if (bit_get(h->heap_live, n)) {
+        bit_clear(h->heap_live, n);
+        h->heap_caches[h->heap_regions[b.block_region].region_cache].cache_cached++;
+    }
+    return true;
+}
+
+/* Subtracts count rounds from addr on; returns how many. */
+static uint64_t
+subtract_rounds(struct heap *h, addr_t addr, uint64_t count, const char *where)
+{
+    unsigned word = h->heap_offsets.off_word;
+    uint64_t bad = 0;
+
+    if (count == 0)
+        return 0;
+    if (count > ROUNDS_MAX) {
+        heap_problem(h, "a magazine of %s at 0x%llx is damaged", where, (unsigned long long)addr);
+        return 0;
+    }
+    struct record rec = reader_record(&h->heap_reader, addr, (size_t)(count * word));
+    if (rec.rec_data == NULL) {
+        heap_problem(h, "a magazine of %s at 0x%llx cannot be read", where,
+                     (unsigned long long)addr);
+        return 0;
+    }
+    for (uint64_t i = 0; i < count; i++)
+        if (!subtract(h, record_get(&rec, i * word, (struct field){0, word})))
+            bad++;
+    if (bad > 0)
+        heap_problem(h, "%llu objects in a magazine of %s at 0x%llx lie in no slab",
+                     (unsigned long long)bad, where, (unsigned long long)addr);
+    return count - bad;
+}
+
+/* A magazine whose mag_rounds counts; returns its rounds, *next the one behind it. */
+static uint64_t
+subtract_magazine(struct heap *h, addr_t mag, const char *where, addr_t *next)
+{
+    const struct offsets *off = &h->heap_offsets;
+    struct record rec = reader_record(&h->heap_reader, mag, off->size_magazine);
+    uint64_t rounds = record_get(&rec, 0, off->mag_rounds);
+
+    *next = record_get(&rec, 0, off->mag_next);
+    if (rec.rec_data == NULL || rounds > record_get(&rec, 0, off->mag_size)) {
+        heap_problem(h, "a magazine of %s at 0x%llx is damaged", where, (unsigned long long)mag);
+        *next = 0;
+        return 0;
+    }
+    return subtract_rounds(h, mag + off->mag_round.field_offset, rounds, where);
+}
+
+static void
+read_depot(struct heap *h, const struct heap_cache *cache)
+{
+    const struct offsets *off = &h->heap_offsets;
+    addr_t list = cache->cache_addr + off->cache_depot.field_offset + off->depot_full.field_offset;
+    uint64_t mag;
+    uint64_t count;
+
+    if (!reader_word(&h->heap_reader, list + off->list_head.field_offset, off->off_word, &mag) ||
+        !reader_word(&h->heap_reader, list + off->list_count.field_offset, off->off_word, &count)) {
+        heap_problem(h, "the depot of %s cannot be read", cache->cache_name);
+        return;
+    }
+    uint64_t left = count + MAGAZINES_SLACK;
+    while (mag != 0 && left-- > 0)
+        subtract_magazine(h, mag, cache->cache_name, &mag);
+    if (mag != 0)
+        heap_problem(h, "the depot of %s does not end", cache->cache_name);
+}
+
+/* Bins of every cache: bin -> index of the cache + 1. */
+static uint32_t *
+make_bin_table(const struct heap *h)
+{
+    uint32_t *table = calloc(BINS_MAX, sizeof(*table));
+    for (size_t i = 0; table != NULL && i < h->heap_cache_count; i++) {
+        uint32_t bin = h->heap_caches[i].cache_bin;
+        if (bin > 0 && bin < BINS_MAX)
+            table[bin] = (uint32_t)i + 1;
+    }
+    return table;
+}
+
+/* The thread's bins are copied, since reading rounds moves the reader on. */
+static void
+read_bins(struct heap *h, struct heap_thread *thread, const struct record *bins, uint64_t count,
+          addr_t cold, const uint32_t *table)
+{
+    const struct offsets *off = &h->heap_offsets;
+    unsigned word = off->off_word;
+
+    for (uint64_t i = 1; i < count; i++) {
+        uint64_t at = i * off->size_tbin;
+        uint64_t base = record_get(bins, at, off->bin_base);
+        uint64_t cur = record_get(bins, at, off->bin_cur);
+        uint64_t allocs = record_get(bins, at, off->bin_allocs);
+        uint64_t previous;
+        addr_t next;
+        struct heap_cache *cache =
+            i < BINS_MAX && table[i] != 0 ? &h->heap_caches[table[i] - 1] : NULL;
+        const char *where = cache != NULL ? cache->cache_name : "a thread";
+
+        if (cache != NULL)
+            cache->cache_allocs += allocs;
+        thread->thread_allocs += allocs;
+        if (cur > base)
+            thread->thread_cached += subtract_rounds(h, base, (cur - base) / word, where);
+        if (cold == 0 ||
+            !reader_word(&h->heap_reader,
+                         cold + i * off->size_tbin_cold + off->cold_previous.field_offset, word,
+                         &previous))
+            continue;
+        if (previous != 0)
+            thread->thread_cached += subtract_magazine(h, previous, where, &next);
+    }
+}
+
+static void
+read_thread(struct heap *h, addr_t addr, const struct record *head, const uint32_t *table)
+{
+    const struct offsets *off = &h->heap_offsets;
+    uint64_t count = record_get(head, 0, off->tc_bins);
+    addr_t cold = record_get(head, 0, off->tc_cold);
+    struct heap_thread *threads =
+        realloc(h->heap_threads, (h->heap_thread_count + 1) * sizeof(*threads));
+
+    if (threads == NULL)
+        return;
+    h->heap_threads = threads;
+    struct heap_thread *thread = &threads[h->heap_thread_count++];
+    *thread = (struct heap_thread){.thread_id = (uint32_t)record_get(head, 0, off->tc_thread)};
+    if (count > BINS_MAX) {
+        heap_problem(h, "the cache of thread %u is damaged", thread->thread_id);
+        return;
+    }
+    size_t size = (size_t)(count * off->size_tbin);
+    unsigned char *copy = malloc(size + 1);
+    const void *bins = reader_get(&h->heap_reader, addr + off->tc_bin.field_offset, size);
+    if (copy == NULL || bins == NULL) {
+        heap_problem(h, "the cache of thread %u cannot be read", thread->thread_id);
+    } else {
+        memcpy(copy, bins, size);
+        struct record rec = {copy, size, addr};
+        read_bins(h, thread, &rec, count, cold, table);
+    }
+    free(copy);
+}
+
+void
+heap_read_magazines(struct heap *h)
+{
+    const struct offsets *off = &h->heap_offsets;
+    uint32_t *table = make_bin_table(h);
+
+    if (table == NULL) {
+        heap_problem(h, "no memory for the table of bins");
+        return;
+    }
+    for (size_t i = 0; i < h->heap_cache_count; i++)
+        read_depot(h, &h->heap_caches[i]);
+    struct list_walk w =
+        list_begin(h, off->at_umem_tcaches, off->tc_link, THREADS_MAX, "thread caches");
+    while (list_next(h, &w, off->size_tcache))
+        read_thread(h, w.walk_addr, &w.walk_record, table);
+    free(table);
+}

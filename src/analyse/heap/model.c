@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * model.c - regions, their blocks' bits, and the index from address to region.
+ */
+#include "heap/heap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define RECIPROCAL_ONE ((uint64_t)1 << 32)
+/* A slab has fewer blocks than this, or it is damaged. */
+#define BLOCKS_MAX ((uint32_t)1 << 26)
+
+bool
+ranges_add(struct ranges *r, addr_t start, addr_t end)
+{
+    if (start >= end)
+        return true;
+    if (r->count == r->room) {
+        size_t room = r->room == 0 ? 64 : 2 * r->room;
+        struct range *list = realloc(r->list, room * sizeof(*list));
+        if (list == NULL)
+            return false;
+        r->list = list;
+        r->room = room;
+    }
+    r->list[r->count++] = (struct range){start, end};
+    return true;
+}
+
+static int
+compare_ranges(const void *a, const void *b)
+{
+    const struct range *x = a;
+    const struct range *y = b;
+    return (x->range_start > y->range_start) - (x->range_start < y->range_start);
+}
+
+void
+ranges_sort(struct ranges *r)
+{
+    if (r->count < 2)
+        return;
+    qsort(r->list, r->count, sizeof(*r->list), compare_ranges);
+    size_t n = 0;
+    for (size_t i = 1; i < r->count; i++) {
+        if (r->list[i].range_start > r->list[n].range_end)
+            r->list[++n] = r->list[i];
+        else if (r->list[i].range_end > r->list[n].range_end)
+            r->list[n].range_end = r->list[i].range_end;
+    }
+    r->count = n + 1;
+}
+
+size_t
+ranges_find(const struct ranges *r, addr_t addr)
+{
+    size_t lo = 0;
+    size_t hi = r->count;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (r->list[mid].range_end <= addr)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+void
+ranges_fini(struct ranges *r)
+{
+    free(r->list);
+    *r = (struct ranges){0};
+}
+
+/* Room for more block numbers, their words zeroed. */
+static bool
+grow_bits(struct heap *h, uint64_t words)
+{
+    if (words <= h->heap_live_room)
+        return true;
+    uint64_t room = h->heap_live_room + h->heap_live_room / 2;
+    if (room < words + 1024)
+        room = words + 1024;
+    uint64_t *bits = realloc(h->heap_live, room * sizeof(*bits));
+    if (bits == NULL)
+        return false;
+    memset(bits + h->heap_live_room, 0, (room - h->heap_live_room) * sizeof(*bits));
+    h->heap_live = bits;
+    h->heap_live_room = room;
+    return true;
+}
+
+static bool
+grow_regions(struct heap *h)
+{
+    if (h->heap_region_count < h->heap_region_room)
+        return true;
+    size_t room = h->heap_region_room + h->heap_region_room / 2 + 256;
+    struct region *regions = realloc(h->heap_regions, room * sizeof(*regions));
+    if (regions == NULL || room >= UINT32_MAX)
+        return false;
+    h->heap_regions = regions;
+    h->heap_region_room = room;
+    return true;
+}
+
+/* Room below the whole address space, and blocks that fill it exactly. */
+static bool
+geometry_is_sane(const struct region *g)
+{
+    if (g->region_blocks == 0 || g->region_blocks > BLOCKS_MAX || g->region_chunk == 0)
+        return false;
+    unsigned __int128 size = (unsigned __int128)g->region_chunk * g->region_blocks;
+    return size <= UINT64_MAX - g->region_base && g->region_base != 0 &&
+           g->region_scan <= g->region_chunk;
+}
+
+struct region *
+heap_add_region(struct heap *h, const struct region *geometry)
+{
+    uint64_t words = ((uint64_t)geometry->region_blocks + 63) / 64;
+
+    if (!geometry_is_sane(geometry) || !grow_regions(h) ||
+        !grow_bits(h, h->heap_blocks / 64 + words))
+        return NULL;
+    struct region *region = &h->heap_regions[h->heap_region_count++];
+    *region = *geometry;
+    region->region_end = region->region_base + region->region_chunk * region->region_blocks;
+    bool small = region->region_end - region->region_base < RECIPROCAL_ONE;
+    region->region_reciprocal =
+        small ? (RECIPROCAL_ONE + region->region_chunk - 1) / region->region_chunk : 0;
+    region->region_first = h->heap_blocks;
+    h->heap_blocks += words * 64;
+    uint64_t *bits = &h->heap_live[region->region_first / 64];
+    memset(bits, 0xff, words * sizeof(*bits));
+    if (region->region_blocks % 64 != 0)
+        bits[words - 1] = ((uint64_t)1 << region->region_blocks % 64) - 1;
+    return region;
+}
+
+static int
+compare_regions(const void *a, const void *b)
+{
+    const struct region *x = a;
+    const struct region *y = b;
+    return (x->region_base > y->region_base) - (x->region_base < y->region_base);
+}
+
+static void
+drop_overlaps(struct heap *h)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < h->heap_region_count; i++) {
+        const struct region *region = &h->heap_regions[i];
+        if (n > 0 && region->region_base < h->heap_regions[n - 1].region_end) {
+            heap_problem(h, "blocks at 0x%llx lie in two slabs at once",
+                         (unsigned long long)region->region_base);
+            continue;
+        }
+        h->heap_regions[n++] = *region;
+    }
+    h->heap_region_count = n;
+}
+
+static void
+free_index(struct granule_index *index)
+{
+    if (index == NULL)
+        return;
+    for (size_t i = 0; i < sizeof(index->leaf) / sizeof(index->leaf[0]); i++)
+        free(index->leaf[i]);
+    free(index);
+}
+
+/* Every granule that the region touches leads to it, or to the first region there. */
+static bool
+index_region(struct granule_index *index, const struct region *region, uint32_t number)
+{
+    addr_t last = (region->region_end - 1) >> GRANULE_SHIFT;
+    for (addr_t g = region->region_base >> GRANULE_SHIFT; g <= last; g++) {
+        uint32_t **leaf = &index->leaf[g >> GRANULE_LEAF_BITS & 0xffff];
+        if (*leaf == NULL)
+            *leaf = calloc((size_t)1 << GRANULE_LEAF_BITS, sizeof(**leaf));
+        if (*leaf == NULL)
+            return false;
+        uint32_t *slot = &(*leaf)[g & 0xffff];
+        if (*slot == 0)
+            *slot = number + 1;
+    }
+    return true;
+}
+
+int
+heap_seal(struct heap *h)
+{
+    qsort(h->heap_regions, h->heap_region_count, sizeof(*h->heap_regions), compare_regions);
+    drop_overlaps(h);
+    free_index(h->heap_index);
+    h->heap_index = calloc(1, sizeof(*h->heap_index));
+    if (h->heap_index == NULL)
+        return -1;
+    h->heap_lowest = h->heap_highest = 0;
+    for (size_t i = 0; i < h->heap_region_count; i++)
+        if (!index_region(h->heap_index, &h->heap_regions[i], (uint32_t)i))
+            return -1;
+    if (h->heap_region_count > 0) {
+        h->heap_lowest = h->heap_regions[0].region_base;
+        h->heap_highest = h->heap_regions[h->heap_region_count - 1].region_end;
+    }
+    return 0;
+}
+
+static uint64_t
+count_live(const struct heap *h, const struct region *region)
+{
+    uint64_t live = 0;
+    uint64_t word = region->region_first / 64;
+    for (uint64_t i = 0; i < region->region_blocks; i += 64)
+        live += (uint64_t)__builtin_popcountll(h->heap_live[word++]);
+    return live;
+}
+
+void
+heap_count(struct heap *h)
+{
+    h->heap_live_buffers = h->heap_live_bytes = 0;
+    for (size_t i = 0; i < h->heap_cache_count; i++)
+        h->heap_caches[i].cache_total = h->heap_caches[i].cache_inuse = 0;
+    for (size_t i = 0; i < h->heap_region_count; i++) {
+        const struct region *region = &h->heap_regions[i];
+        uint64_t live = count_live(h, region);
+        if (region->region_kind == REGION_MAPPING)
+            continue;
+        h->heap_live_buffers += live;
+        if (region->region_cache == NO_CACHE) {
+            h->heap_live_bytes += live * region->region_chunk;
+            continue;
+        }
+        struct heap_cache *cache = &h->heap_caches[region->region_cache];
+        cache->cache_total += region->region_blocks;
+        cache->cache_inuse += live;
+        h->heap_live_bytes += live * cache->cache_bufsize;
+    }
+}
+
+void
+heap_close(struct heap *h)
+{
+    free_index(h->heap_index);
+    free(h->heap_regions);
+    free(h->heap_live);
+    free(h->heap_caches);
+    free(h->heap_arenas);
+    free(h->heap_threads);
+    ranges_fini(&h->heap_spans);
+    ranges_fini(&h->heap_own);
+    reader_fini(&h->heap_reader);
+    memset(h, 0, sizeof(*h));
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * offsets.h - where things lie in the target's libumem: the layout block
+ * (umem/layout.h) of the target, looked up by name once and then used as
+ * plain numbers.
+ *
+ * Nothing here knows the engine's headers, so one analyser reads every
+ * version of the library and both word sizes.  A name that this analyser
+ * needs and the target lacks is an error that names both; a name marked
+ * optional reads as absent (size 0).
+ */
+#ifndef ANALYSE_HEAP_OFFSETS_H
+#define ANALYSE_HEAP_OFFSETS_H
+
+#include "target/target.h"
+
+/* A field of a structure: offset in bytes, and its size (of one element for an array). */
+struct field {
+    uint32_t field_offset;
+    uint32_t field_size; /* 0: this library has none */
+};
+
+/* X(structure, field, member here): fields every version must have. */
+#define OFFSETS_FIELDS(X)                                                                          \
+    X(umem_list, next, list_next)                                                                  \
+    X(slab, slab_link, slab_link)                                                                  \
+    X(slab, slab_pool, slab_pool)                                                                  \
+    X(slab, slab_base, slab_base)                                                                  \
+    X(slab, slab_span, slab_span)                                                                  \
+    X(slab, slab_chunks, slab_chunks)                                                              \
+    X(slab, slab_words, slab_words)                                                                \
+    X(slab, slab_sidecar, slab_sidecar)                                                            \
+    X(slab, slab_bitmap, slab_bitmap)                                                              \
+    X(slab_pool, pool_chunks, pool_chunks)                                                         \
+    X(slab_pool, pool_chunk_size, pool_chunk_size)                                                 \
+    X(slab_pool, pool_slab_size, pool_slab_size)                                                   \
+    X(slab_pool, pool_sidecar, pool_sidecar)                                                       \
+    X(slab_pool, pool_partial, pool_partial)                                                       \
+    X(slab_pool, pool_full, pool_full)                                                             \
+    X(slab_pool, pool_empty, pool_empty)                                                           \
+    X(slab_pool, pool_slabs, pool_slabs)                                                           \
+    X(slab_pool, pool_fails, pool_fails)                                                           \
+    X(magazine, mag_next, mag_next)                                                                \
+    X(magazine, mag_size, mag_size)                                                                \
+    X(magazine, mag_rounds, mag_rounds)                                                            \
+    X(magazine, mag_round, mag_round)                                                              \
+    X(magazine_list, list_head, list_head)                                                         \
+    X(magazine_list, list_count, list_count)                                                       \
+    X(depot, depot_full, depot_full)                                                               \
+    X(tbin, bin_cur, bin_cur)                                                                      \
+    X(tbin, bin_base, bin_base)                                                                    \
+    X(tbin, bin_allocs, bin_allocs)                                                                \
+    X(tbin_cold, cold_previous, cold_previous)                                                     \
+    X(tcache, tc_bins, tc_bins)                                                                    \
+    X(tcache, tc_link, tc_link)                                                                    \
+    X(tcache, tc_thread, tc_thread)                                                                \
+    X(tcache, tc_cold, tc_cold)                                                                    \
+    X(tcache, tc_bin, tc_bin)                                                                      \
+    X(umem_cache, cache_slow_bin, cache_slow_bin)                                                  \
+    X(umem_cache, cache_flags, cache_flags)                                                        \
+    X(umem_cache, cache_cflags, cache_cflags)                                                      \
+    X(umem_cache, cache_bufsize, cache_bufsize)                                                    \
+    X(umem_cache, cache_bufspace, cache_bufspace)                                                  \
+    X(umem_cache, cache_depot, cache_depot)                                                        \
+    X(umem_cache, cache_slabs, cache_slabs)                                                        \
+    X(umem_cache, cache_link, cache_link)                                                          \
+    X(umem_cache, cache_name, cache_name)                                                          \
+    X(umem_cache, cache_slow_allocs, cache_slow_allocs)                                            \
+    X(umem_cache, cache_retired_allocs, cache_retired_allocs)                                      \
+    X(umem_cache, cache_fails, cache_fails)                                                        \
+    X(umem_large, large_link, large_link)                                                          \
+    X(umem_large, large_base, large_base)                                                          \
+    X(umem_large, large_size, large_size)                                                          \
+    X(umem_large, large_span_size, large_span_size)                                                \
+    X(umem_large, large_bufctl, large_bufctl)                                                      \
+    X(umem_transaction, txn_stack, txn_stack)                                                      \
+    X(umem_transaction, txn_thread, txn_thread)                                                    \
+    X(umem_transaction, txn_time, txn_time)                                                        \
+    X(umem_bufctl, bc_last, bc_last)                                                               \
+    X(umem_bufctl, bc_prev, bc_prev)                                                               \
+    X(umem_bufctl, bc_size, bc_size)                                                               \
+    X(umem_bufctl, bc_state, bc_state)                                                             \
+    X(umem_stack, stack_depth, stack_depth)                                                        \
+    X(umem_stack, stack_frame, stack_frame)                                                        \
+    X(vmem_seg, seg_start, seg_start)                                                              \
+    X(vmem_seg, seg_end, seg_end)                                                                  \
+    X(vmem_seg, seg_type, seg_type)                                                                \
+    X(vmem_seg, seg_import, seg_import)                                                            \
+    X(vmem_seg, seg_order, seg_order)                                                              \
+    X(vmem_stats, vms_inuse, vms_inuse)                                                            \
+    X(vmem_stats, vms_total, vms_total)                                                            \
+    X(vmem_stats, vms_import, vms_import)                                                          \
+    X(vmem_stats, vms_allocs, vms_allocs)                                                          \
+    X(vmem_stats, vms_fails, vms_fails)                                                            \
+    X(vmem, vm_name, vm_name)                                                                      \
+    X(vmem, vm_source, vm_source)                                                                  \
+    X(vmem, vm_order, vm_order)                                                                    \
+    X(vmem, vm_stats, vm_stats)                                                                    \
+    X(vmem, vm_link, vm_link)                                                                      \
+    X(umem_meta_chunk, chunk_next, chunk_next)                                                     \
+    X(umem_meta_chunk, chunk_size, chunk_size)                                                     \
+    X(umem_ring, ring_head, ring_head)                                                             \
+    X(umem_ring, ring_text, ring_text)                                                             \
+    X(umem_options, opt_flags, opt_flags)                                                          \
+    X(umem_options, opt_audit_frames, opt_audit_frames)                                            \
+    X(umem_options, opt_contents_bytes, opt_contents_bytes)                                        \
+    X(umem_options, opt_reap_interval_s, opt_reap_interval_s)                                      \
+    X(umem_options, opt_nomagazines, opt_nomagazines)
+
+/* Fields that a library may lack: what depends on them is then left out. */
+#define OFFSETS_OPTIONAL_FIELDS(X) X(umem_cache, cache_dtor, cache_dtor)
+
+/* X(structure): sizes. */
+#define OFFSETS_STRUCTS(X)                                                                         \
+    X(umem_list)                                                                                   \
+    X(slab)                                                                                        \
+    X(magazine)                                                                                    \
+    X(tbin)                                                                                        \
+    X(tbin_cold)                                                                                   \
+    X(tcache)                                                                                      \
+    X(umem_cache)                                                                                  \
+    X(umem_large)                                                                                  \
+    X(umem_bufctl)                                                                                 \
+    X(umem_stack)                                                                                  \
+    X(vmem_seg)                                                                                    \
+    X(vmem)                                                                                        \
+    X(umem_meta_chunk)                                                                             \
+    X(umem_ring)                                                                                   \
+    X(umem_options)
+
+#define OFFSETS_CONSTANTS(X)                                                                       \
+    X(UMEM_STATE_READY)                                                                            \
+    X(UMEM_STACKS_SEGMENT_SHIFT)                                                                   \
+    X(UMEM_STACKS_SEGMENTS)                                                                        \
+    X(UMEM_PAGEMAP_ROOT_BITS)                                                                      \
+    X(UMEM_PAGEMAP_LEAF_BITS)                                                                      \
+    X(UMF_AUDIT)                                                                                   \
+    X(UMF_DEADBEEF)                                                                                \
+    X(UMF_REDZONE)                                                                                 \
+    X(UMF_CONTENTS)                                                                                \
+    X(UMEM_BUFFER_ALLOCATED)                                                                       \
+    X(UMEM_BUFFER_FREE)                                                                            \
+    X(VMEM_SEG_ALLOC)                                                                              \
+    X(VMEM_SEG_SPAN)
+
+/* X(variable): address in the target. */
+#define OFFSETS_ADDRESSES(X)                                                                       \
+    X(umem_state)                                                                                  \
+    X(umem_caches)                                                                                 \
+    X(umem_tcaches)                                                                                \
+    X(umem_larges)                                                                                 \
+    X(vmem_arenas)                                                                                 \
+    X(umem_meta_chunks)                                                                            \
+    X(umem_stacks_segment)                                                                         \
+    X(umem_pagemap_root)                                                                           \
+    X(umem_ring)                                                                                   \
+    X(umem_options)
+
+#define OFFSETS_DECLARE_FIELD(type, name, member) struct field member;
+#define OFFSETS_DECLARE_STRUCT(type) uint32_t size_##type;
+#define OFFSETS_DECLARE_CONSTANT(name) uint64_t const_##name;
+#define OFFSETS_DECLARE_ADDRESS(name) addr_t at_##name;
+
+/* The library's own variables: never roots. */
+#define OFFSETS_VARIABLES_MAX 64
+struct variable {
+    addr_t var_start;
+    addr_t var_end;
+};
+
+struct offsets {
+    addr_t off_block;     /* address of the layout block */
+    char off_module[256]; /* file name of the library (or of the program that holds it) */
+    addr_t off_module_start;
+    addr_t off_module_end;
+    unsigned off_word;  /* bytes of a pointer: 4 or 8 */
+    uint32_t off_state; /* value of umem_state */
+    struct variable off_variable[OFFSETS_VARIABLES_MAX];
+    size_t off_variables;
+    OFFSETS_FIELDS(OFFSETS_DECLARE_FIELD)
+    OFFSETS_OPTIONAL_FIELDS(OFFSETS_DECLARE_FIELD)
+    OFFSETS_STRUCTS(OFFSETS_DECLARE_STRUCT)
+    OFFSETS_CONSTANTS(OFFSETS_DECLARE_CONSTANT)
+    OFFSETS_ADDRESSES(OFFSETS_DECLARE_ADDRESS)
+};
+
+enum offsets_status {
+    OFFSETS_OK,
+    OFFSETS_NO_LIBRARY, /* no layout block in the target */
+    OFFSETS_UNREADABLE, /* there is one, and it does not make sense */
+    OFFSETS_TOO_OLD     /* it lacks a name */
+};
+
+/*
+ * Finds the layout block in any module (the one in use where several have
+ * one) and resolves every name.  Otherwise why[] says what is wrong, without
+ * the target's name.
+ */
+enum offsets_status offsets_load(struct target *t, struct offsets *off, char *why, size_t size);
+
+/* Bytes of the target that were read: a structure, with what it embeds. */
+struct record {
+    const unsigned char *rec_data; /* NULL: could not be read */
+    size_t rec_size;
+    addr_t rec_addr; /* where it lies in the target */
+};
+
+/*
+ * The unsigned field f of the structure at offset base of the record.  0 where
+ * the library has no such field, or it lies outside what was read: a damaged
+ * layout block gives wrong answers, never a wild read.
+ */
+uint64_t record_get(const struct record *rec, uint64_t base, struct field f);
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mark.c - see mark.h.
+ */
+#include "leaks/mark.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE ((addr_t)4096)
+
+int
+marker_init(struct marker *m, struct heap *h, bool start_only)
+{
+    *m = (struct marker){.m_heap = h, .m_start_only = start_only};
+    m->m_marked = calloc(h->heap_blocks / 64 + 1, sizeof(*m->m_marked));
+    return m->m_marked == NULL ? -1 : 0;
+}
+
+void
+marker_fini(struct marker *m)
+{
+    free(m->m_marked);
+    free(m->m_stack);
+    m->m_marked = NULL;
+    m->m_stack = NULL;
+}
+
+static void
+push(struct marker *m, struct block b)
+{
+    if (m->m_depth == m->m_room) {
+        size_t room = m->m_room == 0 ? 4096 : 2 * m->m_room;
+        struct block *stack = realloc(m->m_stack, room * sizeof(*stack));
+        if (stack == NULL) {
+            m->m_failed = true;
+            return;
+        }
+        m->m_stack = stack;
+        m->m_room = room;
+    }
+    m->m_stack[m->m_depth++] = b;
+}
+
+static inline void
+mark_value(struct marker *m, addr_t value)
+{
+    struct block b;
+    if (!heap_find(m->m_heap, value, &b))
+        return;
+    uint64_t n = heap_block_number(m->m_heap, b);
+    if (!bit_get(m->m_heap->heap_live, n) || bit_get(m->m_marked, n))
+        return;
+    if (m->m_start_only && heap_block_addr(m->m_heap, b) != value)
+        return;
+    bit_set(m->m_marked, n);
+    push(m, b);
+}
+
+/* Words that were read; size is cut to whole ones. */
+static void
+mark_words8(struct marker *m, const unsigned char *data, size_t size)
+{
+    const addr_t low = m->m_heap->heap_lowest;
+    const addr_t extent = m->m_heap->heap_highest - low;
+    for (const unsigned char *end = data + (size & ~(size_t)7); data < end; data += 8) {
+        uint64_t value;
+        memcpy(&value, data, sizeof(value));
+        if (value - low < extent)
+            mark_value(m, value);
+    }
+}
+
+static void
+mark_words4(struct marker *m, const unsigned char *data, size_t size)
+{
+    for (const unsigned char *end = data + (size & ~(size_t)3); data < end; data += 4) {
+        uint32_t value;
+        memcpy(&value, data, sizeof(value));
+        mark_value(m, value);
+    }
+}
+
+static void
+mark_range(struct marker *m, addr_t start, addr_t end)
+{
+    struct heap *h = m->m_heap;
+    unsigned word = h->heap_offsets.off_word;
+
+    start = (start + word - 1) & ~(addr_t)(word - 1);
+    while (start + word <= end) {
+        size_t got;
+        const void *data = reader_some(&h->heap_reader, start, (size_t)(end - start), &got);
+        if (data == NULL || got < word) { /* a guard, or not in the core: to the next page */
+            start = (start | (PAGE - 1)) + 1;
+            continue;
+        }
+        if (word == 8)
+            mark_words8(m, data, got);
+        else
+            mark_words4(m, data, got);
+        m->m_scanned += got;
+        start += got & ~(size_t)(word - 1);
+    }
+}
+
+static void
+drain(struct marker *m)
+{
+    while (m->m_depth > 0) {
+        struct block b = m->m_stack[--m->m_depth];
+        addr_t start = heap_block_addr(m->m_heap, b);
+        mark_range(m, start, start + m->m_heap->heap_regions[b.block_region].region_scan);
+    }
+}
+
+static void
+mark_registers(struct marker *m)
+{
+    const struct thread *threads;
+    size_t n = target_threads(m->m_heap->heap_target, &threads);
+    for (size_t i = 0; i < n; i++) {
+        if (!threads[i].thr_stopped)
+            continue;
+        const unsigned char *regs = (const unsigned char *)threads[i].thr_regs;
+        size_t size = threads[i].thr_nregs * sizeof(threads[i].thr_regs[0]);
+        if (m->m_heap->heap_offsets.off_word == 8)
+            mark_words8(m, regs, size);
+        else
+            mark_words4(m, regs, size);
+    }
+}
+
+void
+marker_run(struct marker *m, const struct roots *roots)
+{
+    struct block b;
+    for (size_t i = 0; i < roots->stack_count; i++) /* held, but not scanned as a block */
+        if (heap_find(m->m_heap, roots->stacks[i], &b))
+            bit_set(m->m_marked, heap_block_number(m->m_heap, b));
+    mark_registers(m);
+    drain(m);
+    for (size_t i = 0; i < roots->count; i++) {
+        mark_range(m, roots->list[i].root_start, roots->list[i].root_end);
+        drain(m);
+    }
+}
+
+void
+scan_words(struct heap *h, addr_t start, addr_t end, scan_fn *fn, void *arg)
+{
+    unsigned word = h->heap_offsets.off_word;
+
+    start = (start + word - 1) & ~(addr_t)(word - 1);
+    while (start + word <= end) {
+        size_t got;
+        const unsigned char *data =
+            reader_some(&h->heap_reader, start, (size_t)(end - start), &got);
+        if (data == NULL || got < word) {
+            start = (start | (PAGE - 1)) + 1;
+            continue;
+        }
+        struct record rec = {data, got, start};
+        for (size_t i = 0; i + word <= got; i += word) {
+            uint64_t value = record_get(&rec, i, (struct field){0, word});
+            if (value - h->heap_lowest < h->heap_highest - h->heap_lowest &&
+                !fn(arg, start + i, value))
+                return;
+        }
+        start += got & ~(size_t)(word - 1);
+    }
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stacks.c - finds thread stacks by their control blocks.
+ *
+ * glibc keeps the control block of a thread at the upper end of its stack.
+ * Two facts of it have held since 2003 and are all that is used here: its
+ * first and third word point to itself (the second is the thread's table of
+ * TLS blocks), and it holds the stack's start and size side by side.  Where
+ * they are not found (musl, the main thread), the callers fall back on
+ * mappings.
+ */
+#include "leaks/roots.h"
+
+#include <string.h>
+
+/* struct pthread has 2,304 bytes in glibc 2.36; x86 has it behind the thread pointer, arm before.
+ */
+#define TCB_SEARCH 4096
+/* The control block, and alignment of TLS above it, end the stack within this. */
+#define TCB_TO_END_MAX ((addr_t)64 << 10)
+#define STACK_SIZE_MIN ((uint64_t)2048)
+#define STACK_SIZE_MAX ((uint64_t)1 << 40)
+/* Control blocks are aligned as the strictest TLS block is, at least to this. */
+#define TCB_ALIGN 64
+/* Larger mappings hold no row of cached stacks (glibc keeps 40 MiB of them at most). */
+#define DEAD_SEARCH_MAX ((addr_t)256 << 20)
+#define PIECE ((size_t)64 << 10)
+#define PAGE ((addr_t)4096)
+
+struct stack_extent
+stack_of_tcb(struct heap *h, addr_t tcb)
+{
+    struct stack_extent ext = {.ext_tcb = tcb};
+    unsigned word = h->heap_offsets.off_word;
+    unsigned char buf[2 * TCB_SEARCH];
+    size_t before = TCB_SEARCH;
+
+    if (tcb < TCB_SEARCH)
+        return ext;
+    size_t got = target_read(h->heap_target, tcb - before, buf, sizeof(buf));
+    if (got < before + 3 * word) { /* the stack's mapping may begin or end close by */
+        before = (size_t)(tcb % PAGE);
+        got = target_read(h->heap_target, tcb - before, buf, sizeof(buf));
+    }
+    struct record rec = {buf, got, tcb - before};
+    size_t first = (size_t)(-rec.rec_addr & (word - 1));
+    for (size_t i = first; i + 2 * word <= got; i += word) {
+        uint64_t start = record_get(&rec, i, (struct field){0, word});
+        uint64_t size = record_get(&rec, i + word, (struct field){0, word});
+        if (start != 0 && start < tcb && size >= STACK_SIZE_MIN && size <= STACK_SIZE_MAX &&
+            start + size >= tcb && start + size - tcb <= TCB_TO_END_MAX) {
+            ext.ext_start = start;
+            ext.ext_end = start + size;
+            ext.ext_found = true;
+            return ext;
+        }
+    }
+    return ext;
+}
+
+static bool
+is_live_tcb(const struct heap *h, addr_t tcb)
+{
+    const struct thread *threads;
+    size_t n = target_threads(h->heap_target, &threads);
+    for (size_t i = 0; i < n; i++)
+        if (threads[i].thr_fs_base == tcb)
+            return true;
+    return false;
+}
+
+/* A candidate's first and third word, in rec at offset i, are its own address. */
+static bool
+looks_like_tcb(const struct heap *h, const struct record *rec, size_t i)
+{
+    unsigned word = h->heap_offsets.off_word;
+    struct field f = {0, word};
+    addr_t addr = rec->rec_addr + i;
+    return record_get(rec, i, f) == addr && record_get(rec, i + 2 * word, f) == addr;
+}
+
+void
+stacks_find_dead(struct heap *h, addr_t start, addr_t end,
+                 void (*fn)(void *arg, const struct stack_extent *ext), void *arg)
+{
+    if (end - start > DEAD_SEARCH_MAX)
+        return;
+    for (addr_t at = start; at < end;) {
+        size_t want = end - at < PIECE ? (size_t)(end - at) : PIECE - (size_t)(at % PAGE);
+        size_t got;
+        const void *data = reader_some(&h->heap_reader, at, want, &got);
+        if (data == NULL) {
+            at = (at | (PAGE - 1)) + 1;
+            continue;
+        }
+        unsigned char copy[PIECE];
+        memcpy(copy, data, got); /* looking closer moves the reader on */
+        struct record rec = {copy, got, at};
+        for (size_t i = (size_t)(-at & (TCB_ALIGN - 1)); i + TCB_ALIGN <= got; i += TCB_ALIGN) {
+            if (!looks_like_tcb(h, &rec, i) || is_live_tcb(h, at + i))
+                continue;
+            struct stack_extent ext = stack_of_tcb(h, at + i);
+            if (ext.ext_found)
+                fn(arg, &ext);
+        }
+        at += got;
+    }
+}
+
+static bool
+read_stack_end(void *arg, const struct module *mod, addr_t addr)
+{
+    struct {
+        struct heap *h;
+        uint64_t value;
+    } *found = arg;
+    (void)mod;
+    return !reader_word(&found->h->heap_reader, addr, found->h->heap_offsets.off_word,
+                        &found->value);
+}
+
+addr_t
+stack_main_end(struct heap *h)
+{
+    struct {
+        struct heap *h;
+        uint64_t value;
+    } found = {h, 0};
+    target_find_symbol(h->heap_target, "__libc_stack_end", read_stack_end, &found);
+    return found.value;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * block_report.h - what a block holds, for people who have no allocating stack
+ * to go by; and how a heap that was read in part is owned up to.
+ */
+#ifndef ANALYSE_REPORT_BLOCK_REPORT_H
+#define ANALYSE_REPORT_BLOCK_REPORT_H
+
+#include <jansson.h>
+
+#include "heap/heap.h"
+#include "report/stacks.h"
+
+#define CONTENTS_TEXT_MAX 160
+/*
+ * What the block's first bytes look like: a quoted string, "vtable for Widget
+ * (C++ object)", or bytes in hexadecimal.
+ */
+void contents_describe(struct heap *h, struct symboliser *s, addr_t addr, uint64_t size, char *out,
+                       size_t out_size);
+
+/* Lines "incomplete: ..." for each reason, or nothing. */
+void incomplete_print(const struct heap *h, bool color);
+/* An array of the reasons. */
+json_t *incomplete_json(const struct heap *h);
+/* The target in words: "sqlite3 (pid 1234)", "core.1234 of sqlite3". */
+void target_describe(const struct target *t, char *out, size_t size);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stacks.h - recorded stacks as text and JSON, symbolised once an address.
+ *
+ * JSON frames are {"address", "function", "module", "offset", "file", "line"};
+ * what is unknown is null.  A function that was inlined is a frame of its own
+ * with the address of the one that it is in, and "inlined": true.
+ */
+#ifndef ANALYSE_REPORT_STACKS_H
+#define ANALYSE_REPORT_STACKS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "target/target.h"
+
+struct symboliser;
+
+/* NULL: no memory. */
+struct symboliser *symboliser_create(struct target *t);
+void symboliser_destroy(struct symboliser *s);
+
+/* One line a frame, each after indent blanks; first_is_pc: frames[0] is no return address. */
+void stack_print(struct symboliser *s, const addr_t *frames, size_t count, bool first_is_pc,
+                 int indent, bool color);
+json_t *stack_json(struct symboliser *s, const addr_t *frames, size_t count, bool first_is_pc);
+
+/* "vtable for Widget" where addr lies in a C++ virtual table, else "". */
+const char *symboliser_vtable(struct symboliser *s, addr_t addr);
+
+#endif
