@@ -258,14 +258,14 @@ cie_parse(const uint8_t *p, const uint8_t *end, struct cie *cie)
 static bool
 fde_parse(const struct unwind_object *obj, const uint8_t *p, struct fde *fde)
 {
-    const uint8_t *end = (const uint8_t *)obj->obj_end;
+    const uint8_t *end = (const uint8_t *)obj->obj_tables_end;
     struct unwind_reader r;
     const uint8_t *id_at;
 
     if (!open_record(p, end, &r, &id_at))
         return false;
     uint64_t back = unwind_read_uint(&r, 4);
-    if (back == 0 || back > (uintptr_t)id_at - obj->obj_start)
+    if (back == 0 || back > (uintptr_t)id_at - obj->obj_tables_start)
         return false;
     if (!cie_parse(id_at - back, end, &fde->cie))
         return false;
@@ -278,6 +278,12 @@ fde_parse(const struct unwind_object *obj, const uint8_t *p, struct fde *fde)
 }
 
 /* --- Search --- */
+
+static bool
+in_tables(const struct unwind_object *obj, uintptr_t p)
+{
+    return p - obj->obj_tables_start < obj->obj_tables_end - obj->obj_tables_start;
+}
 
 /* One line of the sorted table: both are relative to .eh_frame_hdr. */
 struct hdr_entry {
@@ -308,7 +314,7 @@ hdr_bisect(const uint8_t *table, uint64_t count, int64_t target)
 static bool
 fde_scan(const struct unwind_object *obj, const uint8_t *p, uintptr_t addr, struct fde *fde)
 {
-    const uint8_t *end = (const uint8_t *)obj->obj_end;
+    const uint8_t *end = (const uint8_t *)obj->obj_tables_end;
     struct unwind_reader r;
     const uint8_t *id_at;
 
@@ -323,7 +329,7 @@ fde_scan(const struct unwind_object *obj, const uint8_t *p, uintptr_t addr, stru
 static bool
 fde_find(const struct unwind_object *obj, uintptr_t addr, struct fde *fde)
 {
-    const uint8_t *end = (const uint8_t *)obj->obj_end;
+    const uint8_t *end = (const uint8_t *)obj->obj_tables_end;
     struct unwind_reader r = {(const uint8_t *)obj->obj_hdr, end, false};
     uint64_t version = unwind_read_uint(&r, 1);
     unsigned eh_frame_encoding = (unsigned)unwind_read_uint(&r, 1);
@@ -334,7 +340,7 @@ fde_find(const struct unwind_object *obj, uintptr_t addr, struct fde *fde)
         return false;
     uintptr_t eh_frame = read_encoded(&r, eh_frame_encoding, obj->obj_hdr);
     if (table_encoding != (PE_DATAREL | PE_SDATA4) || count_encoding == PE_OMIT) {
-        return !r.read_bad && eh_frame - obj->obj_start < obj->obj_end - obj->obj_start &&
+        return !r.read_bad && in_tables(obj, eh_frame) &&
                fde_scan(obj, (const uint8_t *)eh_frame, addr, fde);
     }
     uint64_t count = read_encoded(&r, count_encoding, obj->obj_hdr);
@@ -347,8 +353,8 @@ fde_find(const struct unwind_object *obj, uintptr_t addr, struct fde *fde)
         return false;
     memcpy(&entry, found, sizeof(entry));
     uintptr_t p = obj->obj_hdr + (uintptr_t)(intptr_t)entry.fde;
-    return p - obj->obj_start < obj->obj_end - obj->obj_start &&
-           fde_parse(obj, (const uint8_t *)p, fde) && addr - fde->start < fde->size;
+    return in_tables(obj, p) && fde_parse(obj, (const uint8_t *)p, fde) &&
+           addr - fde->start < fde->size;
 }
 
 /* --- The interpreter --- */

@@ -95,9 +95,11 @@ enum {
 /* --- unwind_object.c --- */
 
 struct unwind_object {
-    uintptr_t obj_start; /* its mappings lie in [start, end) */
+    uintptr_t obj_start; /* [start, end) is its alone: all of it, or one segment of several */
     uintptr_t obj_end;
-    uintptr_t obj_hdr; /* .eh_frame_hdr */
+    uintptr_t obj_hdr;          /* .eh_frame_hdr */
+    uintptr_t obj_tables_start; /* the tables lie in [start, end) */
+    uintptr_t obj_tables_end;
 };
 
 /* The loaded object that holds addr and its unwind data; takes no lock. */

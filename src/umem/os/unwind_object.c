@@ -48,6 +48,24 @@ static _Atomic uint32_t known_busy;  /* 0 free, else tries since it was taken */
 static uint32_t known_victim;        /* next to make room, under known_busy */
 
 #ifdef DLFO_STRUCT_HAS_EH_DBASE
+/*
+ * Where the tables may lie: in the range where that holds them.  glibc gives
+ * one segment only of a program whose segments have gaps between them; then
+ * nothing but the 32-bit offsets in the tables bounds them.
+ */
+static void
+object_tables(struct unwind_object *obj)
+{
+    const uintptr_t reach = (uintptr_t)1 << 31;
+
+    obj->obj_tables_start = obj->obj_start;
+    obj->obj_tables_end = obj->obj_end;
+    if (obj->obj_hdr - obj->obj_start < obj->obj_end - obj->obj_start)
+        return;
+    obj->obj_tables_start = obj->obj_hdr > reach ? obj->obj_hdr - reach : 1;
+    obj->obj_tables_end = obj->obj_hdr + reach;
+}
+
 extern __typeof__(_dl_find_object) _dl_find_object __attribute__((weak));
 
 bool
@@ -61,7 +79,8 @@ unwind_object_find(uintptr_t addr, struct unwind_object *obj)
     obj->obj_start = (uintptr_t)found.dlfo_map_start;
     obj->obj_end = (uintptr_t)found.dlfo_map_end;
     obj->obj_hdr = (uintptr_t)found.dlfo_eh_frame;
-    return obj->obj_hdr - obj->obj_start < obj->obj_end - obj->obj_start;
+    object_tables(obj);
+    return true;
 }
 #else
 bool
@@ -84,7 +103,7 @@ fingerprint(const struct unwind_object *obj)
     uint64_t print = umem_hash64(obj->obj_hdr - obj->obj_start);
     uint64_t line;
     uint32_t head[HEAD / sizeof(uint32_t)];
-    size_t room = obj->obj_end - obj->obj_hdr;
+    size_t room = obj->obj_tables_end - obj->obj_hdr;
 
     if (room < HEAD)
         return print;
