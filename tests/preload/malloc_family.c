@@ -467,7 +467,7 @@ malloc_info_is_xml(void)
     FILE *f = tmpfile();
     NEED(f != NULL);
     CHECK(malloc_info(0, f) == 0);
-    CHECK(malloc_info(1, f) == EINVAL);
+    CHECK(malloc_info(1, f) != 0);
     char text[65536];
     rewind(f);
     size_t n = fread(text, 1, sizeof(text) - 1, f);

@@ -126,7 +126,7 @@ CASES = [
          full=2, env={"PYTHONHASHSEED": "0", "PYTHONMALLOC": "malloc"}),
     Case("perl", ("perl",), 'perl "$WORK/work.pl" $SCALE'),
     Case("git-log", ("git",), "cd repository && git log --stat && git log -p --all | cksum && "
-                              "git grep -c 'line 17' | sort", generate_repository,
+                              "git grep -c 'line 17' main | sort", generate_repository,
          env={"LC_ALL": "C"}),
     Case("git-gc", ("git",), "cd repository && git -c pack.threads=2 gc --quiet --aggressive && "
                              "git fsck --full && git rev-list --objects --all | sort | cksum && "
