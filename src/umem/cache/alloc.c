@@ -39,6 +39,24 @@ umem_alloc_aligned(size_t size, size_t align, int flags)
     return umem_cache_alloc_fast(&umem_class_cache[class], class + 1, size, flags);
 }
 
+static bool
+is_class_cache(const struct umem_cache *cp)
+{
+    return cp >= umem_class_cache && cp < umem_class_cache + UMEM_CLASS_COUNT;
+}
+
+/* free() or umem_free() was given what is to go to umem_cache_free(). */
+static void
+report_object(void *buf, struct umem_cache *cp)
+{
+    struct umem_error_info err = {.err_kind = UMERR_BADCACHE, .err_addr = buf};
+    struct umem_buffer found;
+
+    if (umem_cache_describe(cp, buf, &found))
+        err.err_buffer = &found;
+    umem_report(&err);
+}
+
 /* A free of an address in a slab, the slow way. */
 static void
 free_in_slab(void *buf, struct slab *slab, size_t stated)
@@ -46,6 +64,10 @@ free_in_slab(void *buf, struct slab *slab, size_t stated)
     struct umem_cache *cp = umem_cache_of_slab(slab);
     enum slab_status status = slab_check(slab, buf);
 
+    if (cp->cache_flags != 0 && !is_class_cache(cp)) {
+        report_object(buf, cp);
+        return;
+    }
     if (cp->cache_flags == 0 && status != SLAB_OK) {
         umem_report(&(struct umem_error_info){
             .err_kind = status == SLAB_ALREADY_FREE ? UMERR_DUPFREE : UMERR_BADBASE,

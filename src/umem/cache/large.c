@@ -20,6 +20,19 @@
 #define LARGE_FLAGS (UMF_AUDIT | UMF_REDZONE)
 #define LARGE_ALIGN 16 /* of the space before the tag */
 
+/*
+ * Under debugging, the last blocks freed: their records are gone, but a second
+ * free is to be told from a wild one.
+ */
+#define FREED_KEPT 32
+struct freed {
+    char *freed_base;
+    size_t freed_size;
+    struct umem_bufctl freed_bufctl;
+};
+static struct freed freed[FREED_KEPT]; /* a ring, under umem_larges_lock */
+static size_t freed_next;
+
 struct umem_list umem_larges = UMEM_LIST_INIT(umem_larges);
 struct umem_lock umem_larges_lock = UMEM_LOCK_INIT(UMEM_RANK_LARGE);
 
@@ -161,15 +174,51 @@ find_enclosing(const void *addr)
 }
 
 static void
+remember_freed(const struct umem_large *large)
+{
+    umem_lock_acquire(&umem_larges_lock);
+    freed[freed_next] = (struct freed){.freed_base = large->large_base,
+                                       .freed_size = large->large_size,
+                                       .freed_bufctl = large->large_bufctl};
+    freed_next = (freed_next + 1) % FREED_KEPT;
+    umem_lock_release(&umem_larges_lock);
+}
+
+/* Copies the record of the latest block freed at base. */
+static bool
+recall_freed(const void *base, struct freed *found)
+{
+    bool any = false;
+
+    umem_lock_acquire(&umem_larges_lock);
+    for (size_t i = 1; i <= FREED_KEPT && !any; i++) {
+        const struct freed *entry = &freed[(freed_next + FREED_KEPT - i) % FREED_KEPT];
+        any = entry->freed_base == base;
+        if (any)
+            *found = *entry;
+    }
+    umem_lock_release(&umem_larges_lock);
+    return any;
+}
+
+static void
 report_bad_free(void *buf)
 {
     struct umem_error_info err = {.err_kind = UMERR_BADADDR, .err_addr = buf};
     struct umem_large *large = find_enclosing(buf);
     struct umem_buffer found;
+    struct freed before;
 
     if (large != NULL) {
         found = describe(large);
         err.err_kind = UMERR_BADBASE;
+        err.err_buffer = &found;
+    } else if (recall_freed(buf, &before)) {
+        found = (struct umem_buffer){.buf_bufctl = &before.freed_bufctl,
+                                     .buf_addr = buf,
+                                     .buf_space = before.freed_size,
+                                     .buf_flags = large_flags() & UMF_AUDIT};
+        err.err_kind = UMERR_DUPFREE;
         err.err_buffer = &found;
     }
     umem_report(&err);
@@ -187,6 +236,7 @@ umem_large_free(void *buf, size_t stated)
         struct umem_buffer found = describe(large);
         if (!umem_debug_free(&found, stated))
             return; /* reported; the block is left alone */
+        remember_freed(large);
     }
     vmem_xfree(&vmem_heap, large->large_base, large->large_span_size);
     umem_meta_free(large, sizeof(*large));
