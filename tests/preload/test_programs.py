@@ -131,7 +131,7 @@ CASES = [
     Case("git-gc", ("git",), "cd repository && git -c pack.threads=2 gc --quiet --aggressive && "
                              "git fsck --full && git rev-list --objects --all | sort | cksum && "
                              "git repack -a -d -q && git status --short && "
-                             "git blame main -- dir1/file1 | cksum", generate_repository, full=4),
+                             "git blame main -- $(git ls-tree -r --name-only main | head -1) | cksum", generate_repository, full=4),
     Case("gcc", ("gcc",), "gcc -O1 -c generated.c -o generated.o && cksum < generated.o",
          generate_c, full=10),
     Case("g++", ("g++",), "g++ -O1 -c generated.cc -o generated.o && cksum < generated.o",
@@ -184,6 +184,12 @@ def check(case, scale, mode, tmp_path):
     same = (result.returncode, result.stderr, result.stdout) == (
         plain.returncode, plain.stderr, plain.stdout)
     assert same, f"without the library: {plain}\nwith it: {result}"
+
+
+def test_the_library_is_there(mode):
+    """What the other tests rest on: the script's programs have the library."""
+    result = run(["bash", "-c", "cat /proc/self/maps | grep -c libumem"], **mode)
+    assert result.returncode == 0 and int(result.stdout) > 0, result
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
