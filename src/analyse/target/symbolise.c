@@ -98,6 +98,8 @@ copy_function(char *out, size_t size, const char *name)
     int status;
     if (demangle != NULL && strncmp(name, "_Z", 2) == 0)
         plain = demangle(name, NULL, NULL, &status);
+    else
+        plain = strndup(name, strcspn(name, "@")); /* less its version, name@@GLIBC_2.34 */
     snprintf(out, size, "%s", plain != NULL ? plain : name);
     free(plain);
 }

@@ -246,6 +246,10 @@ target_read_pages(struct target *t, addr_t addr, void *buf, size_t size)
     char *out = buf;
     size_t done = 0;
     size_t read = 0;
+    if (size > ~addr) { /* there is nothing past the end of the address space */
+        memset(out + (size_t)~addr, 0, size - (size_t)~addr);
+        size = (size_t)~addr;
+    }
     while (done < size) {
         size_t n = target_read(t, addr + done, out + done, size - done);
         done += n;
