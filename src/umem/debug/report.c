@@ -33,8 +33,11 @@
 #include "debug/log.h"
 #include "debug/stacks.h"
 #include "debug/text.h"
+#include "os/maps.h"
 #include "os/os.h"
 #include "os/stderr.h"
+#include "os/symbolise.h"
+#include "slab/pagemap.h"
 
 #define NS_PER_MS 1000000u
 #define MS_PER_S 1000u
@@ -121,6 +124,31 @@ say_bytes(const struct umem_error_info *err)
         umem_text_add("what they were when it was freed is no longer in the contents log\n");
 }
 
+/* What an address is that is none of ours. */
+static void
+say_whereabouts(const void *addr)
+{
+    static struct os_mapping mapping;
+    static char symbol[OS_SYMBOL_SIZE];
+    const char *path = mapping.map_path;
+
+    if (pagemap_get(addr) != 0)
+        umem_text_add("the address is in umem's heap, but in no buffer\n");
+    else if (!os_mapping_find((uintptr_t)addr, &mapping))
+        umem_text_add("nothing is mapped at that address\n");
+    else if ((uintptr_t)__builtin_frame_address(0) - mapping.map_start <
+             mapping.map_end - mapping.map_start)
+        umem_text_add("the address is in the stack of this thread\n");
+    else if (os_symbolise_data((uintptr_t)addr, symbol, sizeof(symbol)))
+        umem_text_add("the address is in %s: %s\n",
+                      mapping.map_perms[2] == 'x' ? "code" : "static data", symbol);
+    else if (path[0] == '[' && strcmp(path, "[heap]") != 0)
+        umem_text_add("the address is in %s\n", path);
+    else
+        umem_text_add("the address is in memory that is not umem's%s%s\n",
+                      path[0] != '\0' ? ": " : "", path);
+}
+
 static void
 say_place(const struct umem_error_info *err)
 {
@@ -147,6 +175,10 @@ say_place(const struct umem_error_info *err)
         umem_text_add("byte at offset 0x%zx is 0x%02llx, should be 0x%02llx\n", err->err_offset,
                       (unsigned long long)err->err_found, (unsigned long long)err->err_expected);
         break;
+    case UMERR_BADADDR:
+        if (buf == NULL)
+            say_whereabouts(err->err_addr);
+        return;
     default:
         return;
     }
@@ -178,6 +210,10 @@ say_transactions(const struct umem_error_info *err)
     if (buf == NULL || buf->buf_bufctl == NULL)
         return;
     const struct umem_bufctl *bc = buf->buf_bufctl;
+    if (bc->bc_state == UMEM_BUFFER_RAW) {
+        umem_text_add("it was never handed out\n");
+        return;
+    }
     if ((buf->buf_flags & UMF_AUDIT) == 0) {
         umem_text_add("no transactions are recorded without UMEM_DEBUG=audit\n");
         return;
@@ -190,9 +226,6 @@ say_transactions(const struct umem_error_info *err)
     case UMEM_BUFFER_FREE:
         say_transaction("freed", &bc->bc_last);
         say_transaction("allocated", &bc->bc_prev);
-        break;
-    case UMEM_BUFFER_RAW:
-        umem_text_add("it was never handed out\n");
         break;
     default:
         say_transaction("last used", &bc->bc_last);

@@ -6,11 +6,13 @@
  * that is missing in /proc/self/maps; the symbol in the module's file, read by
  * pieces: a mapping would be locked, or refused, under mlockall(MCL_FUTURE),
  * and a file that is cut meanwhile would be a SIGBUS.  A file whose ELF header
- * is not the one in memory (upgraded since) is not believed.
+ * is not the one in memory (upgraded since) is not believed; then, and where
+ * there is no file to read (chroot, the vdso), the dynamic symbols in memory
+ * have to do.
  *
  * Static scratch memory, since reports also run on small signal stacks: its
  * flag is taken by the first caller, and others (and one that comes from a
- * crash in here) get the module alone.  Raw system calls: open() and pread()
+ * crash in here) get the address alone.  Raw system calls: open() and pread()
  * of libc are cancellation points.
  */
 #include "os/symbolise.h"
@@ -26,30 +28,39 @@
 #include <unistd.h>
 
 #include "base/print.h"
+#include "os/maps.h"
 
 #define SCRATCH_SIZE 16384
-#define PATH_SIZE 512
 #define SYMBOL_INFO_TYPE(info) ((info)&0xf)
 #define SYMBOL_INFO_BIND(info) ((info) >> 4)
 
+typedef ElfW(Ehdr) elf_header;
+typedef ElfW(Shdr) elf_section;
+typedef ElfW(Sym) elf_symbol;
+typedef ElfW(Dyn) elf_dynamic;
+typedef ElfW(Addr) elf_address;
+
 /* The module that an address lies in. */
 struct module {
-    char mod_path[PATH_SIZE];
-    const ElfW(Ehdr) * mod_header; /* in memory; NULL where not known */
-    uintptr_t mod_bias;            /* address in memory less address in the file */
+    char mod_path[OS_MAPPING_PATH];
+    const elf_header *mod_header;   /* in memory; NULL where not known */
+    const elf_dynamic *mod_dynamic; /* the same */
+    uintptr_t mod_bias;             /* address in memory less address in the file */
+    bool mod_program;               /* not a library */
 };
 
-/* The best symbol so far. */
+/* What is looked for, and the best symbol so far. */
 struct match {
-    ElfW(Sym) match_symbol;
+    elf_address match_value; /* as in the file */
+    bool match_data;         /* an object of data will also do */
+    elf_symbol match_symbol;
     bool match_found;
 };
 
 static _Atomic uint32_t scratch_taken;
 static union {
     char bytes[SCRATCH_SIZE];
-    ElfW(Shdr) sections[SCRATCH_SIZE / sizeof(ElfW(Shdr))];
-    ElfW(Sym) symbols[SCRATCH_SIZE / sizeof(ElfW(Sym))];
+    elf_symbol symbols[SCRATCH_SIZE / sizeof(elf_symbol)];
 } scratch;
 static struct module scratch_module;
 
@@ -130,10 +141,12 @@ find_loaded(uintptr_t addr, struct module *module)
     const struct link_map *map = object.dlfo_link_map;
     module->mod_bias = map->l_addr;
     module->mod_header = is_elf(object.dlfo_map_start) ? object.dlfo_map_start : NULL;
+    module->mod_dynamic = map->l_ld;
     if (map->l_name != NULL && map->l_name[0] != '\0')
         copy_path(module, map->l_name);
     else
         program_path(module);
+    module->mod_program = map->l_name != NULL && map->l_name[0] == '\0';
     return true;
 #else
     (void)addr;
@@ -142,80 +155,27 @@ find_loaded(uintptr_t addr, struct module *module)
 #endif
 }
 
-/* A hexadecimal number; moves *p behind it and the one character that follows. */
-static uint64_t
-parse_hex(const char **p)
-{
-    uint64_t n = 0;
-
-    for (;; (*p)++) {
-        char c = **p;
-        if (c >= '0' && c <= '9')
-            n = n << 4 | (uint64_t)(c - '0');
-        else if (c >= 'a' && c <= 'f')
-            n = n << 4 | (uint64_t)(c - 'a' + 10);
-        else
-            break;
-    }
-    if (**p != '\0')
-        (*p)++;
-    return n;
-}
-
 /*
- * One line of maps: "start-end perms offset device inode   path".  A mapping
- * of offset 0 begins a module; its bias is right where the first segment has
+ * Without _dl_find_object().  The bias is right where the first segment has
  * address 0 in the file, as in every shared library and PIE.
  */
 static bool
-module_of_line(const char *line, uintptr_t addr, struct module *module)
-{
-    uint64_t start = parse_hex(&line);
-    uint64_t end = parse_hex(&line);
-    const char *path = strchr(line, '/');
-
-    if (path == NULL)
-        return false;
-    line += sizeof("rwxp ") - 1;
-    if (parse_hex(&line) == 0 && strcmp(path, module->mod_path) != 0) {
-        copy_path(module, path);
-        module->mod_bias = start;
-    }
-    return addr >= start && addr < end && strcmp(path, module->mod_path) == 0;
-}
-
-/* Without _dl_find_object(): the caller has the scratch memory. */
-static bool
 find_mapped(uintptr_t addr, struct module *module)
 {
-    int fd = open_file("/proc/self/maps");
-    bool found = false;
-    size_t have = 0;
-    long n;
+    static struct os_mapping mapping; /* guarded by scratch_taken */
 
-    if (fd < 0)
+    if (!os_mapping_find(addr, &mapping) || mapping.map_path[0] != '/')
         return false;
-    while (!found && (n = syscall(SYS_read, fd, scratch.bytes + have,
-                                  sizeof(scratch.bytes) - 1 - have)) > 0) {
-        char *line = scratch.bytes;
-        have += (size_t)n;
-        scratch.bytes[have] = '\0';
-        for (char *end; !found && (end = strchr(line, '\n')) != NULL; line = end + 1) {
-            *end = '\0';
-            found = module_of_line(line, addr, module);
-        }
-        have = strlen(line);
-        memmove(scratch.bytes, line, have);
-    }
-    close_file(fd);
-    return found;
+    copy_path(module, mapping.map_path);
+    module->mod_bias = mapping.map_module;
+    return true;
 }
 
 /* --- The symbol --- */
 
 /* Among symbols that cover an address: the one that starts last, and of these global names. */
 static bool
-is_better(const ElfW(Sym) * symbol, const struct match *match)
+is_better(const elf_symbol *symbol, const struct match *match)
 {
     static const int rank[] = {[STB_LOCAL] = 0, [STB_GLOBAL] = 2, [STB_WEAK] = 1};
 
@@ -227,20 +187,24 @@ is_better(const ElfW(Sym) * symbol, const struct match *match)
            rank[bind] > rank[other];
 }
 
-static bool
-covers(const ElfW(Sym) * symbol, ElfW(Addr) value)
+static void
+consider(const elf_symbol *symbol, struct match *match)
 {
     unsigned type = SYMBOL_INFO_TYPE(symbol->st_info);
+    bool kind =
+        type == STT_FUNC || type == STT_GNU_IFUNC || (match->match_data && type == STT_OBJECT);
 
-    return (type == STT_FUNC || type == STT_GNU_IFUNC) && symbol->st_shndx != SHN_UNDEF &&
-           value - symbol->st_value < symbol->st_size;
+    if (kind && symbol->st_shndx != SHN_UNDEF &&
+        match->match_value - symbol->st_value < symbol->st_size && is_better(symbol, match)) {
+        match->match_symbol = *symbol;
+        match->match_found = true;
+    }
 }
 
 static bool
-search_table(int fd, const ElfW(Shdr) * table, ElfW(Addr) value, struct match *match)
+search_table(int fd, const elf_section *table, struct match *match)
 {
-    *match = (struct match){.match_found = false};
-    if (table->sh_entsize != sizeof(ElfW(Sym)))
+    if (table->sh_entsize != sizeof(elf_symbol))
         return false;
     for (uint64_t at = 0; at < table->sh_size;) {
         size_t want = umem_min((size_t)(table->sh_size - at), sizeof(scratch.symbols));
@@ -249,10 +213,7 @@ search_table(int fd, const ElfW(Shdr) * table, ElfW(Addr) value, struct match *m
         if (count == 0)
             break;
         for (size_t i = 0; i < count; i++)
-            if (covers(&scratch.symbols[i], value) && is_better(&scratch.symbols[i], match)) {
-                match->match_symbol = scratch.symbols[i];
-                match->match_found = true;
-            }
+            consider(&scratch.symbols[i], match);
         at += count * sizeof(scratch.symbols[0]);
     }
     return match->match_found;
@@ -260,7 +221,7 @@ search_table(int fd, const ElfW(Shdr) * table, ElfW(Addr) value, struct match *m
 
 /* Reads section header number index; false past the end. */
 static bool
-read_section(int fd, const ElfW(Ehdr) * header, uint32_t index, ElfW(Shdr) * section)
+read_section(int fd, const elf_header *header, uint32_t index, elf_section *section)
 {
     return index < header->e_shnum &&
            read_at(fd, section, sizeof(*section),
@@ -268,43 +229,117 @@ read_section(int fd, const ElfW(Ehdr) * header, uint32_t index, ElfW(Shdr) * sec
 }
 
 static bool
-is_this_module(const ElfW(Ehdr) * header, const struct module *module)
+is_this_module(const elf_header *header, const struct module *module)
 {
     return is_elf(header) &&
            header->e_ident[EI_CLASS] == (sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32) &&
-           header->e_shentsize == sizeof(ElfW(Shdr)) &&
+           header->e_shentsize == sizeof(elf_section) &&
            (module->mod_header == NULL || memcmp(header, module->mod_header, sizeof(*header)) == 0);
 }
 
-/* The text "`name+0x21" of addr into buf; false where no symbol covers the call before it. */
+/* Looks in the symbol tables of the module's file; the name goes into the scratch memory. */
 static bool
-describe_symbol(int fd, struct module *module, uintptr_t addr, char *buf, size_t size)
+search_file(int fd, const struct module *module, struct match *match)
 {
     static const uint32_t kinds[] = {SHT_SYMTAB, SHT_DYNSYM};
-    ElfW(Ehdr) header;
-    ElfW(Shdr) table, strings;
-    struct match match;
+    elf_header header;
+    elf_section table, strings;
 
     if (read_at(fd, &header, sizeof(header), 0) != sizeof(header) ||
         !is_this_module(&header, module))
         return false;
-    if (header.e_type == ET_EXEC) /* find_mapped() cannot know */
-        module->mod_bias = 0;
-    ElfW(Addr) value = addr - module->mod_bias;
-    for (size_t kind = 0; kind < UMEM_ARRAY_SIZE(kinds); kind++) {
+    if (header.e_type == ET_EXEC) /* find_mapped() cannot know that its addresses are absolute */
+        match->match_value += module->mod_header == NULL ? module->mod_bias : 0;
+    for (size_t kind = 0; kind < UMEM_ARRAY_SIZE(kinds); kind++)
         for (uint32_t i = 0; read_section(fd, &header, i, &table); i++) {
-            if (table.sh_type != kinds[kind] || !search_table(fd, &table, value - 1, &match) ||
+            if (table.sh_type != kinds[kind] || !search_table(fd, &table, match) ||
                 !read_section(fd, &header, table.sh_link, &strings))
                 continue;
             size_t got = read_at(fd, scratch.bytes, OS_SYMBOL_SIZE - 1,
-                                 strings.sh_offset + match.match_symbol.st_name);
+                                 strings.sh_offset + match->match_symbol.st_name);
             scratch.bytes[got] = '\0';
-            (void)umem_snprintf(buf, size, "`%s+0x%lx", scratch.bytes,
-                                (unsigned long)(value - match.match_symbol.st_value));
             return true;
         }
-    }
     return false;
+}
+
+/* Symbols of a GNU hash table: behind the last one of the last chain. */
+static size_t
+count_gnu_hash(const uint32_t *hash)
+{
+    uint32_t buckets = hash[0], first = hash[1], bloom_words = hash[2], last = 0;
+    const uint32_t *bucket = hash + 4 + bloom_words * (sizeof(elf_address) / sizeof(uint32_t));
+    const uint32_t *chain = bucket + buckets;
+
+    for (uint32_t i = 0; i < buckets; i++)
+        if (bucket[i] > last)
+            last = bucket[i];
+    if (last < first)
+        return 0;
+    while ((chain[last - first] & 1) == 0)
+        last++;
+    return last + 1;
+}
+
+/* An address of the dynamic section, which the loader has relocated or not (vdso). */
+static const void *
+dynamic_address(const struct module *module, elf_address value)
+{
+    return (const void *)(value < module->mod_bias ? value + module->mod_bias : value);
+}
+
+/* Looks in the dynamic symbols as loaded. */
+static bool
+search_memory(const struct module *module, struct match *match)
+{
+    const elf_symbol *symbols = NULL;
+    const char *strings = NULL;
+    size_t count = 0;
+
+    if (module->mod_dynamic == NULL)
+        return false;
+    for (const elf_dynamic *d = module->mod_dynamic; d->d_tag != DT_NULL; d++)
+        if (d->d_tag == DT_SYMTAB)
+            symbols = dynamic_address(module, d->d_un.d_ptr);
+        else if (d->d_tag == DT_STRTAB)
+            strings = dynamic_address(module, d->d_un.d_ptr);
+        else if (d->d_tag == DT_HASH)
+            count = ((const uint32_t *)dynamic_address(module, d->d_un.d_ptr))[1];
+        else if (d->d_tag == DT_GNU_HASH && count == 0)
+            count = count_gnu_hash(dynamic_address(module, d->d_un.d_ptr));
+    if (symbols == NULL || strings == NULL)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        consider(&symbols[i], match);
+    if (match->match_found)
+        (void)umem_snprintf(scratch.bytes, OS_SYMBOL_SIZE, "%s",
+                            strings + match->match_symbol.st_name);
+    return match->match_found;
+}
+
+/* The program's own file opens whatever became of its name. */
+static int
+open_module(const struct module *module)
+{
+    int fd = -1;
+
+    /* A name without a path is the kernel's vdso: no file. */
+    if (strchr(module->mod_path, '/') != NULL)
+        fd = open_file(module->mod_path);
+    if (fd < 0 && module->mod_program)
+        fd = open_file("/proc/self/exe");
+    return fd;
+}
+
+static bool
+search(const struct module *module, struct match *match)
+{
+    int fd = open_module(module);
+    bool found = fd >= 0 && search_file(fd, module, match);
+
+    if (fd >= 0)
+        close_file(fd);
+    return found || search_memory(module, match);
 }
 
 static const char *
@@ -315,46 +350,64 @@ base_name(const char *path)
     return slash != NULL ? slash + 1 : path;
 }
 
-/* Module and symbol; the caller has the scratch memory. */
-static void
-describe(uintptr_t addr, char *buf, size_t size)
+/*
+ * Module and symbol of the byte at addr - back; the caller has the scratch
+ * memory.  False: addr is in no module.
+ */
+static bool
+describe(uintptr_t addr, uintptr_t back, bool data, char *buf, size_t size)
 {
     struct module *module = &scratch_module;
 
     memset(module, 0, sizeof(*module));
-    /* The call before a return address may be the last instruction of its module. */
-    if (!find_loaded(addr - 1, module) && !find_mapped(addr - 1, module)) {
+    if (!find_loaded(addr - back, module) && !find_mapped(addr - back, module)) {
         (void)umem_snprintf(buf, size, "0x%lx", (unsigned long)addr);
-        return;
+        return false;
     }
     size_t length = umem_snprintf(buf, size, "%s", base_name(module->mod_path));
     if (length >= size)
-        return;
-    /* A name without a path is the kernel's vdso: no file. */
-    int fd = strchr(module->mod_path, '/') != NULL ? open_file(module->mod_path) : -1;
-    bool named = fd >= 0 && describe_symbol(fd, module, addr, buf + length, size - length);
-    if (fd >= 0)
-        close_file(fd);
-    if (!named)
+        return true;
+    struct match match = {.match_value = addr - back - module->mod_bias, .match_data = data};
+    if (search(module, &match))
+        (void)umem_snprintf(
+            buf + length, size - length, "`%s+0x%lx", scratch.bytes,
+            (unsigned long)(match.match_value + back - match.match_symbol.st_value));
+    else
         (void)umem_snprintf(buf + length, size - length, "+0x%lx",
                             (unsigned long)(addr - module->mod_bias));
+    return true;
 }
 
-size_t
-os_symbolise(uintptr_t addr, char *buf, size_t size)
+static bool
+symbolise(uintptr_t addr, uintptr_t back, bool data, char *buf, size_t size)
 {
     int saved = errno;
+    bool known = false;
 
-    if (size == 0)
-        return 0;
     if (atomic_exchange_explicit(&scratch_taken, 1, memory_order_acquire) == 0) {
-        describe(addr, buf, size);
+        known = describe(addr, back, data, buf, size);
         atomic_store_explicit(&scratch_taken, 0, memory_order_release);
     } else {
         (void)umem_snprintf(buf, size, "0x%lx", (unsigned long)addr);
     }
     errno = saved;
+    return known;
+}
+
+size_t
+os_symbolise(uintptr_t addr, char *buf, size_t size)
+{
+    if (size == 0)
+        return 0;
+    /* The call before a return address may be the last instruction of its function. */
+    (void)symbolise(addr, 1, false, buf, size);
     return strlen(buf);
+}
+
+bool
+os_symbolise_data(uintptr_t addr, char *buf, size_t size)
+{
+    return size > 0 && symbolise(addr, 0, true, buf, size);
 }
 
 /* --- Our own text --- */
@@ -367,7 +420,7 @@ bool
 os_own_text(uintptr_t *start, uintptr_t *end)
 {
     uintptr_t program_headers = (uintptr_t)getauxval(AT_PHDR);
-    const ElfW(Ehdr) *own = (const ElfW(Ehdr) *)(const void *)__ehdr_start;
+    const elf_header *own = (const elf_header *)(const void *)__ehdr_start;
 
     *start = (uintptr_t)__ehdr_start;
     *end = (uintptr_t)etext;

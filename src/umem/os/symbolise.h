@@ -23,6 +23,12 @@
 size_t os_symbolise(uintptr_t addr, char *buf, size_t size);
 
 /*
+ * The same for the address of data: "weblog`table+0x10", "libfoo.so.1+0x4010".
+ * False: it is in no module, buf then has the address. (AS)
+ */
+bool os_symbolise_data(uintptr_t addr, char *buf, size_t size);
+
+/*
  * Where the text of the library lies that this code is linked into.  False
  * where that is the program itself (static linking): its own code is then not
  * to be told from the program's.  (AS)

@@ -102,7 +102,36 @@ every_kind(void **state)
     const struct outcome *outcome = run_child(report_full, (void *)(uintptr_t)&kinds[6]);
     assert_contains(outcome->text, "allocated from first_cache, freed to second_cache\n");
     outcome = run_child(report_bare, (void *)(uintptr_t)&kinds[3]);
-    assert_contains(outcome->text, "\nbuffer=0x1238\n");
+    assert_contains(outcome->text, "\nbuffer=0x1238\nnothing is mapped at that address\n");
+}
+
+/* What is said of addresses that are nobody's. */
+static int global;
+
+static void
+report_address(void *arg)
+{
+    struct umem_error_info err = {.err_kind = UMERR_BADADDR, .err_addr = arg};
+
+    umem_report(&err);
+}
+
+static void
+foreign_addresses(void **state)
+{
+    char *page = os_map(os_page_size(), os_page_size());
+    int local;
+
+    (void)state;
+    assert_contains(run_child(report_address, &local)->text, "is in the stack of this thread\n");
+    assert_contains(run_child(report_address, &global)->text,
+                    "is in static data: test_debug_report`global+0x0\n");
+    assert_contains(run_child(report_address, (void *)(uintptr_t)report_address)->text,
+                    "is in code: test_debug_report`report_address+0x0\n");
+    assert_contains(run_child(report_address, page)->text, "in memory that is not umem's\n");
+    os_unmap(page, os_page_size());
+    assert_contains(run_child(report_address, page)->text, "nothing is mapped at that address\n");
+    assert_contains(run_child(report_address, (void *)8)->text, "nothing is mapped");
 }
 
 /* A destroyed cache with live objects: no abort, no finder. */
@@ -423,15 +452,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_kind),
-        cmocka_unit_test(not_empty_goes_on),
-        cmocka_unit_test(stacks_are_named),
-        cmocka_unit_test(bad_circumstances),
-        cmocka_unit_test(sigpipe_is_kept_apart),
-        cmocka_unit_test(ring_and_errno),
-        cmocka_unit_test(crash_in_report_ends),
-        cmocka_unit_test(reports_do_not_mix),
-        cmocka_unit_test(fork_handlers),
+        cmocka_unit_test(every_kind),         cmocka_unit_test(foreign_addresses),
+        cmocka_unit_test(not_empty_goes_on),  cmocka_unit_test(stacks_are_named),
+        cmocka_unit_test(bad_circumstances),  cmocka_unit_test(sigpipe_is_kept_apart),
+        cmocka_unit_test(ring_and_errno),     cmocka_unit_test(crash_in_report_ends),
+        cmocka_unit_test(reports_do_not_mix), cmocka_unit_test(fork_handlers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_symbolise.c - names of functions and data of the program, of libraries,
+ * of the vdso, of a library whose file is gone; small buffers; our own text.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "os/maps.h"
+#include "os/os.h"
+#include "os/symbolise.h"
+
+int a_table[100];
+static char text[OS_SYMBOL_SIZE];
+
+__attribute__((noinline)) static uintptr_t
+return_address(void)
+{
+    return (uintptr_t)__builtin_return_address(0);
+}
+
+static void
+assert_ends(const char *string, const char *end)
+{
+    size_t length = strlen(string), size = strlen(end);
+
+    if (length < size || strcmp(string + length - size, end) != 0)
+        fail_msg("\"%s\" does not end in \"%s\"", string, end);
+}
+
+static void
+assert_begins(const char *string, const char *start)
+{
+    if (strncmp(string, start, strlen(start)) != 0)
+        fail_msg("\"%s\" does not begin with \"%s\"", string, start);
+}
+
+static void
+program(void **state)
+{
+    (void)state;
+    size_t length = os_symbolise(return_address(), text, sizeof(text));
+    assert_int_equal(length, strlen(text));
+    assert_begins(text, "test_os_symbolise`program+0x");
+    /* A static function, by .symtab; its end is the last byte of a call. */
+    (void)os_symbolise((uintptr_t)return_address + 1, text, sizeof(text));
+    assert_string_equal(text, "test_os_symbolise`return_address+0x1");
+}
+
+static void
+library(void **state)
+{
+    (void)state;
+    (void)os_symbolise((uintptr_t)dlsym(RTLD_DEFAULT, "qsort") + 1, text, sizeof(text));
+    assert_begins(text, "libc.so.6`");
+    assert_ends(text, "qsort+0x1");
+    (void)os_symbolise((uintptr_t)dlsym(RTLD_DEFAULT, "_cmocka_run_group_tests") + 9, text,
+                       sizeof(text));
+    assert_begins(text, "libcmocka.so.0");
+    assert_ends(text, "`_cmocka_run_group_tests+0x9");
+}
+
+static void
+data(void **state)
+{
+    char *block = malloc(100);
+
+    (void)state;
+    assert_true(os_symbolise_data((uintptr_t)&a_table[3], text, sizeof(text)));
+    assert_string_equal(text, "test_os_symbolise`a_table+0xc");
+    assert_true(os_symbolise_data((uintptr_t)&a_table[0], text, sizeof(text)));
+    assert_string_equal(text, "test_os_symbolise`a_table+0x0");
+    assert_false(os_symbolise_data((uintptr_t)block, text, sizeof(text)));
+    assert_begins(text, "0x");
+    free(block);
+}
+
+static void
+vdso(void **state)
+{
+    uintptr_t base = getauxval(AT_SYSINFO_EHDR);
+    bool named = false;
+
+    (void)state;
+    if (base == 0)
+        skip();
+    /* Some address of its text has a name, from memory, there being no file. */
+    for (uintptr_t offset = 0; offset < 0x3000; offset += 16)
+        if (os_symbolise(base + offset, text, sizeof(text)) > 0 && strchr(text, '`') != NULL) {
+            assert_begins(text, "linux-vdso.so.1`__");
+            named = true;
+        }
+    assert_true(named);
+}
+
+static void
+no_module(void **state)
+{
+    void *page = os_map(os_page_size(), os_page_size());
+    char expected[32];
+
+    (void)state;
+    snprintf(expected, sizeof(expected), "%p", page);
+    errno = EDOM;
+    (void)os_symbolise((uintptr_t)page, text, sizeof(text));
+    assert_string_equal(text, expected);
+    (void)os_symbolise(0, text, sizeof(text));
+    assert_string_equal(text, "0x0");
+    (void)os_symbolise(UINTPTR_MAX, text, sizeof(text));
+    assert_int_equal(errno, EDOM);
+    os_unmap(page, os_page_size());
+}
+
+/* Every size of buffer: terminated, not overrun. */
+static void
+small_buffers(void **state)
+{
+    char whole[OS_SYMBOL_SIZE];
+    uintptr_t addr = return_address();
+
+    (void)state;
+    size_t length = os_symbolise(addr, whole, sizeof(whole));
+    for (size_t size = 0; size <= length + 1; size++) {
+        memset(text, '#', sizeof(text));
+        size_t got = os_symbolise(addr, text, size);
+        assert_int_equal(got, size == 0 ? 0 : size - 1);
+        assert_memory_equal(text, whole, got);
+        assert_int_equal(text[size], '#');
+    }
+}
+
+/* No file can be opened: the dynamic symbols in memory do. */
+static void
+no_files(void **state)
+{
+    struct rlimit before, none;
+
+    (void)state;
+    uintptr_t addr = (uintptr_t)dlsym(RTLD_DEFAULT, "_cmocka_run_group_tests") + 9;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){0, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    (void)os_symbolise(addr, text, sizeof(text));
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_begins(text, "libcmocka.so.0");
+    assert_ends(text, "`_cmocka_run_group_tests+0x9");
+}
+
+static void
+mappings(void **state)
+{
+    struct os_mapping mapping;
+    char *page = os_map(2 * os_page_size(), os_page_size());
+    int local = 0;
+
+    (void)state;
+    assert_true(os_mapping_find((uintptr_t)&local, &mapping));
+    assert_string_equal(mapping.map_path, "[stack]");
+    assert_string_equal(mapping.map_perms, "rw-p");
+    assert_true(os_mapping_find((uintptr_t)program, &mapping));
+    assert_ends(mapping.map_path, "/test_os_symbolise");
+    assert_string_equal(mapping.map_perms, "r-xp");
+    assert_memory_equal((void *)mapping.map_module, "\177ELF", 4);
+    assert_int_equal(os_protect(page, os_page_size(), false), 0);
+    assert_true(os_mapping_find((uintptr_t)page, &mapping));
+    assert_string_equal(mapping.map_perms, "---p");
+    assert_string_equal(mapping.map_path, "");
+    assert_ptr_equal(mapping.map_end, page + os_page_size());
+    assert_false(os_mapping_find(16, &mapping));
+    os_unmap(page, 2 * os_page_size());
+}
+
+/* Thousands of lines, and one with a path longer than any buffer. */
+static void
+many_mappings(void **state)
+{
+    enum { PIECES = 2000 };
+    size_t size = os_page_size();
+    char *base = os_map(PIECES * size, size);
+    char path[4000] = "/tmp";
+    char *at = path + strlen(path);
+    struct os_mapping mapping;
+
+    (void)state;
+    for (size_t i = 0; i < PIECES; i += 2)
+        assert_int_equal(os_protect(base + i * size, size, false), 0);
+    for (size_t i = 0; i < PIECES; i += 97) {
+        assert_true(os_mapping_find((uintptr_t)base + i * size + 7, &mapping));
+        assert_string_equal(mapping.map_perms, i % 2 == 0 ? "---p" : "rw-p");
+    }
+    os_unmap(base, PIECES * size);
+
+    for (int i = 0; i < 8; i++) {
+        at += sprintf(at, "/umem-test-%d-", (int)getpid());
+        memset(at, 'd', 200);
+        at += 200;
+        *at = '\0';
+        if (mkdir(path, 0700) != 0)
+            skip();
+    }
+    strcpy(at, "/f");
+    int fd = open(path, O_RDWR | O_CREAT, 0600);
+    assert_int_equal(ftruncate(fd, (off_t)size), 0);
+    char *mapped = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    assert_true(os_mapping_find((uintptr_t)mapped + 1, &mapping));
+    assert_int_equal(mapping.map_start, (uintptr_t)mapped);
+    assert_int_equal(strlen(mapping.map_path), OS_MAPPING_PATH - 1);
+    assert_true(os_mapping_find((uintptr_t)&mapping, &mapping));
+    assert_string_equal(mapping.map_path, "[stack]");
+    munmap(mapped, size);
+    close(fd);
+    unlink(path);
+    for (int i = 0; i < 8; i++) {
+        *strrchr(path, '/') = '\0';
+        rmdir(path);
+    }
+}
+
+/* Linked statically: it can't be told from the program. */
+static void
+own_text(void **state)
+{
+    uintptr_t start, end;
+
+    (void)state;
+    assert_false(os_own_text(&start, &end));
+    assert_true((uintptr_t)os_own_text > start && (uintptr_t)os_own_text < end);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(program),       cmocka_unit_test(library),
+        cmocka_unit_test(data),          cmocka_unit_test(vdso),
+        cmocka_unit_test(no_module),     cmocka_unit_test(no_files),
+        cmocka_unit_test(small_buffers), cmocka_unit_test(mappings),
+        cmocka_unit_test(many_mappings), cmocka_unit_test(own_text),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
