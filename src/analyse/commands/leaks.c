@@ -9,6 +9,7 @@
 #include "heap/heap.h"
 #include "leaks/leaks.h"
 #include "report/leak_report.h"
+#include "report/open.h"
 
 #include <stdio.h>
 
@@ -75,28 +76,20 @@ command_leaks(int argc, char **argv)
     struct arguments args = {0};
     struct heap h;
     struct leaks leaks = {0};
-    char why[512];
+    const char *why;
     int code = parse(&args, argc, argv);
 
     if (code != OPTIONS_GO)
         return code;
     const char *name = args.common.opt_argv[0];
-    struct target_options target_options = {.opt_exe = args.common.opt_exe};
-    struct target *t = target_open(name, &target_options);
-    if (t == NULL)
+    enum heap_read status = report_open("leaks", name, &args.common, true, &h, &why);
+    if (status == HEAP_FAILED)
         return COMMAND_TROUBLE;
-    heap_copy_target(t);
-    enum heap_read status = heap_open(&h, t, why, sizeof(why));
-    if (status == HEAP_FAILED) {
-        code = command_error("umem leaks %s: %s", name, why);
-    } else {
-        if (status == HEAP_OK && leaks_find(&h, &args.find, &leaks) != 0)
-            code = command_error("umem leaks %s: not enough memory", name);
-        else
-            code = report(&h, &leaks, &args.common);
-        leaks_fini(&leaks);
-        heap_close(&h);
-    }
-    target_close(t);
+    if (status == HEAP_OK && leaks_find(&h, &args.find, &leaks) != 0)
+        code = command_error("umem leaks %s: not enough memory", name);
+    else
+        code = report(&h, &leaks, &args.common);
+    leaks_fini(&leaks);
+    report_close(&h);
     return code;
 }

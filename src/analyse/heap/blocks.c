@@ -19,7 +19,7 @@ read_transaction(const struct heap *h, const struct record *rec, uint64_t at, ui
 
 /* The record at offset at of rec describes the block. */
 static void
-read_bufctl(struct heap *h, const struct record *rec, uint64_t at, struct block_info *info)
+read_bufctl(const struct heap *h, const struct record *rec, uint64_t at, struct block_info *info)
 {
     const struct offsets *off = &h->heap_offsets;
 
@@ -35,8 +35,6 @@ read_bufctl(struct heap *h, const struct record *rec, uint64_t at, struct block_
     read_transaction(h, rec, at + off->bc_prev.field_offset, &info->blk_prev_stack,
                      &info->blk_prev_thread, &info->blk_prev_time);
     info->blk_audited = info->blk_time != 0;
-    if (info->blk_time > h->heap_newest)
-        h->heap_newest = info->blk_time;
 }
 
 static void
@@ -134,9 +132,39 @@ heap_stack(struct heap *h, uint32_t id, addr_t *frames, size_t max)
     return (size_t)depth;
 }
 
+/* The newest transaction of a slab's buffers. */
+static uint64_t
+newest_of_slab(struct heap *h, const struct region *region, uint32_t sidecar)
+{
+    const struct offsets *off = &h->heap_offsets;
+    uint64_t newest = 0;
+    struct record rec = reader_record(&h->heap_reader, region->region_record,
+                                      (size_t)region->region_blocks * sidecar);
+    for (uint64_t i = 0; rec.rec_data != NULL && i < region->region_blocks; i++) {
+        uint64_t time = record_get(&rec, i * sidecar + off->bc_last.field_offset, off->txn_time);
+        if (time > newest)
+            newest = time;
+    }
+    return newest;
+}
+
 uint64_t
-heap_now(const struct heap *h)
+heap_now(struct heap *h)
 {
     uint64_t now = target_now(h->heap_target);
-    return now > h->heap_newest ? now : h->heap_newest;
+
+    if (now != 0)
+        return now;
+    if (h->heap_newest != 0)
+        return h->heap_newest;
+    for (size_t i = 0; i < h->heap_region_count; i++) {
+        const struct region *region = &h->heap_regions[i];
+        if (region->region_kind != REGION_SLAB || region->region_record == 0)
+            continue;
+        uint32_t sidecar = h->heap_caches[region->region_cache].cache_sidecar;
+        uint64_t newest = newest_of_slab(h, region, sidecar);
+        if (newest > h->heap_newest)
+            h->heap_newest = newest;
+    }
+    return h->heap_newest;
 }

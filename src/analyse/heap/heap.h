@@ -129,7 +129,7 @@ struct heap {
 
     uint64_t heap_live_buffers;
     uint64_t heap_live_bytes;
-    uint64_t heap_newest; /* youngest transaction seen, ns; see heap_note_time() */
+    uint64_t heap_newest; /* time of the newest transaction, 0 not looked for yet: heap_now() */
 
     char heap_problems[HEAP_PROBLEMS_MAX][HEAP_PROBLEM_SIZE];
     size_t heap_problem_count; /* may exceed the rows kept */
@@ -291,8 +291,31 @@ bool heap_block_in_transit(struct heap *h, struct block b);
 size_t heap_stack(struct heap *h, uint32_t id, addr_t *frames, size_t max);
 #define HEAP_STACK_MAX 256 /* frames: the library records 255 at most */
 
-/* Now on the target's clock in ns: the youngest thing seen in a core that has no clock. */
-uint64_t heap_now(const struct heap *h);
+/*
+ * Now on the target's clock in ns.  A core has no clock: there it is the time
+ * of the newest transaction that any buffer remembers.
+ */
+uint64_t heap_now(struct heap *h);
+
+/* --- state.c --- */
+
+struct heap_state {
+    bool st_ready;
+    bool st_audit;
+    bool st_guards;
+    bool st_contents;
+    bool st_magazines;
+    unsigned st_audit_frames;
+    unsigned st_reap_interval_s;
+    uint64_t st_contents_bytes;
+    uint64_t st_heap_bytes; /* mapped for blocks */
+    uint64_t st_heap_spans;
+    uint64_t st_own_bytes; /* mapped for the library's records */
+};
+
+bool heap_read_state(struct heap *h, struct heap_state *state);
+/* The text of the message ring, whole lines, oldest first; to be freed.  NULL: unreadable. */
+char *heap_read_messages(struct heap *h);
 
 /* --- arenas.c --- */
 

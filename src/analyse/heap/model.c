@@ -145,23 +145,84 @@ compare_regions(const void *a, const void *b)
 {
     const struct region *x = a;
     const struct region *y = b;
-    return (x->region_base > y->region_base) - (x->region_base < y->region_base);
+    if (x->region_base != y->region_base)
+        return x->region_base > y->region_base ? 1 : -1;
+    return (x->region_end < y->region_end) - (x->region_end > y->region_end); /* outer first */
 }
 
-static void
-drop_overlaps(struct heap *h)
+/*
+ * Quantum caches hand out memory that slabs of other caches may be made of:
+ * such a slab lies in one block of the outer region.  Takes the outer region
+ * apart: each block that nothing else lies in becomes a region of its own.
+ */
+static bool
+split_outer(struct heap *h, size_t outer_index, size_t next, size_t count)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < h->heap_region_count; i++) {
-        const struct region *region = &h->heap_regions[i];
-        if (n > 0 && region->region_base < h->heap_regions[n - 1].region_end) {
+    struct region outer = h->heap_regions[outer_index];
+
+    for (uint32_t i = 0; i < outer.region_blocks; i++) {
+        addr_t base = outer.region_base + i * outer.region_chunk;
+        while (next < count && h->heap_regions[next].region_end <= base &&
+               h->heap_regions[next].region_base < outer.region_end)
+            next++;
+        if (next < count && h->heap_regions[next].region_base >= base &&
+            h->heap_regions[next].region_base < base + outer.region_chunk)
+            continue;
+        struct region geometry = outer;
+        geometry.region_base = base;
+        geometry.region_blocks = 1;
+        if (outer.region_record != 0)
+            geometry.region_record += i * h->heap_caches[outer.region_cache].cache_sidecar;
+        bool live = bit_get(h->heap_live, outer.region_first + i);
+        struct region *piece = heap_add_region(h, &geometry);
+        if (piece == NULL)
+            return false;
+        if (!live)
+            bit_clear(h->heap_live, piece->region_first);
+    }
+    h->heap_regions[outer_index].region_blocks = 0; /* dropped by the caller */
+    return true;
+}
+
+/* Whether the slab inner lies in one block of outer. */
+static bool
+lies_in_block(const struct region *outer, const struct region *inner)
+{
+    if (outer->region_kind != REGION_SLAB || inner->region_end > outer->region_end ||
+        inner->region_chunk >= outer->region_chunk)
+        return false;
+    return region_index_of(outer, inner->region_base) ==
+           region_index_of(outer, inner->region_end - 1);
+}
+
+/* Resolves overlaps of sorted regions.  True: regions were added, sort again. */
+static bool
+resolve_overlaps(struct heap *h)
+{
+    size_t count = h->heap_region_count;
+    bool added = false;
+    size_t last = 0; /* the region before i that was not dropped */
+
+    for (size_t i = 1; i < count; i++) {
+        struct region *before = &h->heap_regions[last];
+        struct region *region = &h->heap_regions[i];
+        if (before->region_blocks == 0 || region->region_base >= before->region_end) {
+            last = i;
+        } else if (lies_in_block(before, region)) {
+            added = split_outer(h, last, i, count) || added;
+            last = i;
+        } else {
             heap_problem(h, "blocks at 0x%llx lie in two slabs at once",
                          (unsigned long long)region->region_base);
-            continue;
+            region->region_blocks = 0;
         }
-        h->heap_regions[n++] = *region;
     }
+    size_t n = 0;
+    for (size_t i = 0; i < h->heap_region_count; i++)
+        if (h->heap_regions[i].region_blocks != 0)
+            h->heap_regions[n++] = h->heap_regions[i];
     h->heap_region_count = n;
+    return added;
 }
 
 static void
@@ -195,8 +256,9 @@ index_region(struct granule_index *index, const struct region *region, uint32_t 
 int
 heap_seal(struct heap *h)
 {
-    qsort(h->heap_regions, h->heap_region_count, sizeof(*h->heap_regions), compare_regions);
-    drop_overlaps(h);
+    do {
+        qsort(h->heap_regions, h->heap_region_count, sizeof(*h->heap_regions), compare_regions);
+    } while (resolve_overlaps(h));
     free_index(h->heap_index);
     h->heap_index = calloc(1, sizeof(*h->heap_index));
     if (h->heap_index == NULL)

@@ -10,6 +10,19 @@
 #include "leaks/mark.h"
 #include "leaks/roots.h"
 
+/* A mapping that the library's variables lead to is the library's. */
+static bool
+mark_own(void *arg, addr_t at, addr_t value)
+{
+    struct marker *m = arg;
+    struct block b;
+    (void)at;
+    if (heap_find(m->m_heap, value, &b) &&
+        m->m_heap->heap_regions[b.block_region].region_kind == REGION_MAPPING)
+        bit_set(m->m_marked, heap_block_number(m->m_heap, b));
+    return true;
+}
+
 /* Calls fn for each block whose bit is set. */
 static void
 for_bits(struct heap *h, uint64_t *bits, void (*fn)(struct heap *, struct block, void *), void *arg)
@@ -110,6 +123,7 @@ leaks_find(struct heap *h, const struct leak_options *options, struct leaks *lea
     roots_find(h, &roots);
     if (!roots.failed && heap_seal(h) == 0 && marker_init(&m, h, false) == 0) {
         marker_run(&m, &roots);
+        roots_scan_library(h, mark_own, &m);
         leaks->lks_scanned = m.m_scanned;
         if (!m.m_failed)
             result = sort_leaks(h, &roots, &m, options, leaks);

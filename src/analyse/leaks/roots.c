@@ -9,6 +9,8 @@
  */
 #include "leaks/roots.h"
 
+#include "leaks/mark.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -349,6 +351,20 @@ roots_find(struct heap *h, struct roots *roots)
     for_mappings(&f, false);
     ranges_fini(&f.cuts);
     ranges_fini(&f.dead);
+}
+
+void
+roots_scan_library(struct heap *h, bool (*fn)(void *arg, addr_t at, addr_t value), void *arg)
+{
+    const struct mapping *maps;
+    size_t n = target_mappings(h->heap_target, &maps);
+
+    for (size_t i = 0; i < n; i++) {
+        const struct module *mod = module_of(h, maps[i].map_start);
+        if (is_writable(&maps[i]) && mod != NULL && is_library(mod))
+            scan_words(h, maps[i].map_start,
+                       maps[i].map_end < mod->mod_end ? maps[i].map_end : mod->mod_end, fn, arg);
+    }
 }
 
 void

@@ -41,6 +41,12 @@ struct roots {
  */
 void roots_find(struct heap *h, struct roots *roots);
 void roots_fini(struct roots *roots);
+/*
+ * Calls fn for each word of the library's own variables that may be an address
+ * of the heap or of a mapping that is a node: what only these lead to is the
+ * library's, not a leak of the program.
+ */
+void roots_scan_library(struct heap *h, bool (*fn)(void *arg, addr_t at, addr_t value), void *arg);
 
 /* --- stacks.c, shared with roots.c --- */
 

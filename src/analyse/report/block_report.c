@@ -123,6 +123,12 @@ incomplete_json(const struct heap *h)
     return reasons;
 }
 
+const char *
+age_suffix(const struct target *t)
+{
+    return target_now(t) != 0 ? "ago" : "before the core's newest allocation or free";
+}
+
 void
 target_describe(const struct target *t, char *out, size_t size)
 {

@@ -23,6 +23,8 @@ void contents_describe(struct heap *h, struct symboliser *s, addr_t addr, uint64
 void incomplete_print(const struct heap *h, bool color);
 /* An array of the reasons. */
 json_t *incomplete_json(const struct heap *h);
+/* What follows an age: a core's are told from the last thing that happened in it. */
+const char *age_suffix(const struct target *t);
 /* The target in words: "sqlite3 (pid 1234)", "core.1234 of sqlite3". */
 void target_describe(const struct target *t, char *out, size_t size);
 

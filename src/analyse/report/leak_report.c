@@ -108,8 +108,7 @@ print_origin(const struct leak_report *rep, const struct leak_group *group)
     printf("    allocated %s", newest.s);
     if (strcmp(newest.s, oldest.s) != 0)
         printf(" to %s", oldest.s);
-    /* A core has no clock: its youngest allocation stands for its end. */
-    printf(" %s, by ", target_now(rep->rep_heap->heap_target) != 0 ? "ago" : "before the last one");
+    printf(" %s, by ", age_suffix(rep->rep_heap->heap_target));
     if (group->grp_threads_differ)
         printf("several threads\n");
     else

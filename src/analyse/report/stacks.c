@@ -68,7 +68,9 @@ look_up(struct symboliser *s, addr_t addr, bool is_return)
         return NULL;
     size_t count = target_symbolise(s->target, addr, is_return, symbols, INLINED_MAX);
     if (count == 0)
-        count = 1; /* an empty record: only the address is known */
+        count = 1;                     /* an empty record: only the address is known */
+    for (size_t i = 0; i < count; i++) /* "memcpy@@GLIBC_2.14": the version tells nobody anything */
+        symbols[i].sym_function[strcspn(symbols[i].sym_function, "@")] = '\0';
     e = malloc(sizeof(*e) + count * sizeof(e->symbol[0]));
     if (e != NULL) {
         e->next = *bucket;

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * open.c - see open.h.
+ */
+#include "report/open.h"
+
+enum heap_read
+report_open(const char *verb, const char *name, const struct command_options *options, bool copy,
+            struct heap *h, const char **why)
+{
+    static char text[512];
+    struct target_options target_options = {.opt_exe = options->opt_exe};
+    struct target *t = target_open(name, &target_options);
+
+    *why = text;
+    if (t == NULL)
+        return HEAP_FAILED;
+    if (copy)
+        heap_copy_target(t);
+    enum heap_read status = heap_open(h, t, text, sizeof(text));
+    if (status == HEAP_FAILED) {
+        command_error("umem %s %s: %s", verb, name, text);
+        target_close(t);
+    }
+    return status;
+}
+
+void
+report_close(struct heap *h)
+{
+    struct target *t = h->heap_target;
+    heap_close(h);
+    target_close(t);
+}
