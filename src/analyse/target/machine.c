@@ -64,7 +64,7 @@ thread_add_registers(const struct target *t, struct thread *thr, const void *dat
     size_t words = (size + sizeof(uint64_t) - 1) / sizeof(uint64_t);
     uint64_t *regs =
         realloc((void *)(uintptr_t)thr->thr_regs, (thr->thr_nregs + words) * sizeof(uint64_t));
-    if (regs == NULL || words == 0)
+    if (regs == NULL)
         return;
     regs[thr->thr_nregs + words - 1] = 0; /* the odd bytes of the last word */
     memcpy(regs + thr->thr_nregs, data, size);
