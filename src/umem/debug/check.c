@@ -291,6 +291,12 @@ umem_debug_fill_free(const struct umem_buffer *buf)
 }
 
 void
+umem_debug_fill_fresh(char *addr, size_t size)
+{
+    fill(addr, size, UNINITIALIZED_WORD);
+}
+
+void
 umem_debug_raw(const struct umem_buffer *buf)
 {
     memset(buf->buf_bufctl, 0, sizeof(*buf->buf_bufctl));

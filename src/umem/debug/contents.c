@@ -119,3 +119,19 @@ umem_contents_find(const void *addr, size_t offset, void *to, size_t size)
     }
     return found;
 }
+
+void
+umem_contents_fork_child(void)
+{
+    char *log = atomic_load_explicit(&contents_log, memory_order_relaxed);
+
+    atomic_store_explicit(&contents_starting, log != NULL, memory_order_relaxed);
+    for (size_t i = 0; log != NULL && i < contents_slots; i++) {
+        struct slot *slot = slot_at(log, i);
+        /* What a writer left half done is no record; a clean page stays shared. */
+        if (atomic_load_explicit(&slot->slot_busy, memory_order_relaxed) != 0) {
+            slot->slot_addr = NULL;
+            slot_release(slot);
+        }
+    }
+}

@@ -16,5 +16,7 @@ void umem_contents_log(const void *addr, size_t size);
  * nothing. (AS)
  */
 size_t umem_contents_find(const void *addr, size_t offset, void *to, size_t size);
+/* In the child of a fork: slots that another thread was busy with are free. */
+void umem_contents_fork_child(void);
 
 #endif

@@ -72,6 +72,9 @@ bool umem_debug_free(const struct umem_buffer *buf, size_t stated);
 void umem_debug_fill_free(const struct umem_buffer *buf);
 /* A fresh chunk, first seen: state raw, free fill and tag, as if it had been freed. */
 void umem_debug_raw(const struct umem_buffer *buf);
+/* Fills fresh memory with UMEM_UNINITIALIZED_PATTERN: for oversize blocks, whose free fill is not
+ * kept. */
+void umem_debug_fill_fresh(char *addr, size_t size);
 /* An allocated buffer changes its requested size in place (realloc). */
 void umem_debug_resize(const struct umem_buffer *buf, size_t requested);
 

@@ -69,6 +69,8 @@ run_child(void (*fn)(void *), void *arg)
     for (ssize_t n; (n = read(fds[0], outcome.text + size, sizeof(outcome.text) - 1 - size)) > 0;)
         size += (size_t)n;
     outcome.text[size] = '\0';
+    for (char rest[512]; read(fds[0], rest, sizeof(rest)) > 0;)
+        continue;
     (void)close(fds[0]);
     assert_int_equal(waitpid(pid, &outcome.status, 0), pid);
     return &outcome;

@@ -97,6 +97,44 @@ never_torn(void **state)
         pthread_join(threads[i], NULL);
 }
 
+static _Atomic int stop;
+
+static void *
+endless_writer(void *arg)
+{
+    while (!stop)
+        umem_contents_log(arg, BYTES);
+    return NULL;
+}
+
+/* Every slot serves the child of a fork in the midst of writing. */
+static void
+fork_while_writing(void **state)
+{
+    pthread_t thread;
+
+    (void)state;
+    pthread_create(&thread, NULL, endless_writer, blocks[0]);
+    for (int i = 0; i < 50; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            char got[200];
+            umem_contents_fork_child();
+            for (int j = 0; j < LOG_SIZE / BYTES; j++) {
+                umem_contents_log(blocks[3] + j % 50, 20);
+                if (umem_contents_find(blocks[3] + j % 50, 0, got, sizeof(got)) != 20)
+                    _exit(1);
+            }
+            _exit(0);
+        }
+        int status;
+        (void)waitpid(pid, &status, 0);
+        assert_int_equal(status, 0);
+    }
+    stop = 1;
+    pthread_join(thread, NULL);
+}
+
 int
 main(void)
 {
@@ -104,6 +142,7 @@ main(void)
         cmocka_unit_test(finds_the_newest),
         cmocka_unit_test(forgets_the_oldest),
         cmocka_unit_test(never_torn),
+        cmocka_unit_test(fork_while_writing),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);

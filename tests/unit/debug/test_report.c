@@ -18,8 +18,9 @@
 
 static struct umem_cache first_cache = {.cache_name = "first_cache"};
 static struct umem_cache second_cache = {.cache_name = "second_cache"};
-static struct umem_bufctl bufctl;
-static _Alignas(16) char chunk[256];
+/* A buffer a thread. */
+static _Thread_local struct umem_bufctl bufctl;
+static _Thread_local _Alignas(16) char chunk[256];
 
 static __attribute__((noinline)) struct umem_buffer
 known_buffer(uint32_t flags)
