@@ -24,15 +24,15 @@
 static void
 for_depots(void (*fn)(struct umem_lock *lock))
 {
-    UMEM_LIST_FOR(node, &umem_caches)
-    fn(&UMEM_CONTAINER_OF(node, struct umem_cache, cache_link)->cache_depot.depot_lock);
+    UMEM_LIST_FOR (node, &umem_caches)
+        fn(&UMEM_CONTAINER_OF(node, struct umem_cache, cache_link)->cache_depot.depot_lock);
 }
 
 static void
 for_pools(void (*fn)(struct umem_lock *lock))
 {
-    UMEM_LIST_FOR(node, &umem_caches)
-    fn(&UMEM_CONTAINER_OF(node, struct umem_cache, cache_link)->cache_slabs.pool_lock);
+    UMEM_LIST_FOR (node, &umem_caches)
+        fn(&UMEM_CONTAINER_OF(node, struct umem_cache, cache_link)->cache_slabs.pool_lock);
 }
 
 static void

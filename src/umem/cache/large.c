@@ -16,8 +16,14 @@
 #include "os/meta.h"
 #include "os/os.h"
 
-/* The fill of huge blocks would touch every page of them: only tag and audit. */
+/* What is kept of the flags: a freed block's pages go back, so there is no free fill to check. */
 #define LARGE_FLAGS (UMF_AUDIT | UMF_REDZONE)
+/*
+ * Fresh blocks up to this get the fill of uninitialised memory.  Larger ones
+ * are mostly written through at once or used sparsely, and a fill that touches
+ * every page of them could take a program's machine down.
+ */
+#define FILL_MAX ((size_t)64 * 1024 * 1024)
 #define LARGE_ALIGN 16 /* of the space before the tag */
 
 /*
@@ -53,7 +59,7 @@ describe(struct umem_large *large)
     };
 }
 
-/* Bytes of heap for size bytes and their tag; 0: overflow. */
+/* Bytes of heap for size bytes (0 counts as 1) and their tag; 0: overflow. */
 static size_t
 span_size_of(size_t size)
 {
@@ -61,7 +67,7 @@ span_size_of(size_t size)
 
     if (size > (size_t)PTRDIFF_MAX - UMEM_GRANULE)
         return 0;
-    return umem_align_up(umem_align_up(size, LARGE_ALIGN) + tag, UMEM_GRANULE);
+    return umem_align_up(umem_align_up(umem_max(size, 1), LARGE_ALIGN) + tag, UMEM_GRANULE);
 }
 
 static void
@@ -123,6 +129,8 @@ umem_large_alloc(size_t size, size_t align, int flags)
             return NULL;
         }
     }
+    if ((umem_options.opt_flags & UMF_DEADBEEF) && size <= FILL_MAX)
+        umem_debug_fill_fresh(large->large_base, size);
     if (large_flags() != 0) {
         struct umem_buffer buf = describe(large);
         umem_debug_raw(&buf);
@@ -160,8 +168,7 @@ find_enclosing(const void *addr)
     struct umem_large *found = NULL;
 
     umem_lock_acquire(&umem_larges_lock);
-    UMEM_LIST_FOR(node, &umem_larges)
-    {
+    UMEM_LIST_FOR (node, &umem_larges) {
         struct umem_large *large = UMEM_CONTAINER_OF(node, struct umem_large, large_link);
         if ((const char *)addr >= large->large_base &&
             (const char *)addr < large->large_base + large->large_span_size) {

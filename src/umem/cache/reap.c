@@ -74,8 +74,7 @@ nth_cache(size_t n)
     struct umem_cache *found = NULL;
 
     umem_lock_acquire(&umem_caches_lock);
-    UMEM_LIST_FOR(node, &umem_caches)
-    {
+    UMEM_LIST_FOR (node, &umem_caches) {
         if (n-- == 0) {
             found = UMEM_CONTAINER_OF(node, struct umem_cache, cache_link);
             break;

@@ -18,7 +18,6 @@
  * power-of-two block of the metadata pool.
  */
 #define MAG_SIZE_MIN 2u      /* 32 bytes */
-#define MAG_SIZE_MAX 254u    /* 2 KiB: exchanges then cost under 0.2 ns a round */
 #define MAG_SIZE_INITIAL 14u /* 128 bytes: cheap for a thread that allocates little */
 /* Objects that one magazine may hold, in bytes; a thread has two magazines a cache. */
 #define MAG_BYTES_MAX ((size_t)128 * 1024)
@@ -41,7 +40,7 @@ depot_init(struct depot *depot, size_t object_size)
 {
     uint32_t max = MAG_SIZE_MIN;
 
-    while (max < MAG_SIZE_MAX && next_size(max) * object_size <= MAG_BYTES_MAX)
+    while (max < MAGAZINE_ROUNDS_MAX && next_size(max) * object_size <= MAG_BYTES_MAX)
         max = next_size(max);
     umem_lock_init(&depot->depot_lock, UMEM_RANK_DEPOT);
     depot->depot_mag_size_max = max;

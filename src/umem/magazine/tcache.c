@@ -233,14 +233,39 @@ void
 tcache_bin_destroy(unsigned bin)
 {
     umem_lock_acquire(&umem_tcaches_lock);
-    UMEM_LIST_FOR(node, &umem_tcaches)
-    {
+    UMEM_LIST_FOR (node, &umem_tcaches) {
         struct tcache *tc = UMEM_CONTAINER_OF(node, struct tcache, tc_link);
         if (bin < tc->tc_bins)
             flush_bin(tc, bin);
     }
     bin_depot[bin] = NULL;
     umem_lock_release(&umem_tcaches_lock);
+}
+
+/*
+ * Reads other threads' windows as they move.  Each load is of one word; a
+ * magazine that went meanwhile still is memory of the pool, which never unmaps.
+ */
+__attribute__((no_sanitize("thread"))) size_t
+tcache_bin_rounds(unsigned bin)
+{
+    size_t rounds = 0;
+
+    umem_lock_acquire(&umem_tcaches_lock);
+    UMEM_LIST_FOR (node, &umem_tcaches) {
+        struct tcache *tc = UMEM_CONTAINER_OF(node, struct tcache, tc_link);
+        if (bin >= tc->tc_bins)
+            continue;
+        void **base = *(void **volatile *)&tc->tc_bin[bin].bin_base;
+        void **cur = *(void **volatile *)&tc->tc_bin[bin].bin_cur;
+        struct magazine *previous = *(struct magazine *volatile *)&tc->tc_cold[bin].cold_previous;
+        if (base != NULL && cur > base && cur - base <= MAGAZINE_ROUNDS_MAX)
+            rounds += (size_t)(cur - base);
+        if (previous != NULL)
+            rounds += previous->mag_rounds;
+    }
+    umem_lock_release(&umem_tcaches_lock);
+    return rounds;
 }
 
 /*

@@ -106,6 +106,12 @@ tcache_push(struct tbin *bin, void *obj)
     bin->bin_cur = cur + 1;
 }
 
+/*
+ * Rounds of a bin in all thread caches: a snapshot that others' operations may
+ * have outdated, for statistics.
+ */
+size_t tcache_bin_rounds(unsigned bin);
+
 /* Gives all that this thread caches, in every bin, to the depots; closes the windows. */
 void tcache_flush_self(void);
 

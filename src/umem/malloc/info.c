@@ -18,9 +18,20 @@
 struct totals {
     size_t total_heap;      /* bytes of heap mapped */
     size_t total_allocated; /* bytes of it in slabs and oversize blocks */
+    size_t total_blocks;    /* bytes of blocks that the program holds */
     size_t total_larges;    /* oversize blocks */
     size_t total_large_bytes;
 };
+
+/* Bytes of this class that the program holds, less those that threads and depot keep. */
+static size_t
+held(struct umem_cache *cp)
+{
+    size_t cached = tcache_bin_rounds(cp->cache_slow_bin) + cp->cache_depot.depot_rounds;
+    size_t allocated = cp->cache_slabs.pool_allocated;
+
+    return allocated > cached ? (allocated - cached) * cp->cache_slabs.pool_chunk_size : 0;
+}
 
 static struct totals
 count(void)
@@ -31,13 +42,15 @@ count(void)
     totals.total_heap = vmem_size(&vmem_heap, VMEM_ALLOC | VMEM_FREE);
     totals.total_allocated = vmem_size(&vmem_heap, VMEM_ALLOC);
     umem_lock_acquire(&umem_larges_lock);
-    UMEM_LIST_FOR(node, &umem_larges)
-    {
+    UMEM_LIST_FOR (node, &umem_larges) {
         totals.total_larges++;
         totals.total_large_bytes +=
             UMEM_CONTAINER_OF(node, struct umem_large, large_link)->large_span_size;
     }
     umem_lock_release(&umem_larges_lock);
+    totals.total_blocks = totals.total_large_bytes;
+    for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++)
+        totals.total_blocks += held(&umem_class_cache[c]);
     return totals;
 }
 
@@ -60,8 +73,8 @@ mallinfo2(void)
         .arena = totals.total_heap - totals.total_large_bytes,
         .hblks = totals.total_larges,
         .hblkhd = totals.total_large_bytes,
-        .uordblks = totals.total_allocated - totals.total_large_bytes,
-        .fordblks = totals.total_heap - totals.total_allocated,
+        .uordblks = totals.total_blocks - totals.total_large_bytes,
+        .fordblks = totals.total_heap - totals.total_blocks,
     };
 }
 
@@ -95,11 +108,12 @@ malloc_info(int options, FILE *stream)
     struct totals totals = count();
     int n = fprintf(stream,
                     "<malloc version=\"umem-1\">\n<system type=\"current\" size=\"%zu\"/>\n"
-                    "<total type=\"allocated\" size=\"%zu\"/>\n"
+                    "<total type=\"slabs\" size=\"%zu\"/>\n"
+                    "<total type=\"blocks\" size=\"%zu\"/>\n"
                     "<total type=\"large\" count=\"%zu\" size=\"%zu\"/>\n"
                     "<total type=\"metadata\" size=\"%zu\"/>\n</malloc>\n",
-                    totals.total_heap, totals.total_allocated, totals.total_larges,
-                    totals.total_large_bytes, umem_meta_mapped());
+                    totals.total_heap, totals.total_allocated, totals.total_blocks,
+                    totals.total_larges, totals.total_large_bytes, umem_meta_mapped());
     return n < 0 ? -1 : 0;
 }
 
@@ -110,8 +124,9 @@ malloc_stats(void)
     char text[TEXT_SIZE];
     size_t length = umem_snprintf(text, sizeof(text),
                                   "umem: heap %zu bytes, in slabs and oversize blocks %zu, "
-                                  "metadata %zu\n",
-                                  totals.total_heap, totals.total_allocated, umem_meta_mapped());
+                                  "held by the program %zu, metadata %zu\n",
+                                  totals.total_heap, totals.total_allocated, totals.total_blocks,
+                                  umem_meta_mapped());
 
     os_write(STDERR, text, umem_min(length, sizeof(text) - 1));
 }
