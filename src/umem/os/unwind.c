@@ -251,7 +251,8 @@ step_cfa(uint32_t rule, struct cursor *c, struct unwind_window *win)
             return false;
         cfa += unwind_rule_addend(rule);
     }
-    if (cfa <= c->sp)
+    /* Downward only where code switched stacks and kept the old one in rbp. */
+    if (cfa <= c->sp && !unwind_window_switch(win, cfa - UNWIND_RULE_WORD))
         return false;
     if (slot != 0) {
         uintptr_t at = slot == UNWIND_RULE_RBP_AT_RBP ? c->bp : cfa - slot * UNWIND_RULE_WORD;

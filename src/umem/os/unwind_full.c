@@ -387,7 +387,8 @@ step_row(struct regs *regs, const struct unwind_row *row)
     *regs = next;
     if ((regs->known >> UNWIND_RIP & 1) == 0 || (regs->known >> UNWIND_RSP & 1) == 0)
         return false;
-    return upward || (regs->exact && unwind_window_switch(&regs->win, regs->value[UNWIND_RSP]));
+    /* Down: out of a signal handler, a longjmp() half done, a switch of stacks. */
+    return upward || unwind_window_switch(&regs->win, regs->value[UNWIND_RSP]);
 }
 
 /* Without tables: the frame pointer, as far as it leads to code. */

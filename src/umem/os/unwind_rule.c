@@ -195,30 +195,40 @@ pack(const struct unwind_row *row, uintptr_t pc)
     return rule == UNWIND_NONE ? special(UNWIND_FULL) : rule;
 }
 
+/* Whether pc follows a call instruction: E8, or FF /2 in its lengths. */
+static bool
+follows_call(uintptr_t pc)
+{
+    enum { CALL_MIN = 2, CALL_MAX = 7, CALL_DIRECT = 5 };
+    uintptr_t readable = 0; /* bytes before pc */
+
+    /* The code may begin a page below which there is nothing. */
+    if (unwind_probe(umem_align_down(pc - 1, WORD)))
+        readable = unwind_probe(umem_align_down(pc - CALL_MAX, WORD)) ? CALL_MAX : pc % WORD;
+    const uint8_t *code = (const uint8_t *)pc;
+    if (readable >= CALL_DIRECT && code[-CALL_DIRECT] == 0xe8)
+        return true;
+    for (int length = CALL_MIN; length <= (int)readable; length++) {
+        if (code[-length] == 0xff && (code[1 - length] & 0x38) == 0x10)
+            return true;
+    }
+    return false;
+}
+
 /*
- * Code without tables.  Says whether pc follows a call instruction (E8, or FF
- * /2 in its five lengths), and knows the kernel's way back from a signal by
- * its bytes, as debuggers do: mov $15,%rax; syscall.
+ * Code without tables.  The kernel's way back from a signal is known by its
+ * bytes, as debuggers know it: mov $15,%rax; syscall.
  */
 static uint32_t
 guess(uintptr_t pc, bool exact)
 {
     static const uint8_t sigreturn[] = {0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05};
-    enum { CALL_MAX = 7 };
-    const uint8_t *code = (const uint8_t *)pc;
 
-    if (!unwind_probe(umem_align_down(pc - CALL_MAX, WORD)) ||
-        !unwind_probe(umem_align_down(pc + sizeof(sigreturn) - 1, WORD)))
-        return special(UNWIND_BOGUS);
-    if (memcmp(code, sigreturn, sizeof(sigreturn)) == 0)
+    if (unwind_probe(umem_align_down(pc, WORD)) &&
+        unwind_probe(umem_align_down(pc + sizeof(sigreturn) - 1, WORD)) &&
+        memcmp((const void *)pc, sigreturn, sizeof(sigreturn)) == 0)
         return UNWIND_SIGNAL;
-    if (exact || code[-5] == 0xe8)
-        return special(UNWIND_NOCFI);
-    for (int length = 2; length <= CALL_MAX; length++) {
-        if (code[-length] == 0xff && (code[1 - length] & 0x38) == 0x10)
-            return special(UNWIND_NOCFI);
-    }
-    return special(UNWIND_BOGUS);
+    return special(exact || follows_call(pc) ? UNWIND_NOCFI : UNWIND_BOGUS);
 }
 
 uint32_t
