@@ -29,6 +29,11 @@
 #else
 #define UNDER_SANITIZER 0
 #endif
+#ifdef __SANITIZE_THREAD__
+#define UNDER_THREAD_SANITIZER 1
+#else
+#define UNDER_THREAD_SANITIZER 0
+#endif
 
 #define PTR(n) ((void *)(uintptr_t)(n))
 #define NUM(p) ((uintptr_t)(p))

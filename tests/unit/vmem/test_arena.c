@@ -8,8 +8,7 @@
 static bool
 is_listed(const vmem_t *vmp)
 {
-    UMEM_LIST_FOR(link, &vmem_arenas)
-    {
+    UMEM_LIST_FOR (link, &vmem_arenas) {
         if (link == &vmp->vm_link)
             return true;
     }
@@ -161,13 +160,45 @@ test_destroy_busy(void **state)
     assert_int_equal(WEXITSTATUS(status), 42);
 }
 
+/* The same where segments, and so a large table, are left at the end. */
+static void
+destroy_busy_often(void)
+{
+    size_t mapped = 0;
+
+    if (freopen("/dev/null", "w", stderr) == NULL)
+        _exit(1);
+    for (int round = 0; round < 100; round++) {
+        /* 1,100 segments: a table of 1,024 buckets that is still being moved to. */
+        vmem_t *vmp = numbers(1, 3000, 1, 0);
+        for (int i = 0; i < (round % 2 ? 2900 : 1100); i++)
+            if (vmem_alloc(vmp, 1, 0) == NULL)
+                _exit(2);
+        vmem_destroy(vmp);
+        if (round == 5)
+            mapped = umem_meta_mapped();
+    }
+    _exit(umem_meta_mapped() == mapped ? 42 : 3);
+}
+
+static void
+test_destroy_busy_often(void **state)
+{
+    char text[256];
+    int status = run_in_child(destroy_busy_often, text, sizeof(text));
+
+    (void)state;
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 42);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_create),       cmocka_unit_test(test_create_invalid),
         cmocka_unit_test(test_init_arena),   cmocka_unit_test(test_no_leak),
-        cmocka_unit_test(test_destroy_busy),
+        cmocka_unit_test(test_destroy_busy), cmocka_unit_test(test_destroy_busy_often),
     };
     return cmocka_run_group_tests_name("vmem/arena", tests, NULL, NULL);
 }

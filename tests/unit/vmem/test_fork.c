@@ -100,8 +100,8 @@ test_fork_under_load(void **state)
     pthread_t threads[THREADS];
 
     (void)state;
-    /* The sanitizer's own locks do not survive the fork of a threaded process. */
-    if (UNDER_SANITIZER)
+    /* The thread sanitizer's own locks do not survive the fork of a threaded process. */
+    if (UNDER_THREAD_SANITIZER)
         skip();
     plain = numbers(0x1000, 0x100000, 1, VM_NEXTFIT);
     importing = vmem_create("importing", NULL, 0, 0x40, vmem_alloc, vmem_free,
@@ -169,12 +169,37 @@ test_fork_in_walk(void **state)
     vmem_destroy(plain);
 }
 
+/* A thread was about to rescale the hash: nobody will in the child, unless it forgets that. */
+static void
+test_fork_while_rescaling(void **state)
+{
+    int status;
+
+    (void)state;
+    plain = numbers(1, 10000, 1, 0);
+    plain->vm_hash_busy = true;
+    pid_t pid = fork_with_handlers();
+    if (pid == 0) {
+        for (int i = 0; i < 1000; i++)
+            if (vmem_alloc(plain, 1, 0) == NULL)
+                _exit(1);
+        _exit(plain->vm_hash_size >= 512 && vmem_verify(plain) ? 42 : 2);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 42);
+    assert_true(plain->vm_hash_busy); /* here it goes on */
+    plain->vm_hash_busy = false;
+    vmem_destroy(plain);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fork_under_load),
         cmocka_unit_test(test_fork_in_walk),
+        cmocka_unit_test(test_fork_while_rescaling),
     };
     return cmocka_run_group_tests_name("vmem/fork", tests, NULL, NULL);
 }

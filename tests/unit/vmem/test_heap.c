@@ -217,10 +217,13 @@ test_locked_memory(void **state)
 }
 
 /* The first callers of the layer come at the same time. */
+static pthread_barrier_t at_once;
+
 static void *
 make_arena(void *arg)
 {
     (void)arg;
+    pthread_barrier_wait(&at_once);
     vmem_t *vmp = vmem_create("first", PTR(1), 10, 1, NULL, NULL, NULL, 0, 0);
     assert_non_null(vmp);
     vmem_free(vmem_heap_arena(NULL, NULL), vmem_alloc(&vmem_heap, VMEM_HEAP_QUANTUM, 0),
@@ -235,13 +238,13 @@ race_for_init(void)
     pthread_t threads[4];
     size_t heaps = 0;
 
+    pthread_barrier_init(&at_once, NULL, 4);
     for (int i = 0; i < 4; i++)
         if (pthread_create(&threads[i], NULL, make_arena, NULL) != 0)
             _exit(2);
     for (int i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
-    UMEM_LIST_FOR(link, &vmem_arenas)
-    {
+    UMEM_LIST_FOR (link, &vmem_arenas) {
         heaps += link == &vmem_heap.vm_link;
     }
     _exit(heaps == 1 && vmem_verify(&vmem_heap) ? 42 : 3);

@@ -356,6 +356,24 @@ test_resize(void **state)
     vmem_destroy(vmp);
 }
 
+/* Growing over the place where the next fit would have gone on. */
+static void
+test_resize_over_rotor(void **state)
+{
+    vmem_t *vmp = numbers(1, 100, 1, VM_NEXTFIT);
+
+    (void)state;
+    assert_int_equal(NUM(vmem_alloc(vmp, 10, 0)), 1);
+    assert_int_equal(NUM(vmem_alloc(vmp, 10, 0)), 11);
+    vmem_free(vmp, PTR(11), 10);
+    assert_true(vmem_resize(vmp, PTR(1), 10, 30));
+    assert_true(vmem_verify(vmp));
+    assert_int_equal(NUM(vmem_alloc(vmp, 1, 0)), 31);
+    vmem_free(vmp, PTR(31), 1);
+    vmem_free(vmp, PTR(1), 30);
+    vmem_destroy(vmp);
+}
+
 /* --- Quantum caches --- */
 
 static struct {
@@ -587,6 +605,7 @@ main(void)
         cmocka_unit_test(test_nested),
         cmocka_unit_test_setup(test_look_again, reset_source),
         cmocka_unit_test(test_resize),
+        cmocka_unit_test(test_resize_over_rotor),
         cmocka_unit_test(test_qcaches),
         cmocka_unit_test(test_qcache_limits),
         cmocka_unit_test(test_threads),
