@@ -3,8 +3,8 @@
  * copy.c - target_copy: takes a range of a live process into our memory, so
  * that it can run on while we look.
  *
- * Only pages that exist are read (/proc/PID/pagemap): the others are zero, and
- * reading them would make them exist in the process.  Copies become segments,
+ * Of anonymous memory only pages that exist are read (/proc/PID/pagemap): the
+ * others are zero, and reading them would make them exist in the process.  Copies become segments,
  * as a core has them; what cannot be read (guard regions) stays a hole.
  */
 #include "target/target_impl.h"
@@ -129,8 +129,12 @@ target_copy(struct target *t, addr_t start, addr_t end)
         return 0;
     t->t_copies = target_grow(t->t_copies, t->t_copy_count, sizeof(struct copy));
     t->t_copies[t->t_copy_count++] = (struct copy){data, (size_t)(end - start)};
+    /* A page of a file that was not touched yet holds what the file does, not zeroes. */
+    const unsigned zeroed = MAPPING_ANONYMOUS | MAPPING_PRIVATE;
+    const struct mapping *map = target_mapping_of(t, start);
+    bool sparse = map != NULL && map->map_end >= end && (map->map_flags & zeroed) == zeroed;
     snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)t->t_pid);
-    c.c_pagemap = open(path, O_RDONLY | O_CLOEXEC);
+    c.c_pagemap = sparse ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     c.c_start = c.c_run = start;
     c.c_data = data;
     copy_range(&c, end);
