@@ -35,7 +35,7 @@ build:
 # The tree that tests look at from outside.
 dest: build
 	@rm -rf $(BUILD)/dest
-	@meson install -C $(BUILD) --no-rebuild --quiet --destdir "$(CURDIR)/$(BUILD)/dest"
+	@meson install -C $(BUILD) --no-rebuild --quiet --destdir "$(abspath $(BUILD)/dest)"
 
 demo: dest
 	@scripts/demo $(BUILD)
