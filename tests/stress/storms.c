@@ -22,9 +22,8 @@ enum {
     CHILD_SECONDS = 60, /* a child that lives longer hangs */
     WAVE_BLOCKS = 200,  /* blocks of a thread in a wave */
     WAVES_TO_WARM_UP = 10,
-    GROWTH_LIMIT_KB =
-        32 * 1024,    /* resident, over all waves but the first: they cache more and more */
-    EXIT_SKIPPED = 77 /* meson's code for a test that was not run */
+    GROWTH_LIMIT_KB = 32 * 1024, /* resident growth; caches fill more and more */
+    EXIT_SKIPPED = 77            /* meson's code for a test that was not run */
 };
 
 #if defined(__SANITIZE_THREAD__)
