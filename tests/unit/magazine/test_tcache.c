@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_tcache.c - windows open and close, magazines change places with the
+ * depot, a thread's end and a bin's end lose nothing.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "magazine/tcache.h"
+
+static int objects[100000];
+
+/* The caller destroys the bin. */
+static unsigned
+new_bin(struct depot *depot)
+{
+    *depot = (struct depot){0};
+    depot_init(depot, 64);
+    unsigned bin = tcache_bin_create(0, depot);
+    assert_true(bin >= TCACHE_STATIC_BINS);
+    return bin;
+}
+
+static void
+put(unsigned bin, void *obj)
+{
+    struct tcache *tc = tcache_get(bin);
+
+    assert_non_null(tc);
+    assert_true(tcache_make_room(tc, bin));
+    tcache_push(&tc->tc_bin[bin], obj);
+}
+
+/* NULL where neither window nor depot has any. */
+static void *
+get(unsigned bin)
+{
+    struct tcache *tc = tcache_get(bin);
+    struct tbin *b = &tc->tc_bin[bin];
+
+    if (b->bin_cur == b->bin_base && !tcache_refill(tc, bin))
+        return NULL;
+    return tcache_pop(b);
+}
+
+static void
+end(unsigned bin, struct depot *depot)
+{
+    tcache_bin_destroy(bin);
+    for (struct magazine *mag = depot_take_all(depot), *next; mag != NULL; mag = next) {
+        next = mag->mag_next;
+        magazine_destroy(mag);
+    }
+}
+
+static void
+test_starts_closed(void **state)
+{
+    (void)state;
+    /* No thread of this program has allocated yet. */
+    assert_false(tcache_is_live(tcache_self));
+    for (unsigned bin = 0; bin < TCACHE_STATIC_BINS; bin++) {
+        assert_null(tcache_self->tc_bin[bin].bin_cur);
+        assert_null(tcache_self->tc_bin[bin].bin_base);
+        assert_null(tcache_self->tc_bin[bin].bin_limit);
+    }
+}
+
+static void
+test_every_object_once(void **state)
+{
+    static unsigned char seen[100000];
+    struct depot depot;
+    unsigned bin = new_bin(&depot);
+
+    (void)state;
+    assert_null(get(bin));
+    for (int i = 0; i < 100000; i++)
+        put(bin, &objects[i]);
+    assert_int_equal(tcache_bin_rounds(bin) + depot.depot_rounds, 100000);
+    assert_true(depot_verify(&depot));
+    for (int i = 0; i < 100000; i++) {
+        int *obj = get(bin);
+        assert_non_null(obj);
+        assert_int_equal(seen[obj - objects]++, 0);
+    }
+    assert_null(get(bin));
+    end(bin, &depot);
+}
+
+/* A thread that goes back and forth over a magazine's edge stays off the depot. */
+static void
+test_previous_absorbs(void **state)
+{
+    struct depot depot;
+    unsigned bin = new_bin(&depot);
+
+    (void)state;
+    for (int i = 0; i < 14 * 2 + 7; i++)
+        put(bin, &objects[i]);
+    size_t rounds = depot.depot_rounds;
+    for (int turn = 0; turn < 100; turn++) {
+        for (int i = 0; i < 14; i++)
+            assert_non_null(get(bin));
+        for (int i = 0; i < 14; i++)
+            put(bin, &objects[i]);
+        assert_int_equal(depot.depot_rounds, rounds);
+    }
+    end(bin, &depot);
+}
+
+/* More bins than a thread cache begins with: it grows and keeps what it has. */
+static void
+test_growth(void **state)
+{
+    static struct depot depots[300];
+    unsigned bins[300];
+
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        bins[i] = new_bin(&depots[i]);
+        put(bins[i], &objects[i]);
+    }
+    assert_true(tcache_self->tc_bins > 300);
+    for (int i = 0; i < 300; i++) {
+        assert_ptr_equal(get(bins[i]), &objects[i]);
+        assert_null(get(bins[i]));
+        end(bins[i], &depots[i]);
+    }
+}
+
+static void
+test_bins_run_out(void **state)
+{
+    static struct depot depot;
+    static unsigned bins[TCACHE_MAX_BINS];
+    unsigned n = 0;
+
+    (void)state;
+    depot_init(&depot, 64);
+    while ((bins[n] = tcache_bin_create(0, &depot)) != 0)
+        n++;
+    assert_int_equal(n, TCACHE_MAX_BINS - TCACHE_STATIC_BINS);
+    tcache_bin_destroy(bins[1000]);
+    assert_int_equal(tcache_bin_create(0, &depot), bins[1000]);
+    for (unsigned i = 0; i < n; i++)
+        tcache_bin_destroy(bins[i]);
+}
+
+struct worker {
+    unsigned bin;
+    pthread_barrier_t ready, leave;
+};
+
+static void *
+hold_ten(void *arg)
+{
+    struct worker *worker = arg;
+
+    for (int i = 0; i < 10; i++)
+        put(worker->bin, &objects[i]);
+    pthread_barrier_wait(&worker->ready);
+    pthread_barrier_wait(&worker->leave);
+    return NULL;
+}
+
+static void
+start(struct worker *worker, unsigned bin, pthread_t *thread)
+{
+    worker->bin = bin;
+    pthread_barrier_init(&worker->ready, NULL, 2);
+    pthread_barrier_init(&worker->leave, NULL, 2);
+    assert_int_equal(pthread_create(thread, NULL, hold_ten, worker), 0);
+    pthread_barrier_wait(&worker->ready);
+}
+
+static void
+test_thread_exit(void **state)
+{
+    struct worker worker;
+    struct depot depot;
+    unsigned bin = new_bin(&depot);
+    pthread_t thread;
+
+    (void)state;
+    start(&worker, bin, &thread);
+    assert_int_equal(depot.depot_rounds, 0);
+    assert_int_equal(tcache_bin_rounds(bin), 10);
+    pthread_barrier_wait(&worker.leave);
+    pthread_join(thread, NULL);
+    assert_int_equal(depot.depot_rounds, 10);
+    assert_int_equal(tcache_bin_rounds(bin), 0);
+    end(bin, &depot);
+}
+
+static void
+test_bin_destroy(void **state)
+{
+    struct worker worker;
+    struct depot depot;
+    unsigned bin = new_bin(&depot);
+    pthread_t thread;
+
+    (void)state;
+    start(&worker, bin, &thread);
+    put(bin, &objects[50]);
+    tcache_bin_destroy(bin); /* the other thread lives, but uses the bin no more */
+    assert_int_equal(depot.depot_rounds, 11);
+    pthread_barrier_wait(&worker.leave);
+    pthread_join(thread, NULL);
+    assert_int_equal(depot.depot_rounds, 11);
+    end(bin, &depot);
+}
+
+static void
+test_flush_self(void **state)
+{
+    struct depot depot;
+    unsigned bin = new_bin(&depot);
+
+    (void)state;
+    for (int i = 0; i < 40; i++)
+        put(bin, &objects[i]);
+    tcache_self->tc_bin[bin].bin_allocs = 123;
+    tcache_flush_self();
+    assert_int_equal(depot.depot_rounds, 40);
+    assert_int_equal(depot.depot_retired_allocs, 123);
+    assert_ptr_equal(tcache_self->tc_bin[bin].bin_cur, tcache_self->tc_bin[bin].bin_limit);
+    assert_non_null(get(bin));
+    end(bin, &depot);
+}
+
+/* What a thread that the child does not have had cached is the child's. */
+static void
+test_fork(void **state)
+{
+    struct worker worker;
+    struct depot depot;
+    unsigned bin = new_bin(&depot);
+    pthread_t thread;
+    int status;
+
+    (void)state;
+    start(&worker, bin, &thread);
+    put(bin, &objects[50]);
+    tcache_fork_prepare();
+    pid_t pid = fork();
+    if (pid == 0) {
+        tcache_fork_child();
+        bool good = depot.depot_rounds == 10 && tcache_bin_rounds(bin) == 1 &&
+                    tcache_self->tc_thread == (uint32_t)getpid();
+        _exit(good ? 0 : 1);
+    }
+    tcache_fork_parent();
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    pthread_barrier_wait(&worker.leave);
+    pthread_join(thread, NULL);
+    end(bin, &depot);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_starts_closed),
+        cmocka_unit_test(test_every_object_once),
+        cmocka_unit_test(test_previous_absorbs),
+        cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_bins_run_out),
+        cmocka_unit_test(test_thread_exit),
+        cmocka_unit_test(test_bin_destroy),
+        cmocka_unit_test(test_flush_self),
+        cmocka_unit_test(test_fork),
+    };
+
+    /* The engine's set-up does this; here only this layer runs. */
+    tcache_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
