@@ -5,7 +5,6 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,14 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-#include "os/maps.h"
 #include "os/os.h"
 #include "os/symbolise.h"
 
@@ -160,76 +155,6 @@ no_files(void **state)
     assert_ends(text, "`_cmocka_run_group_tests+0x9");
 }
 
-static void
-mappings(void **state)
-{
-    struct os_mapping mapping;
-    char *page = os_map(2 * os_page_size(), os_page_size());
-    int local = 0;
-
-    (void)state;
-    assert_true(os_mapping_find((uintptr_t)&local, &mapping));
-    assert_string_equal(mapping.map_path, "[stack]");
-    assert_string_equal(mapping.map_perms, "rw-p");
-    assert_true(os_mapping_find((uintptr_t)program, &mapping));
-    assert_ends(mapping.map_path, "/test_os_symbolise");
-    assert_string_equal(mapping.map_perms, "r-xp");
-    assert_memory_equal((void *)mapping.map_module, "\177ELF", 4);
-    assert_int_equal(os_protect(page, os_page_size(), false), 0);
-    assert_true(os_mapping_find((uintptr_t)page, &mapping));
-    assert_string_equal(mapping.map_perms, "---p");
-    assert_string_equal(mapping.map_path, "");
-    assert_ptr_equal(mapping.map_end, page + os_page_size());
-    assert_false(os_mapping_find(16, &mapping));
-    os_unmap(page, 2 * os_page_size());
-}
-
-/* Thousands of lines, and one with a path longer than any buffer. */
-static void
-many_mappings(void **state)
-{
-    enum { PIECES = 2000 };
-    size_t size = os_page_size();
-    char *base = os_map(PIECES * size, size);
-    char path[4000] = "/tmp";
-    char *at = path + strlen(path);
-    struct os_mapping mapping;
-
-    (void)state;
-    for (size_t i = 0; i < PIECES; i += 2)
-        assert_int_equal(os_protect(base + i * size, size, false), 0);
-    for (size_t i = 0; i < PIECES; i += 97) {
-        assert_true(os_mapping_find((uintptr_t)base + i * size + 7, &mapping));
-        assert_string_equal(mapping.map_perms, i % 2 == 0 ? "---p" : "rw-p");
-    }
-    os_unmap(base, PIECES * size);
-
-    for (int i = 0; i < 8; i++) {
-        at += sprintf(at, "/umem-test-%d-", (int)getpid());
-        memset(at, 'd', 200);
-        at += 200;
-        *at = '\0';
-        if (mkdir(path, 0700) != 0)
-            skip();
-    }
-    strcpy(at, "/f");
-    int fd = open(path, O_RDWR | O_CREAT, 0600);
-    assert_int_equal(ftruncate(fd, (off_t)size), 0);
-    char *mapped = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-    assert_true(os_mapping_find((uintptr_t)mapped + 1, &mapping));
-    assert_int_equal(mapping.map_start, (uintptr_t)mapped);
-    assert_int_equal(strlen(mapping.map_path), OS_MAPPING_PATH - 1);
-    assert_true(os_mapping_find((uintptr_t)&mapping, &mapping));
-    assert_string_equal(mapping.map_path, "[stack]");
-    munmap(mapped, size);
-    close(fd);
-    unlink(path);
-    for (int i = 0; i < 8; i++) {
-        *strrchr(path, '/') = '\0';
-        rmdir(path);
-    }
-}
-
 /* Linked statically: it can't be told from the program. */
 static void
 own_text(void **state)
@@ -245,11 +170,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(program),       cmocka_unit_test(library),
-        cmocka_unit_test(data),          cmocka_unit_test(vdso),
-        cmocka_unit_test(no_module),     cmocka_unit_test(no_files),
-        cmocka_unit_test(small_buffers), cmocka_unit_test(mappings),
-        cmocka_unit_test(many_mappings), cmocka_unit_test(own_text),
+        cmocka_unit_test(program),  cmocka_unit_test(library),       cmocka_unit_test(data),
+        cmocka_unit_test(vdso),     cmocka_unit_test(no_module),     cmocka_unit_test(no_files),
+        cmocka_unit_test(own_text), cmocka_unit_test(small_buffers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
