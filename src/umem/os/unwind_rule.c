@@ -196,7 +196,7 @@ pack(const struct unwind_row *row, uintptr_t pc)
 }
 
 /* Whether pc follows a call instruction: E8, or FF /2 in its lengths. */
-static bool
+static UNWIND_RAW_STACK bool
 follows_call(uintptr_t pc)
 {
     enum { CALL_MIN = 2, CALL_MAX = 7, CALL_DIRECT = 5 };
@@ -215,6 +215,17 @@ follows_call(uintptr_t pc)
     return false;
 }
 
+/* memcmp() for addresses that no sanitizer knows. */
+static UNWIND_RAW_STACK bool
+code_is(uintptr_t pc, const uint8_t *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (((const volatile uint8_t *)pc)[i] != bytes[i])
+            return false;
+    }
+    return true;
+}
+
 /*
  * Code without tables.  The kernel's way back from a signal is known by its
  * bytes, as debuggers know it: mov $15,%rax; syscall.
@@ -226,7 +237,7 @@ guess(uintptr_t pc, bool exact)
 
     if (unwind_probe(umem_align_down(pc, WORD)) &&
         unwind_probe(umem_align_down(pc + sizeof(sigreturn) - 1, WORD)) &&
-        memcmp((const void *)pc, sigreturn, sizeof(sigreturn)) == 0)
+        code_is(pc, sigreturn, sizeof(sigreturn)))
         return UNWIND_SIGNAL;
     return special(exact || follows_call(pc) ? UNWIND_NOCFI : UNWIND_BOGUS);
 }
