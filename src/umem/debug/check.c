@@ -47,15 +47,6 @@ fill(char *p, size_t size, uint64_t word)
     memcpy(p, &word, size);
 }
 
-static inline vector
-load(const char *p, size_t index)
-{
-    vector v;
-
-    memcpy(&v, p + index * sizeof(v), sizeof(v));
-    return v;
-}
-
 /* Offset of the first byte that differs from a run of word, or size. */
 static size_t
 first_difference(const char *p, size_t size, uint64_t word)
@@ -64,9 +55,12 @@ first_difference(const char *p, size_t size, uint64_t word)
     size_t at = 0;
 
     for (; size - at >= BLOCK_VECTORS * sizeof(v); at += BLOCK_VECTORS * sizeof(v)) {
-        const char *q = p + at;
-        vector difference =
-            (load(q, 0) ^ v) | (load(q, 1) ^ v) | (load(q, 2) ^ v) | (load(q, 3) ^ v);
+        vector a, b, c, d;
+        memcpy(&a, p + at, sizeof(v));
+        memcpy(&b, p + at + sizeof(v), sizeof(v));
+        memcpy(&c, p + at + 2 * sizeof(v), sizeof(v));
+        memcpy(&d, p + at + 3 * sizeof(v), sizeof(v));
+        vector difference = (a ^ v) | (b ^ v) | (c ^ v) | (d ^ v);
         if (UMEM_UNLIKELY((difference[0] | difference[1]) != 0))
             break;
     }
