@@ -22,6 +22,13 @@
 /* Entries read at once: 32 KiB of them tell of 16 MiB. */
 #define PAGEMAP_BATCH 4096
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+/* Runs from here on get their pages at once; the size of a huge page, where there are any. */
+#define POPULATE_MIN 65536
+#define HUGE_PAGE ((uintptr_t)2 << 20)
+
 enum page { PAGE_ZERO, PAGE_READ, PAGE_HOLE };
 
 struct copier {
@@ -50,9 +57,29 @@ end_run(struct copier *c, addr_t hole, addr_t next)
     c->c_run = next;
 }
 
+/*
+ * Makes our pages for a run that exists in the process: one fault a page would
+ * cost more than the copying.
+ */
+static void
+make_pages(const struct copier *c, addr_t start, addr_t end)
+{
+    uintptr_t low = (uintptr_t)(c->c_data + (start - c->c_start));
+    uintptr_t high = low + (uintptr_t)(end - start);
+    uintptr_t huge_low = (low + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1);
+    uintptr_t huge_high = high & ~(uintptr_t)(HUGE_PAGE - 1);
+    if (end - start < POPULATE_MIN)
+        return;
+    /* Both are advice: where the kernel does not know them, pages come by faults. */
+    if (huge_low < huge_high)
+        madvise((void *)huge_low, huge_high - huge_low, MADV_HUGEPAGE);
+    madvise((void *)low, high - low, MADV_POPULATE_WRITE);
+}
+
 static void
 copy_pages(struct copier *c, addr_t start, addr_t end)
 {
+    make_pages(c, start, end);
     while (start < end) {
         size_t n =
             live_read(c->c_target, start, c->c_data + (start - c->c_start), (size_t)(end - start));
@@ -114,10 +141,21 @@ copy_range(struct copier *c, addr_t end)
     }
 }
 
+static int
+pagemap_of(struct target *t)
+{
+    char path[64];
+    if (!t->t_pagemap_tried) {
+        t->t_pagemap_tried = true;
+        snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)t->t_pid);
+        t->t_pagemap_fd = open(path, O_RDONLY | O_CLOEXEC);
+    }
+    return t->t_pagemap_fd;
+}
+
 size_t
 target_copy(struct target *t, addr_t start, addr_t end)
 {
-    char path[64];
     struct copier c = {.c_target = t, .c_page = (size_t)sysconf(_SC_PAGESIZE)};
     start &= ~(addr_t)(c.c_page - 1);
     end = (end + c.c_page - 1) & ~(addr_t)(c.c_page - 1);
@@ -133,14 +171,15 @@ target_copy(struct target *t, addr_t start, addr_t end)
     const unsigned zeroed = MAPPING_ANONYMOUS | MAPPING_PRIVATE;
     const struct mapping *map = target_mapping_of(t, start);
     bool sparse = map != NULL && map->map_end >= end && (map->map_flags & zeroed) == zeroed;
-    snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)t->t_pid);
-    c.c_pagemap = sparse ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    c.c_pagemap = sparse ? pagemap_of(t) : -1;
     c.c_start = c.c_run = start;
     c.c_data = data;
+    /* Ranges mostly come by address; then nothing has to be sorted. */
+    size_t before = t->t_segment_count;
+    bool sorted = before == 0 || t->t_segments[before - 1].seg_end <= start;
     copy_range(&c, end);
     end_run(&c, end, end);
-    if (c.c_pagemap >= 0)
-        close(c.c_pagemap);
-    target_sort_segments(t);
+    if (!sorted)
+        target_sort_segments(t);
     return c.c_copied;
 }

@@ -205,7 +205,8 @@ add_load(struct target *t, const GElf_Phdr *phdr, const struct mapping *files, s
                        file != NULL ? file->map_offset + (start - file->map_start) : 0);
     uint64_t held = bytes_held(t, phdr->p_offset, phdr->p_filesz);
     losses->loss_bytes += phdr->p_filesz - held;
-    target_add_segment(t, start, start + held, t->t_image + phdr->p_offset);
+    if (held > 0)
+        target_add_segment(t, start, start + held, t->t_image + phdr->p_offset);
 }
 
 /* Turns the notes' table of files and the PT_LOAD headers into the mappings. */

@@ -97,7 +97,7 @@ open_backing(const char *path, struct backing *back, struct layout *lay)
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
         void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data != MAP_FAILED)
-            *back = (struct backing){target_strdup(path), data, (size_t)st.st_size};
+            *back = (struct backing){target_strdup(path), data, (size_t)st.st_size, true};
     }
     close(fd);
     if (back->back_data == NULL)
@@ -322,9 +322,28 @@ is_executable(const struct target *t, const struct mapping *map)
     return slash != NULL && strcmp(slash + 1, t->t_exe) == 0; /* from NT_PRPSINFO */
 }
 
-/* A mapping of the start of a file: a module? */
+static const char *
+path_to_look_at(const struct target *t, const struct mapping *map, const char *path)
+{
+    return t->t_opt_exe != NULL && is_executable(t, map) ? t->t_opt_exe : path;
+}
+
+/* A live process' module: all from memory; its file is looked for when it is needed. */
 static void
-probe_mapping(struct target *t, const struct mapping *map, size_t dumped)
+probe_live(struct target *t, const struct mapping *map)
+{
+    struct layout lay;
+    const struct backing none = {0};
+    if (!read_memory_layout(t, map, &lay) || !loaded_as_laid_out(t, map, &lay))
+        return;
+    char *path = without_deleted(map->map_name);
+    add_module(t, map, path, &lay, &none);
+    free(path);
+}
+
+/* A core's module: its file tells what the core left out. */
+static void
+probe_core(struct target *t, const struct mapping *map, size_t dumped)
 {
     struct layout memory;
     struct layout file;
@@ -333,16 +352,17 @@ probe_mapping(struct target *t, const struct mapping *map, size_t dumped)
     if (!in_memory && header_in_memory(t, map->map_start))
         return;
     char *path = without_deleted(map->map_name);
-    const char *look = t->t_opt_exe != NULL && is_executable(t, map) ? t->t_opt_exe : path;
+    const char *look = path_to_look_at(t, map, path);
     enum found found = FILE_MISSING;
     if (map->map_name[0] == '/')
         found = find_file(t, map, look, in_memory ? &memory : NULL, &back, &file);
     if (found == FILE_DIFFERS)
         warn_replaced(t, look);
+    back.back_tried = true;
     const struct layout *lay = in_memory ? &memory : &file;
     if ((in_memory || found == FILE_FOUND) && loaded_as_laid_out(t, map, lay)) {
         add_module(t, map, path, lay, &back);
-        if (!t->t_live && back.back_data != NULL) {
+        if (back.back_data != NULL) {
             const struct module *mod = &t->t_modules[t->t_module_count - 1];
             fill_module(t, dumped, mod, map->map_name, &back);
             mark_executable(t, mod, &back);
@@ -351,6 +371,23 @@ probe_mapping(struct target *t, const struct mapping *map, size_t dumped)
         close_backing(&back);
     }
     free(path);
+}
+
+const struct backing *
+module_backing(struct target *t, size_t index)
+{
+    struct backing *back = &t->t_backings[index];
+    const struct module *mod = &t->t_modules[index];
+    const struct mapping *map = target_mapping_of(t, mod->mod_start);
+    struct layout known;
+    struct layout file;
+    if (back->back_tried || map == NULL || mod->mod_path[0] != '/')
+        return back;
+    bool in_memory = read_memory_layout(t, map, &known);
+    if (find_file(t, map, mod->mod_path, in_memory ? &known : NULL, back, &file) == FILE_DIFFERS)
+        warn_replaced(t, mod->mod_path);
+    back->back_tried = true;
+    return back;
 }
 
 /* The executable's path, where the target is a core: the module of the entry point. */
@@ -376,8 +413,12 @@ modules_find(struct target *t)
     for (size_t i = 0; i < t->t_mapping_count; i++) {
         const struct mapping *map = &t->t_mappings[i];
         bool named = map->map_name[0] == '/' || strcmp(map->map_name, "[vdso]") == 0;
-        if ((named || !any_named) && map->map_offset == 0)
-            probe_mapping(t, map, dumped);
+        if ((!named && any_named) || map->map_offset != 0)
+            continue;
+        if (t->t_live)
+            probe_live(t, map);
+        else
+            probe_core(t, map, dumped);
     }
     if (!t->t_live)
         find_executable(t);

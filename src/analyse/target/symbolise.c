@@ -30,7 +30,7 @@ find_elf(Dwfl_Module *mod, void **userdata, const char *name, Dwarf_Addr base, c
 {
     size_t i = (size_t)(uintptr_t)*userdata;
     struct target *t = session_target;
-    const struct backing *back = &t->t_backings[i];
+    const struct backing *back = module_backing(t, i);
     if (back->back_path != NULL) {
         int fd = open(back->back_path, O_RDONLY | O_CLOEXEC);
         if (fd >= 0) {

@@ -206,7 +206,7 @@ search_file(const struct search *s, const struct backing *back, addr_t *found)
 }
 
 static bool
-search_module(struct search *s, const struct backing *back, bool executable, addr_t *found)
+search_module(struct search *s, size_t index, bool executable, addr_t *found)
 {
     if (read_dynamic(s)) {
         if (s->s_dynamic.dyn_gnu_hash != 0 && search_gnu_hash(s, found))
@@ -214,7 +214,7 @@ search_module(struct search *s, const struct backing *back, bool executable, add
         if (s->s_dynamic.dyn_hash != 0 && search_sysv_hash(s, found))
             return true;
     }
-    return executable && search_file(s, back, found);
+    return executable && search_file(s, module_backing(s->s_target, index), found);
 }
 
 void
@@ -225,8 +225,7 @@ target_find_symbol(struct target *t, const char *name,
     for (size_t i = 0; i < t->t_module_count; i++) {
         struct search s = {.s_target = t, .s_module = &t->t_modules[i], .s_name = name};
         addr_t addr = 0;
-        if (search_module(&s, &t->t_backings[i], i == executable, &addr) &&
-            !fn(arg, s.s_module, addr))
+        if (search_module(&s, i, i == executable, &addr) && !fn(arg, s.s_module, addr))
             return;
     }
 }

@@ -308,6 +308,7 @@ target_open(const char *name, const struct target_options *options)
     t->t_exe = target_strdup("");
     t->t_opt_exe = options != NULL ? options->opt_exe : NULL;
     t->t_mem_fd = -1;
+    t->t_pagemap_fd = -1;
     t->t_pid = parse_pid(name);
     t->t_live = t->t_pid >= 0;
     bool ok = t->t_live ? live_open(t) : core_open(t);
@@ -347,6 +348,8 @@ target_close(struct target *t)
         free(t->t_copies);
         if (t->t_mem_fd >= 0)
             close(t->t_mem_fd);
+        if (t->t_pagemap_fd >= 0)
+            close(t->t_pagemap_fd);
     }
     close_modules(t);
     for (size_t i = 0; i < t->t_mapping_count; i++)

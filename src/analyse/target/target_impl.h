@@ -41,6 +41,7 @@ struct backing {
     char *back_path; /* where it was opened; NULL: not found or another build */
     const unsigned char *back_data;
     size_t back_size;
+    bool back_tried;
 };
 
 /* Registers as the kernel hands them out, by index of word. */
@@ -97,6 +98,8 @@ struct target {
 
     /* Live. */
     int t_mem_fd;
+    int t_pagemap_fd; /* -1: not readable */
+    bool t_pagemap_tried;
     bool t_stopped;
     struct copy *t_copies;
     size_t t_copy_count;
@@ -154,8 +157,10 @@ struct thread *target_add_thread(struct target *t, pid_t tid);
 
 /* --- modules.c --- */
 
-/* Finds the modules among the mappings, and their files. */
+/* Finds the modules among the mappings; for cores, their files and what these add. */
 void modules_find(struct target *t);
+/* A module's file; a live one's is looked for at the first call, not while it is stopped. */
+const struct backing *module_backing(struct target *t, size_t index);
 /* Index of the module that holds addr, or t_module_count. */
 size_t module_index(const struct target *t, addr_t addr);
 /*

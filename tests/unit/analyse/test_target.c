@@ -27,6 +27,7 @@ empty_target(void)
     t->t_name = strdup("test");
     t->t_exe = strdup("");
     t->t_mem_fd = -1;
+    t->t_pagemap_fd = -1;
     return t;
 }
 
