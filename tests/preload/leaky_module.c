@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *held_by_module_data;
-static __thread void *held_by_module_tls;
+/* Volatile: nobody reads them, and a compiler does not keep what is only written. */
+static void *volatile held_by_module_data;
+static __thread void *volatile held_by_module_tls;
 
 void module_hold_in_data(size_t size);
 void module_hold_in_tls(size_t size);
