@@ -20,8 +20,8 @@
 #define OWN_NAME "[anon:umem"
 #define ANON_NAME "[anon:"
 #define LIBRARY_PREFIX "libumem"
-/* Fewer bytes than this between two cuts are padding. */
-#define PIECE_MIN ((addr_t)64)
+/* The smallest page of any machine; less than it between two cuts is no mapping of its own. */
+#define PAGE ((addr_t)4096)
 
 struct finder {
     struct heap *h;
@@ -75,7 +75,7 @@ for_uncut(struct finder *f, addr_t start, addr_t end, void (*fn)(struct finder *
     for (size_t i = ranges_find(&f->cuts, start); start < end; i++) {
         const struct range *r = i < f->cuts.count ? &f->cuts.list[i] : NULL;
         addr_t stop = r != NULL && r->range_start < end ? r->range_start : end;
-        if (stop > start && stop - start >= PIECE_MIN)
+        if (stop > start)
             fn(f, start, stop);
         if (r == NULL || r->range_start >= end)
             return;
@@ -217,6 +217,13 @@ is_library(const struct module *mod)
     return strncmp(name, LIBRARY_PREFIX, strlen(LIBRARY_PREFIX)) == 0;
 }
 
+/* The rest of a module's last page is its data too: the loader allocates there. */
+static addr_t
+module_end(const struct module *mod)
+{
+    return (mod->mod_end + PAGE - 1) & ~(PAGE - 1);
+}
+
 static void
 add_data(struct finder *f, addr_t start, addr_t end)
 {
@@ -230,7 +237,7 @@ module_of(const struct heap *h, addr_t addr)
     const struct module *modules;
     size_t n = target_modules(h->heap_target, &modules);
     for (size_t i = 0; i < n; i++)
-        if (addr >= modules[i].mod_start && addr < modules[i].mod_end)
+        if (addr >= modules[i].mod_start && addr < module_end(&modules[i]))
             return &modules[i];
     return NULL;
 }
@@ -262,6 +269,8 @@ add_unnamed(struct finder *f, addr_t start, addr_t end)
             return;
         }
     }
+    if (end - start < PAGE)
+        return;
     struct region geometry = {.region_base = start,
                               .region_chunk = end - start,
                               .region_scan = end - start,
@@ -284,7 +293,8 @@ split_mapping(struct finder *f, const struct mapping *map, piece_fn *data, piece
 
     while (at < map->map_end) {
         const struct module *mod = module_of(f->h, at);
-        addr_t stop = mod != NULL && mod->mod_end < map->map_end ? mod->mod_end : map->map_end;
+        addr_t stop =
+            mod != NULL && module_end(mod) < map->map_end ? module_end(mod) : map->map_end;
         for (size_t i = 0; mod == NULL && i < n; i++)
             if (modules[i].mod_start > at && modules[i].mod_start < stop)
                 stop = modules[i].mod_start;
@@ -363,7 +373,8 @@ roots_scan_library(struct heap *h, bool (*fn)(void *arg, addr_t at, addr_t value
         const struct module *mod = module_of(h, maps[i].map_start);
         if (is_writable(&maps[i]) && mod != NULL && is_library(mod))
             scan_words(h, maps[i].map_start,
-                       maps[i].map_end < mod->mod_end ? maps[i].map_end : mod->mod_end, fn, arg);
+                       maps[i].map_end < module_end(mod) ? maps[i].map_end : module_end(mod), fn,
+                       arg);
     }
 }
 
