@@ -161,8 +161,9 @@ UMEM_EXPORT vmem_t *
 vmem_create(const char *name, void *base, size_t size, size_t quantum, vmem_alloc_t *afunc,
             vmem_free_t *ffunc, vmem_t *source, size_t qcache_max, int vmflag)
 {
+    if (vmem_first_use != NULL)
+        vmem_first_use();
     struct vmem *vmp = umem_meta_alloc(sizeof(*vmp));
-
     if (vmp == NULL) {
         errno = ENOMEM;
         return NULL;

@@ -118,8 +118,7 @@ find_scan(struct vmem *vmp, const struct vmem_request *rq, size_t bound)
 {
     for (unsigned long lists = lists_from(vmp, vmem_class(rq->rq_size)); lists != 0;
          lists &= lists - 1) {
-        UMEM_LIST_FOR(link, &vmp->vm_freelist[__builtin_ctzl(lists)])
-        {
+        UMEM_LIST_FOR (link, &vmp->vm_freelist[__builtin_ctzl(lists)]) {
             if (bound-- == 0)
                 return (struct place){NULL, 0};
             struct place place = place_in(rq, seg_of_link(link));
@@ -151,8 +150,7 @@ find_best(struct vmem *vmp, const struct vmem_request *rq)
 
     for (unsigned long lists = lists_from(vmp, vmem_class(rq->rq_size));
          lists != 0 && best.place_seg == NULL; lists &= lists - 1) {
-        UMEM_LIST_FOR(link, &vmp->vm_freelist[__builtin_ctzl(lists)])
-        {
+        UMEM_LIST_FOR (link, &vmp->vm_freelist[__builtin_ctzl(lists)]) {
             struct vmem_seg *seg = seg_of_link(link);
             if (best.place_seg != NULL) {
                 size_t size = vmem_seg_size(seg), best_size = vmem_seg_size(best.place_seg);
@@ -176,8 +174,7 @@ find_first(struct vmem *vmp, const struct vmem_request *rq)
 
     for (unsigned long lists = lists_from(vmp, vmem_class(rq->rq_size)); lists != 0;
          lists &= lists - 1) {
-        UMEM_LIST_FOR(link, &vmp->vm_freelist[__builtin_ctzl(lists)])
-        {
+        UMEM_LIST_FOR (link, &vmp->vm_freelist[__builtin_ctzl(lists)]) {
             struct vmem_seg *seg = seg_of_link(link);
             if (seg->seg_start > first.place_addr)
                 continue;

@@ -20,8 +20,7 @@ vmem_fork_prepare(void)
 {
     vmem_init();
     umem_lock_acquire_fork(&vmem_arenas_lock);
-    UMEM_LIST_FOR(link, &vmem_arenas)
-    {
+    UMEM_LIST_FOR (link, &vmem_arenas) {
         umem_lock_acquire_fork(&arena_of(link)->vm_lock);
     }
     vmem_tags_fork_prepare();
@@ -31,8 +30,7 @@ void
 vmem_fork_parent(void)
 {
     vmem_tags_fork_parent();
-    UMEM_LIST_FOR(link, &vmem_arenas)
-    {
+    UMEM_LIST_FOR (link, &vmem_arenas) {
         umem_lock_release(&arena_of(link)->vm_lock);
     }
     umem_lock_release(&vmem_arenas_lock);
@@ -42,8 +40,7 @@ void
 vmem_fork_child(void)
 {
     vmem_tags_fork_child();
-    UMEM_LIST_FOR(link, &vmem_arenas)
-    {
+    UMEM_LIST_FOR (link, &vmem_arenas) {
         struct vmem *vmp = arena_of(link);
         /* Whoever was getting a table for the hash, or walked, is not here. */
         vmp->vm_hash_busy = false;

@@ -109,8 +109,7 @@ vmem_hash_insert(struct vmem *vmp, struct vmem_seg *seg)
 struct vmem_seg *
 vmem_hash_find(struct vmem *vmp, uintptr_t start)
 {
-    UMEM_LIST_FOR(link, bucket_of(vmp, start))
-    {
+    UMEM_LIST_FOR (link, bucket_of(vmp, start)) {
         struct vmem_seg *seg = UMEM_CONTAINER_OF(link, struct vmem_seg, seg_link);
         if (seg->seg_start == start)
             return seg;

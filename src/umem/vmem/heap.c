@@ -58,6 +58,8 @@ vmem_init(void)
 UMEM_EXPORT vmem_t *
 vmem_heap_arena(vmem_alloc_t **allocp, vmem_free_t **freep)
 {
+    if (vmem_first_use != NULL)
+        vmem_first_use();
     vmem_init();
     if (allocp != NULL)
         *allocp = vmem_alloc;

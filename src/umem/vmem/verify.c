@@ -68,8 +68,7 @@ verify_segment(struct vmem *vmp, struct tally *tally, const struct vmem_seg *seg
 static bool
 verify_order(struct vmem *vmp, struct tally *tally)
 {
-    UMEM_LIST_FOR(order, &vmp->vm_order)
-    {
+    UMEM_LIST_FOR (order, &vmp->vm_order) {
         const struct vmem_seg *seg = vmem_seg_of(order);
         if (order->next->prev != order)
             return false;
@@ -90,8 +89,7 @@ verify_freelists(const struct vmem *vmp, size_t expected)
         const struct umem_list *head = &vmp->vm_freelist[class];
         if (umem_list_empty(head) != ((vmp->vm_freemap >> class & 1) == 0))
             return false;
-        UMEM_LIST_FOR(link, head)
-        {
+        UMEM_LIST_FOR (link, head) {
             const struct vmem_seg *seg = UMEM_CONTAINER_OF(link, struct vmem_seg, seg_link);
             if (seg->seg_type != VMEM_SEG_FREE || vmem_class(vmem_seg_size(seg)) != class)
                 return false;
@@ -104,8 +102,7 @@ verify_freelists(const struct vmem *vmp, size_t expected)
 static bool
 verify_cursors(const struct vmem *vmp)
 {
-    UMEM_LIST_FOR(link, &vmp->vm_cursors)
-    {
+    UMEM_LIST_FOR (link, &vmp->vm_cursors) {
         const struct vmem_cursor *cursor = UMEM_CONTAINER_OF(link, struct vmem_cursor, cursor_link);
         if (cursor->cursor_at != &vmp->vm_order &&
             (vmem_seg_of(cursor->cursor_at)->seg_type == 0 ||

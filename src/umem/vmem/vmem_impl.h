@@ -124,6 +124,12 @@ struct vmem_qcache_ops {
     void (*qcache_reap)(void *qcache);
 };
 void vmem_set_qcache_ops(const struct vmem_qcache_ops *ops);
+/*
+ * Called with no lock held when a program asks for an arena, so that one whose
+ * first call is vmem_create() has quantum caches and fork handlers too.  Weak:
+ * the cache layer defines it, and vmem by itself does without.
+ */
+void vmem_first_use(void) __attribute__((weak));
 
 /* Sets the static heap arena up over the operating system; idempotent, cheap once done. */
 void vmem_init(void);

@@ -28,8 +28,7 @@ cursor_of(struct umem_list *link)
 void
 vmem_cursors_move(struct vmem *vmp, const struct umem_list *from, struct umem_list *to)
 {
-    UMEM_LIST_FOR(link, &vmp->vm_cursors)
-    {
+    UMEM_LIST_FOR (link, &vmp->vm_cursors) {
         if (cursor_of(link)->cursor_at == from)
             cursor_of(link)->cursor_at = to;
     }
