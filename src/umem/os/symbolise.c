@@ -115,6 +115,13 @@ copy_path(struct module *module, const char *path)
     (void)umem_snprintf(module->mod_path, sizeof(module->mod_path), "%s", path);
 }
 
+static bool
+is_elf(const void *header)
+{
+    return memcmp(header, ELFMAG, SELFMAG) == 0;
+}
+
+#if HAVE_DL_FIND_OBJECT
 static void
 program_path(struct module *module)
 {
@@ -125,15 +132,8 @@ program_path(struct module *module)
 }
 
 static bool
-is_elf(const void *header)
-{
-    return memcmp(header, ELFMAG, SELFMAG) == 0;
-}
-
-static bool
 find_loaded(uintptr_t addr, struct module *module)
 {
-#if HAVE_DL_FIND_OBJECT
     struct dl_find_object object;
 
     if (_dl_find_object == NULL || _dl_find_object((void *)addr, &object) != 0)
@@ -148,12 +148,16 @@ find_loaded(uintptr_t addr, struct module *module)
         program_path(module);
     module->mod_program = map->l_name != NULL && map->l_name[0] == '\0';
     return true;
+}
 #else
+static bool
+find_loaded(uintptr_t addr, struct module *module)
+{
     (void)addr;
     (void)module;
     return false;
-#endif
 }
+#endif
 
 /*
  * Without _dl_find_object().  The bias is right where the first segment has
