@@ -23,6 +23,23 @@
 
 #define BITS_PER_WORD 64
 
+/*
+ * Bitmap words change under the lock.  slab_check() reads them without it: its
+ * answer concerns one chunk, whose owner is the caller, so only the word must
+ * be read whole.
+ */
+static inline uint64_t
+bitmap_word(const struct slab *slab, uint32_t i)
+{
+    return __atomic_load_n(&slab->slab_bitmap[i], __ATOMIC_RELAXED);
+}
+
+static inline void
+set_bitmap_word(struct slab *slab, uint32_t i, uint64_t word)
+{
+    __atomic_store_n(&slab->slab_bitmap[i], word, __ATOMIC_RELAXED);
+}
+
 /* Takes up to n chunks of a slab that has some; returns how many. */
 static unsigned
 take_chunks(struct slab *slab, void **out, unsigned n)
@@ -32,12 +49,12 @@ take_chunks(struct slab *slab, void **out, unsigned n)
     uint32_t i = slab->slab_hint;
 
     for (; i < slab->slab_words; i++) {
-        uint64_t word = slab->slab_bitmap[i];
+        uint64_t word = bitmap_word(slab, i);
         for (; word != 0 && taken < n; word &= word - 1) {
             size_t index = (size_t)i * BITS_PER_WORD + (size_t)__builtin_ctzll(word);
             out[taken++] = slab->slab_base + index * chunk_size;
         }
-        slab->slab_bitmap[i] = word;
+        set_bitmap_word(slab, i, word);
         if (word != 0)
             break;
     }
@@ -145,7 +162,7 @@ slab_check(const struct slab *slab, const void *addr)
     uint32_t index = slab_chunk_index(slab, addr);
     if (index >= slab->slab_chunks || slab_chunk(slab, index) != addr)
         return SLAB_NOT_A_CHUNK;
-    if (slab->slab_bitmap[index / BITS_PER_WORD] >> index % BITS_PER_WORD & 1)
+    if (bitmap_word(slab, index / BITS_PER_WORD) >> index % BITS_PER_WORD & 1)
         return SLAB_ALREADY_FREE;
     return SLAB_OK;
 }
@@ -163,7 +180,7 @@ put_chunk(struct slab_pool *pool, void *obj)
 
     uint32_t index = slab_chunk_index(slab, obj);
     uint32_t word = index / BITS_PER_WORD;
-    slab->slab_bitmap[word] |= (uint64_t)1 << index % BITS_PER_WORD;
+    set_bitmap_word(slab, word, bitmap_word(slab, word) | (uint64_t)1 << index % BITS_PER_WORD);
     if (word < slab->slab_hint)
         slab->slab_hint = word;
     slab->slab_free++;
