@@ -13,10 +13,13 @@
 #include "os/unwind.h"
 
 #define FRAMES_MAX 64
-#define ROUNDS 200000
-#define ROUNDS_LIBGCC 20000
-/* The best of so many runs: other work on the machine only ever adds. */
-#define REPEATS 7
+#define ROUNDS 2000
+#define ROUNDS_LIBGCC 50
+/*
+ * The best of so many short runs, each well within a time slice: other work on
+ * the machine only ever adds.
+ */
+#define REPEATS 300
 
 struct result {
     uint32_t depth;

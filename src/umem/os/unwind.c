@@ -298,6 +298,20 @@ step_slow(struct entry *t, uint32_t rule, struct cursor *c, struct unwind_window
 /* Answers of walk() that are no count: start again, rules were stale; or walk in full. */
 #define WALK_AGAIN UINT32_MAX
 #define WALK_FULL (UINT32_MAX - 1)
+/* Stale rules are forgotten with their whole object: once more is enough, mostly. */
+#define TRIES 2
+
+/* unwind_window_start(), without a call on the thread's own stack. */
+static inline void
+window_start(struct unwind_window *win, uintptr_t sp)
+{
+    const struct unwind_stack *own = &unwind_stack;
+
+    win->win_lo = sp;
+    win->win_size = own->own_lo + own->own_size - sp;
+    if (UMEM_UNLIKELY(sp - own->own_lo >= own->own_size))
+        unwind_window_start(win, sp);
+}
 
 /*
  * The cursor and the window live in registers here and in structures for
@@ -308,21 +322,21 @@ step_slow(struct entry *t, uint32_t rule, struct cursor *c, struct unwind_window
  * breaks it: the rule is loaded and used before the address that it is for has
  * arrived, which is then only compared.
  */
-static UNWIND_RAW_STACK uint32_t
+static inline __attribute__((always_inline)) UNWIND_RAW_STACK uint32_t
 walk(struct entry *t, uintptr_t *frames, uint32_t max, uint32_t skip, struct cursor c)
 {
-    struct entry *entry = &t[spread_index(spread(c.pc - 1))];
+    uintptr_t *out = frames;
+    uintptr_t sp = c.sp, bp = c.bp;
+    uintptr_t addr = c.pc - 1; /* the key of c.pc */
+    struct entry *entry = &t[spread_index(spread(addr))];
     struct entry *from = entry;
-    uintptr_t pc = c.pc, sp = c.sp, bp = c.bp;
-    uintptr_t called = 1; /* 0 where a signal struck at pc */
     struct unwind_window win;
-    uint32_t n = 0;
 
-    unwind_window_start(&win, sp);
-    uintptr_t lo = win.win_lo, size = win.win_size;
-    while (n < max) {
+    window_start(&win, sp);
+    uintptr_t hi = win.win_lo + win.win_size;
+    while (out != frames + max) {
         uint64_t word = entry_load(entry);
-        uint64_t product = spread(pc - called);
+        uint64_t product = spread(addr);
         if (UMEM_UNLIKELY(product != entry_product((size_t)(entry - t), word))) {
             entry = &t[spread_index(product)];
             guess_correct(from, (size_t)(entry - t));
@@ -336,36 +350,37 @@ walk(struct entry *t, uintptr_t *frames, uint32_t max, uint32_t skip, struct cur
         uint32_t rule = (uint32_t)word;
         uintptr_t cfa = (rule & UNWIND_RULE_RSP_BIT ? sp : bp) + unwind_rule_offset(rule);
         uintptr_t slot = unwind_rule_rbp(rule) * UNWIND_RULE_WORD;
-        uintptr_t ra = cfa - UNWIND_RULE_WORD;
-        /* What lies below the CFA is in the window where it is above its start. */
-        if (UMEM_LIKELY((rule & UNWIND_RULE_HOT_MASK) == UNWIND_RULE_HOT && cfa > sp &&
-                        (ra & (UNWIND_RULE_WORD - 1)) == 0 && ra - lo < size && cfa - lo >= slot)) {
+        uintptr_t pc;
+        if (UMEM_LIKELY((rule & UNWIND_RULE_HOT_MASK) == UNWIND_RULE_HOT && cfa > sp && cfa <= hi &&
+                        (cfa & (UNWIND_RULE_WORD - 1)) == 0 && cfa - slot >= sp)) {
             if (slot != 0)
                 bp = unwind_load(cfa - slot);
-            pc = unwind_load(ra);
+            pc = unwind_load(cfa - UNWIND_RULE_WORD);
+            addr = pc - 1;
             sp = cfa;
-            called = 1;
         } else if (rule == UNWIND_RULE_END) {
             break;
         } else {
-            c = (struct cursor){pc, sp, bp, called == 0};
-            win = (struct unwind_window){lo, size};
+            c.exact = addr == c.pc;
+            c = (struct cursor){addr + !c.exact, sp, bp, c.exact};
             enum step step = step_slow(t, rule, &c, &win);
             if (step == STEP_END)
                 break;
             if (step != STEP_DONE)
                 return step == STEP_FULL ? WALK_FULL : WALK_AGAIN;
-            pc = c.pc, sp = c.sp, bp = c.bp, called = !c.exact;
-            lo = win.win_lo, size = win.win_size;
+            pc = c.pc, sp = c.sp, bp = c.bp;
+            addr = pc - !c.exact; /* c.pc stays: by it an exact address is known again */
+            hi = win.win_lo + win.win_size;
         }
         if (UMEM_UNLIKELY(pc == 0))
             break;
+        *out = pc;
         if (UMEM_LIKELY(skip == 0))
-            frames[n++] = pc;
+            out++;
         else
             skip--;
     }
-    return n;
+    return (uint32_t)(out - frames);
 }
 
 UMEM_NOINLINE UNWIND_RAW_STACK uint32_t
@@ -377,13 +392,10 @@ os_unwind(uintptr_t *frames, uint32_t max, uint32_t skip)
                                  .bp = unwind_load(frame),
                                  .exact = false};
     struct entry *t = table_get();
-    uint32_t n = WALK_FULL;
+    uint32_t n = WALK_AGAIN;
 
-    if (UMEM_LIKELY(t != NULL)) {
+    for (int tries = 0; n == WALK_AGAIN && tries < TRIES && t != NULL; tries++)
         n = walk(t, frames, max, skip, start);
-        if (UMEM_UNLIKELY(n == WALK_AGAIN))
-            n = walk(t, frames, max, skip, start);
-    }
     if (UMEM_UNLIKELY(n == WALK_AGAIN || n == WALK_FULL))
         n = unwind_full(frames, max, skip, start.sp);
     return n;
