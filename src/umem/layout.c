@@ -87,7 +87,7 @@
         FIELD(umem_cache, cache_bufsize), FIELD(umem_cache, cache_bufspace),                       \
         FIELD(umem_cache, cache_depot), FIELD(umem_cache, cache_slabs),                            \
         FIELD(umem_cache, cache_link), FIELD(umem_cache, cache_name),                              \
-        FIELD(umem_cache, cache_slow_allocs),                                                      \
+        FIELD(umem_cache, cache_dtor), FIELD(umem_cache, cache_slow_allocs),                       \
         NESTED(umem_cache, cache_retired_allocs, cache_depot.depot_retired_allocs),                \
         FIELD(umem_cache, cache_fails),                                                            \
                                                                                                    \
