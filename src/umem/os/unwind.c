@@ -374,9 +374,8 @@ walk(struct entry *t, uintptr_t *frames, uint32_t max, uint32_t skip, struct cur
         }
         if (UMEM_UNLIKELY(pc == 0))
             break;
-        *out = pc;
         if (UMEM_LIKELY(skip == 0))
-            out++;
+            *out++ = pc;
         else
             skip--;
     }
