@@ -24,18 +24,10 @@ struct verb {
 
 static const struct verb verbs[] = {
     {"run", command_run, "run a program under the library"},
-#ifdef UMEM_VERB_LEAKS
     {"leaks", command_leaks, "find memory that nothing points to any more"},
-#endif
-#ifdef UMEM_VERB_STATUS
     {"status", command_status, "version, settings and message log of the allocator"},
-#endif
-#ifdef UMEM_VERB_STAT
     {"stat", command_stat, "usage by cache, arena and thread"},
-#endif
-#ifdef UMEM_VERB_WHATIS
     {"whatis", command_whatis, "what an address belongs to"},
-#endif
 };
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
 

@@ -33,6 +33,8 @@
 #define STOP_POLL_NS 20000
 /* Threads that start while others are stopped are found by another look, this often. */
 #define STOP_ROUNDS_MAX 100
+/* In t_signals: the thread goes on already. */
+#define RESUMED (-1)
 /* AVX-512 and AMX state together are below this. */
 #define REGSET_BYTES 16384
 #ifndef NT_X86_XSTATE
@@ -163,6 +165,9 @@ read_executable(struct target *t)
     if (n <= 0)
         return;
     exe[n] = '\0';
+    char *deleted = strstr(exe, " (deleted)");
+    if (deleted != NULL && deleted[strlen(" (deleted)")] == '\0')
+        *deleted = '\0';
     free(t->t_exe);
     t->t_exe = target_strdup(exe);
 }
@@ -282,17 +287,39 @@ stop_threads(struct target *t)
     return true;
 }
 
+/* Lets one thread go on; false while it has not stopped yet. */
+static bool
+detach(pid_t tid, int number)
+{
+    int status;
+    if (ptrace(PTRACE_DETACH, tid, NULL, (void *)(uintptr_t)number) == 0)
+        return true;
+    if (waitpid(tid, &status, __WALL | WNOHANG) == 0)
+        return false;
+    ptrace(PTRACE_DETACH, tid, NULL, NULL);
+    return true;
+}
+
+/*
+ * A thread that could not be stopped is let go as soon as it does stop, or by
+ * the kernel when we end: target_close asks once more.
+ */
 void
 live_resume(struct target *t)
 {
+    bool all = true;
     if (!t->t_stopped)
         return;
-    t->t_stopped = false;
     for (size_t i = 0; i < t->t_thread_count; i++) {
         pid_t tid = t->t_threads[i].thr_tid;
-        if (tid != 0)
-            ptrace(PTRACE_DETACH, tid, NULL, (void *)(uintptr_t)t->t_signals[i]);
+        if (t->t_signals[i] == RESUMED)
+            continue;
+        if (tid == 0 || detach(tid, t->t_signals[i]))
+            t->t_signals[i] = RESUMED;
+        else
+            all = false;
     }
+    t->t_stopped = !all;
 }
 
 /* --- Registers --- */
