@@ -104,37 +104,52 @@ add_uncovered(struct heap *h, size_t sorted, addr_t start, addr_t end)
         heap_add_region(h, &geometry);
 }
 
+/* Whether the memory is the program's own: an arena may also hand out mere numbers. */
+static bool
+is_own_mapping(const struct heap *h, addr_t start, addr_t end)
+{
+    const unsigned want = MAPPING_ANONYMOUS | MAPPING_PRIVATE;
+    const struct mapping *map = target_mapping_of(h->heap_target, start);
+    return map != NULL && (map->map_flags & want) == want &&
+           target_mapping_of(h->heap_target, end - 1) != NULL;
+}
+
+/* Of an arena whose spans are memory: its spans, and what it has allocated and not passed on. */
+static void
+add_arena(struct heap *h, const struct heap_arena *arena, size_t sorted)
+{
+    const struct offsets *off = &h->heap_offsets;
+    struct ranges spans = {0};
+    struct ranges passed_on = {0};
+    struct ranges allocated = {0};
+
+    collect_segments(h, arena, off->const_VMEM_SEG_SPAN, false, &spans);
+    ranges_sort(&spans);
+    for (size_t i = 0; i < spans.count; i++)
+        if (is_own_mapping(h, spans.list[i].range_start, spans.list[i].range_end))
+            ranges_add(&h->heap_arena_spans, spans.list[i].range_start, spans.list[i].range_end);
+    for (size_t i = 0; i < h->heap_arena_count; i++)
+        if (h->heap_arenas[i].arena_source == arena->arena_addr)
+            collect_segments(h, &h->heap_arenas[i], off->const_VMEM_SEG_SPAN, true, &passed_on);
+    ranges_sort(&passed_on);
+    collect_segments(h, arena, off->const_VMEM_SEG_ALLOC, false, &allocated);
+    for (size_t i = 0; i < allocated.count; i++) {
+        const struct range *r = &allocated.list[i];
+        size_t at = ranges_find(&passed_on, r->range_start);
+        bool passed = at < passed_on.count && passed_on.list[at].range_start < r->range_end;
+        if (!passed && is_own_mapping(h, r->range_start, r->range_end))
+            add_uncovered(h, sorted, r->range_start, r->range_end);
+    }
+    ranges_fini(&spans);
+    ranges_fini(&passed_on);
+    ranges_fini(&allocated);
+}
+
 void
 heap_add_segments(struct heap *h)
 {
-    const struct offsets *off = &h->heap_offsets;
-    const struct heap_arena *heap = heap_arena(h);
-    struct ranges spans = {0};
-    struct ranges allocated = {0};
     size_t sorted = h->heap_region_count;
-
-    if (heap == NULL)
-        return;
-    /* What other arenas import from the heap is theirs: their allocations are taken instead. */
-    for (size_t i = 0; i < h->heap_arena_count; i++) {
-        const struct heap_arena *arena = &h->heap_arenas[i];
-        if (arena->arena_source == heap->arena_addr) {
-            collect_segments(h, arena, off->const_VMEM_SEG_SPAN, true, &spans);
-            collect_segments(h, arena, off->const_VMEM_SEG_ALLOC, false, &allocated);
-        }
-    }
-    ranges_sort(&spans);
-    for (size_t i = 0; i < allocated.count; i++)
-        add_uncovered(h, sorted, allocated.list[i].range_start, allocated.list[i].range_end);
-    allocated.count = 0;
-    collect_segments(h, heap, off->const_VMEM_SEG_ALLOC, false, &allocated);
-    for (size_t i = 0; i < allocated.count; i++) {
-        const struct range *r = &allocated.list[i];
-        size_t at = ranges_find(&spans, r->range_start);
-        if (at < spans.count && spans.list[at].range_start < r->range_end)
-            continue;
-        add_uncovered(h, sorted, r->range_start, r->range_end);
-    }
-    ranges_fini(&spans);
-    ranges_fini(&allocated);
+    for (size_t i = 0; i < h->heap_arena_count; i++)
+        add_arena(h, &h->heap_arenas[i], sorted);
+    ranges_sort(&h->heap_arena_spans);
 }

@@ -31,7 +31,7 @@
 enum region_kind {
     REGION_SLAB,    /* blocks of a cache */
     REGION_LARGE,   /* one oversize block */
-    REGION_SEGMENT, /* a vmem_alloc()ed segment of the heap that no cache uses */
+    REGION_SEGMENT, /* a vmem_alloc()ed segment of an arena that no cache uses */
     REGION_MAPPING  /* an anonymous mapping of the program's own */
 };
 
@@ -124,8 +124,14 @@ struct heap {
     addr_t heap_lowest; /* of any region */
     addr_t heap_highest;
 
-    struct ranges heap_spans; /* address space of the heap arena */
-    struct ranges heap_own;   /* the engine's own memory, heap spans left out */
+    struct ranges heap_spans;       /* address space of the heap arena */
+    struct ranges heap_own;         /* the engine's own memory, heap spans left out */
+    struct ranges heap_arena_spans; /* of every arena: heap_add_segments() */
+    /*
+     * Free objects in magazines that keep what their constructor allocated for
+     * them: not sorted.  They hold that, though nobody holds them.
+     */
+    struct ranges heap_constructed;
 
     uint64_t heap_live_buffers;
     uint64_t heap_live_bytes;
@@ -321,7 +327,10 @@ char *heap_read_messages(struct heap *h);
 
 /* Reads every arena; fills heap_spans. */
 void heap_read_arenas(struct heap *h);
-/* Adds REGION_SEGMENT for allocated segments of the heap that no slab or large block lies in. */
+/*
+ * Adds REGION_SEGMENT for what arenas have allocated and no slab or large
+ * block lies in; fills heap_arena_spans.
+ */
 void heap_add_segments(struct heap *h);
 
 #endif

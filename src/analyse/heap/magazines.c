@@ -25,8 +25,12 @@ subtract(struct heap *h, addr_t addr)
         return false;
     uint64_t n = heap_block_number(h, b);
     if (bit_get(h->heap_live, n)) {
+        const struct region *region = &h->heap_regions[b.block_region];
+        struct heap_cache *cache = &h->heap_caches[region->region_cache];
         bit_clear(h->heap_live, n);
-        h->heap_caches[h->heap_regions[b.block_region].region_cache].cache_cached++;
+        cache->cache_cached++;
+        if (cache->cache_constructed)
+            ranges_add(&h->heap_constructed, addr, addr + region->region_scan);
     }
     return true;
 }

@@ -188,8 +188,7 @@ split_outer(struct heap *h, size_t outer_index, size_t next, size_t count)
 static bool
 lies_in_block(const struct region *outer, const struct region *inner)
 {
-    if (outer->region_kind != REGION_SLAB || inner->region_end > outer->region_end ||
-        inner->region_chunk >= outer->region_chunk)
+    if (outer->region_kind != REGION_SLAB || inner->region_end > outer->region_end)
         return false;
     return region_index_of(outer, inner->region_base) ==
            region_index_of(outer, inner->region_end - 1);
@@ -317,7 +316,9 @@ heap_close(struct heap *h)
     free(h->heap_arenas);
     free(h->heap_threads);
     ranges_fini(&h->heap_spans);
+    ranges_fini(&h->heap_arena_spans);
     ranges_fini(&h->heap_own);
+    ranges_fini(&h->heap_constructed);
     reader_fini(&h->heap_reader);
     memset(h, 0, sizeof(*h));
 }

@@ -331,6 +331,8 @@ cut_known(struct finder *f)
     struct heap *h = f->h;
     for (size_t i = 0; i < h->heap_spans.count; i++)
         cut(f, h->heap_spans.list[i].range_start, h->heap_spans.list[i].range_end);
+    for (size_t i = 0; i < h->heap_arena_spans.count; i++)
+        cut(f, h->heap_arena_spans.list[i].range_start, h->heap_arena_spans.list[i].range_end);
     for (size_t i = 0; i < h->heap_own.count; i++)
         cut(f, h->heap_own.list[i].range_start, h->heap_own.list[i].range_end);
     for (size_t i = 0; i < h->heap_region_count; i++)
@@ -348,6 +350,9 @@ roots_find(struct heap *h, struct roots *roots)
     size_t n = target_threads(h->heap_target, &threads);
 
     *roots = (struct roots){0};
+    for (size_t i = 0; i < h->heap_constructed.count; i++)
+        add_root(roots, h->heap_constructed.list[i].range_start,
+                 h->heap_constructed.list[i].range_end, ROOT_OBJECT, 0);
     cut_known(&f);
     f.main_stack = stack_main_end(h);
     for (size_t i = 0; i < n; i++)

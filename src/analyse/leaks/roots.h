@@ -5,7 +5,8 @@
  *
  * Roots: writable data of every module, thread-local storage, each thread's
  * stack from its stack pointer less the red zone up, named and shared writable
- * mappings.  (Registers are roots too: see mark.h.)
+ * mappings, and constructed objects that lie in magazines, for what their
+ * constructor allocated.  (Registers are roots too: see mark.h.)
  * Nodes: blocks of the heap, and unnamed private mappings outside it.
  * Neither: the allocator's own data and memory, what lies below a stack
  * pointer, stacks of threads that are gone and that libc keeps for reuse, free

@@ -44,6 +44,10 @@ print_head(const struct leak_report *rep)
     printf("%s%s%s in %s: ", style_alert(color),
            format_plural(leaks->lks_count, "leaked buffer", "leaked buffers").s, style_end(color),
            name);
+    if (leaks->lks_bytes > h->heap_live_bytes) { /* mappings, which are no buffers, count too */
+        printf("%s bytes\n", format_count(leaks->lks_bytes).s);
+        return;
+    }
     printf("%s bytes, %s of %s bytes in %s\n", format_count(leaks->lks_bytes).s,
            format_percent(leaks->lks_bytes, h->heap_live_bytes).s,
            format_count(h->heap_live_bytes).s,
