@@ -122,3 +122,15 @@ def test_set_uid_program_ignores_debugging(programs, needs_root, value):
     assert result.returncode == 0 and result.stderr == "", result
     assert result.stdout.startswith("secure 1, euid 0, "), result
     assert "baddcafe" not in result.stdout, result
+
+
+def test_both_libraries_in_one_process(programs):
+    """libumem_core alone leaves malloc to libc; with libumem preloaded, that one serves all."""
+    program = programs("both.c", flags=C_FLAGS, package="umem-core")
+    alone = run([program])
+    assert (alone.returncode, alone.stderr) == (0, ""), alone
+    assert alone.stdout == "umem_alloc libumem_core.so.1\nmalloc libc.so.6\n", alone
+    for how in (WAYS["preload"], WAYS["debug"]):
+        both = run([program], **how)
+        assert (both.returncode, both.stderr) == (0, ""), both
+        assert both.stdout == "umem_alloc libumem.so.1\nmalloc libumem.so.1\n", both

@@ -197,6 +197,21 @@ def test_quick(case, mode, tmp_path):
     check(case, case.quick, mode, tmp_path)
 
 
+SETTINGS = [dict(UMEM_DEBUG="default"), dict(UMEM_DEBUG="guards"), dict(UMEM_DEBUG="audit=255"),
+            dict(UMEM_DEBUG="audit,contents=64", UMEM_LOGGING="contents=1m"),
+            dict(UMEM_OPTIONS="nomagazines"), dict(UMEM_OPTIONS="allocator=best"),
+            dict(UMEM_OPTIONS="allocator=first"), dict(UMEM_OPTIONS="allocator=next")]
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: " ".join(s.values()))
+def test_settings(setting, tmp_path):
+    """Other ways of running change nothing that a program shows either."""
+    for case in CASES:
+        if case.name in ("python3-malloc", "perl", "sort"):
+            check(dataclasses.replace(case, env={**case.env, **setting}), case.quick,
+                  dict(preload=True), tmp_path)
+
+
 @pytest.mark.programs
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_full(case, mode, tmp_path):
