@@ -21,6 +21,8 @@ new_alloc(void)
 {
     alloc_t *na;
     na = (alloc_t *)malloc(sizeof(na)); /* meant: sizeof(alloc_t) */
+    if (na == NULL)
+        abort();
     return na;
 }
 
@@ -35,8 +37,6 @@ int
 main(void)
 {
     alloc_t *na = new_alloc();
-    if (na == NULL)
-        return 1;
     fill(na, na, na);
     printf("asked for %zu bytes, wrote %zu\n", sizeof(na), sizeof(*na));
     fflush(stdout);
