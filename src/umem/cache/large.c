@@ -140,6 +140,20 @@ umem_large_alloc(size_t size, size_t align, int flags)
     return large->large_base;
 }
 
+/* Notes a block that is being freed, or renews its entry; the lock is held. */
+static void
+remember_freed(const struct umem_large *large)
+{
+    size_t last = (freed_next + FREED_KEPT - 1) % FREED_KEPT;
+    size_t slot = freed[last].freed_base == large->large_base ? last : freed_next;
+
+    freed[slot] = (struct freed){.freed_base = large->large_base,
+                                 .freed_size = large->large_size,
+                                 .freed_bufctl = large->large_bufctl};
+    if (slot == freed_next)
+        freed_next = (freed_next + 1) % FREED_KEPT;
+}
+
 /* Takes the record of a block out of the page map; NULL: buf is no block now. */
 static struct umem_large *
 claim(const void *buf)
@@ -153,6 +167,8 @@ claim(const void *buf)
         if (large->large_base == buf) {
             pagemap_clear(buf, 1);
             umem_list_remove(&large->large_link);
+            if (large_flags() != 0)
+                remember_freed(large);
         } else {
             large = NULL;
         }
@@ -178,17 +194,6 @@ find_enclosing(const void *addr)
     }
     umem_lock_release(&umem_larges_lock);
     return found;
-}
-
-static void
-remember_freed(const struct umem_large *large)
-{
-    umem_lock_acquire(&umem_larges_lock);
-    freed[freed_next] = (struct freed){.freed_base = large->large_base,
-                                       .freed_size = large->large_size,
-                                       .freed_bufctl = large->large_bufctl};
-    freed_next = (freed_next + 1) % FREED_KEPT;
-    umem_lock_release(&umem_larges_lock);
 }
 
 /* Copies the record of the latest block freed at base. */
@@ -243,7 +248,9 @@ umem_large_free(void *buf, size_t stated)
         struct umem_buffer found = describe(large);
         if (!umem_debug_free(&found, stated))
             return; /* reported; the block is left alone */
-        remember_freed(large);
+        umem_lock_acquire(&umem_larges_lock);
+        remember_freed(large); /* now with the transaction of this free */
+        umem_lock_release(&umem_larges_lock);
     }
     vmem_xfree(&vmem_heap, large->large_base, large->large_span_size);
     umem_meta_free(large, sizeof(*large));

@@ -3,8 +3,8 @@
  * object.c - objects of a cache: the way between a window that is empty or
  * full and the slabs.
  *
- *   alloc: previous magazine, depot, slab (a batch where there is no
- *          constructor), constructor
+ *   alloc: previous magazine, depot, slab (a batch where nothing need
+ *          be constructed), constructor
  *   free:  previous magazine, depot, destructor, slab
  *
  * An object in a magazine is constructed, unless the cache fills free memory
@@ -23,6 +23,13 @@ static bool
 keeps_constructed(const struct umem_cache *cp)
 {
     return (cp->cache_flags & UMF_DEADBEEF) == 0;
+}
+
+/* Raw objects may wait in magazines only where neither constructor nor destructor minds. */
+static bool
+takes_batches(const struct umem_cache *cp)
+{
+    return !keeps_constructed(cp) || (cp->cache_ctor == NULL && cp->cache_dtor == NULL);
 }
 
 /* Under fault injection windows stay closed, so that every allocation can fail. */
@@ -63,8 +70,7 @@ get_from_window(struct umem_cache *cp)
 
     struct tbin *b = &tc->tc_bin[bin];
     if (b->bin_cur == b->bin_base && !tcache_refill(tc, bin)) {
-        bool batch = cp->cache_ctor == NULL || !keeps_constructed(cp);
-        if (!batch || !tcache_make_room(tc, bin) || !fill_window(cp, b))
+        if (!takes_batches(cp) || !tcache_make_room(tc, bin) || !fill_window(cp, b))
             return NULL;
     }
     b->bin_allocs++;

@@ -129,6 +129,7 @@ reap_caches(void)
     tcache_flush_self();
     for (size_t n = 0; (cp = nth_cache(n)) != NULL; n++)
         any |= umem_cache_reap(cp);
+    vmem_reap(&vmem_heap);
     return any;
 }
 

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_init.c - nothing happens before first use; then everything does, once,
+ * whoever comes first.
+ */
+#include "support.h"
+
+static void
+asleep(void)
+{
+    CHECK(umem_state == UMEM_STATE_NEW);
+    CHECK(umem_list_empty(&umem_caches));
+    CHECK(umem_meta_chunks == NULL);
+    CHECK(!tcache_is_live(tcache_self));
+}
+
+static void
+awake(void)
+{
+    CHECK(umem_alloc(10, UMEM_DEFAULT) != NULL);
+    CHECK(umem_state == UMEM_STATE_READY);
+    size_t count = 0;
+    UMEM_LIST_FOR (node, &umem_caches)
+        count++;
+    CHECK(count == UMEM_CLASS_COUNT);
+    CHECK(strcmp(umem_class_cache[0].cache_name, "umem_alloc_8") == 0);
+    CHECK(strcmp(umem_class_cache[UMEM_CLASS_COUNT - 1].cache_name, "umem_alloc_131072") == 0);
+    for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++)
+        CHECK(umem_class_cache[c].cache_bin == c + 1);
+}
+
+static pthread_barrier_t barrier;
+
+static void *
+first(void *arg)
+{
+    (void)arg;
+    pthread_barrier_wait(&barrier);
+    return umem_alloc(100, UMEM_DEFAULT);
+}
+
+static void
+race(void)
+{
+    pthread_t threads[8];
+    void *block[8];
+
+    pthread_barrier_init(&barrier, NULL, 8);
+    for (int i = 0; i < 8; i++)
+        CHECK(pthread_create(&threads[i], NULL, first, NULL) == 0);
+    for (int i = 0; i < 8; i++) {
+        CHECK(pthread_join(threads[i], &block[i]) == 0 && block[i] != NULL);
+        for (int j = 0; j < i; j++)
+            CHECK(block[i] != block[j]);
+    }
+    awake();
+    CHECK(verify_caches());
+}
+
+/* Under debugging the fast path's bins stay closed for good. */
+static void
+debugged(void)
+{
+    for (int i = 0; i < 1000; i++)
+        umem_free(umem_alloc(100, UMEM_DEFAULT), 100);
+    for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++) {
+        CHECK(umem_class_cache[c].cache_bin == 0);
+        CHECK(umem_class_cache[c].cache_slow_bin >= TCACHE_STATIC_BINS);
+        CHECK(tcache_self->tc_bin[c + 1].bin_limit == NULL);
+    }
+}
+
+static void
+test_asleep(void **state)
+{
+    (void)state;
+    assert_exits(asleep, NULL, 0);
+}
+
+static void
+test_awake(void **state)
+{
+    (void)state;
+    assert_exits(awake, NULL, 0);
+}
+
+static void
+test_race(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20; i++)
+        assert_exits(race, NULL, 0);
+}
+
+static void
+test_debugged(void **state)
+{
+    (void)state;
+    assert_exits(debugged, "audit=8,guards", 0);
+    assert_exits(debugged, "audit", 0);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_asleep),
+        cmocka_unit_test(test_awake),
+        cmocka_unit_test(test_race),
+        cmocka_unit_test(test_debugged),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

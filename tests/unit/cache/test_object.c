@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_object.c - objects: constructed once, kept constructed, given back
+ * destructed; the same under debugging, where fills demand it otherwise;
+ * memory that must not be touched is not.
+ */
+#include "support.h"
+
+#include <sys/mman.h>
+
+static int constructed, destructed, refuse;
+
+static int
+construct(void *buf, void *private_data, int flags)
+{
+    CHECK(private_data == &refuse);
+    if (refuse && flags == UMEM_DEFAULT) {
+        errno = EAGAIN;
+        return -1;
+    }
+    constructed++;
+    memset(buf, 'c', 100);
+    return 0;
+}
+
+static void
+destruct(void *buf, void *private_data)
+{
+    CHECK(private_data == &refuse && *(char *)buf == 'c');
+    destructed++;
+}
+
+static umem_cache_t *
+new_cache(void)
+{
+    umem_cache_t *cp =
+        umem_cache_create("object", 100, 0, construct, destruct, NULL, &refuse, NULL, 0);
+
+    CHECK(cp != NULL);
+    return cp;
+}
+
+static void
+constructed_once(void)
+{
+    umem_cache_t *cp = new_cache();
+    char *objs[1000];
+
+    for (int turn = 0; turn < 3; turn++) {
+        for (int i = 0; i < 1000; i++) {
+            objs[i] = umem_cache_alloc(cp, UMEM_DEFAULT);
+            CHECK(objs[i][0] == 'c' && objs[i][99] == 'c');
+        }
+        CHECK(held(cp) == 1000);
+        for (int i = 0; i < 1000; i++)
+            umem_cache_free(cp, objs[i]);
+        CHECK(held(cp) == 0 && constructed == 1000 && destructed == 0);
+    }
+    umem_reap();
+    CHECK(destructed == 1000 && cp->cache_slabs.pool_slabs == 0);
+    CHECK(verify_caches());
+    umem_cache_destroy(cp);
+}
+
+static void
+constructor_fails(void)
+{
+    umem_cache_t *cp = new_cache();
+
+    refuse = 1;
+    errno = 0;
+    CHECK(umem_cache_alloc(cp, UMEM_DEFAULT) == NULL && errno == EAGAIN);
+    CHECK(cp->cache_slabs.pool_allocated == 0 || cp->cache_flags != 0);
+    refuse = 0;
+    void *obj = umem_cache_alloc(cp, UMEM_DEFAULT);
+    CHECK(obj != NULL && constructed == 1);
+    umem_cache_free(cp, obj);
+    umem_cache_destroy(cp);
+    CHECK(destructed == 1);
+}
+
+static void
+constructed_each_time(void)
+{
+    umem_cache_t *cp = new_cache();
+
+    for (int i = 1; i <= 10; i++) {
+        char *obj = umem_cache_alloc(cp, UMEM_DEFAULT);
+        CHECK(constructed == i && obj[0] == 'c' && obj[99] == 'c');
+        umem_cache_free(cp, obj);
+        CHECK(destructed == i);
+    }
+    umem_cache_destroy(cp);
+    CHECK(destructed == 10);
+}
+
+/* Audit alone leaves free objects as they are: constructed. */
+static void
+audited(void)
+{
+    umem_cache_t *cp = new_cache();
+
+    for (int i = 0; i < 10; i++)
+        umem_cache_free(cp, umem_cache_alloc(cp, UMEM_DEFAULT));
+    CHECK(constructed == 1 && destructed == 0);
+    umem_cache_destroy(cp);
+    CHECK(destructed == 1);
+}
+
+static void *
+import_sealed(vmem_t *vmp, size_t size, int flag)
+{
+    (void)vmp;
+    (void)flag;
+    void *p = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static void
+return_sealed(vmem_t *vmp, void *addr, size_t size)
+{
+    (void)vmp;
+    munmap(addr, size);
+}
+
+/* Memory that nobody may touch goes through every path of a NOTOUCH cache. */
+static void
+untouched(void)
+{
+    size_t page = os_page_size();
+    vmem_t *arena = vmem_create("sealed", NULL, 0, page, import_sealed, return_sealed, NULL, 0, 0);
+    umem_cache_t *cp =
+        umem_cache_create("sealed", 10 * page, page, NULL, NULL, NULL, NULL, arena, UMC_NOTOUCH);
+    void *objs[300];
+
+    CHECK(arena != NULL && cp != NULL);
+    for (int turn = 0; turn < 2; turn++) {
+        for (int i = 0; i < 300; i++)
+            CHECK((objs[i] = umem_cache_alloc(cp, UMEM_DEFAULT)) != NULL);
+        for (int i = 0; i < 300; i++)
+            umem_cache_free(cp, objs[(i * 7) % 300]);
+    }
+    umem_reap();
+    CHECK(verify_caches());
+    CHECK(vmem_size(arena, VMEM_ALLOC) == 0);
+    umem_cache_destroy(cp);
+    vmem_destroy(arena);
+}
+
+static void
+double_free(void)
+{
+    umem_cache_t *cp = new_cache();
+    void *obj = umem_cache_alloc(cp, UMEM_DEFAULT);
+
+    umem_cache_free(cp, obj);
+    umem_cache_free(cp, obj);
+}
+
+static void
+wrong_cache(void)
+{
+    umem_cache_t *cp = new_cache(), *other = new_cache();
+
+    umem_cache_free(other, umem_cache_alloc(cp, UMEM_DEFAULT));
+}
+
+static void
+inner(void)
+{
+    umem_cache_t *cp = new_cache();
+
+    umem_cache_free(cp, (char *)umem_cache_alloc(cp, UMEM_DEFAULT) + 8);
+}
+
+/* Without debugging a second free is seen at the latest by the slab. */
+static void
+double_free_plain(void)
+{
+    umem_cache_t *cp = new_cache();
+    void *obj = umem_cache_alloc(cp, UMEM_DEFAULT);
+
+    umem_cache_free(cp, obj);
+    umem_cache_free(cp, obj);
+    umem_reap();
+}
+
+static void
+errno_kept(void)
+{
+    umem_cache_t *cp = new_cache();
+    void *objs[2000];
+
+    for (int i = 0; i < 2000; i++)
+        objs[i] = umem_cache_alloc(cp, UMEM_DEFAULT);
+    errno = 12345;
+    for (int i = 0; i < 2000; i++)
+        umem_cache_free(cp, objs[i]);
+    CHECK(errno == 12345);
+}
+
+static void
+test_constructed_once(void **state)
+{
+    (void)state;
+    assert_exits(constructed_once, NULL, 0);
+    assert_exits(errno_kept, NULL, 0);
+}
+
+static void
+test_constructor_fails(void **state)
+{
+    (void)state;
+    assert_exits(constructor_fails, NULL, 0);
+    assert_exits(constructor_fails, "audit=4,guards", 0);
+}
+
+static void
+test_debugging(void **state)
+{
+    (void)state;
+    assert_exits(constructed_each_time, "guards", 0);
+    assert_exits(constructed_each_time, "audit=4,guards", 0);
+    assert_exits(audited, "audit", 0);
+}
+
+static void
+test_untouched(void **state)
+{
+    (void)state;
+    assert_exits(untouched, NULL, 0);
+    assert_exits(untouched, "default", 0);
+}
+
+static void
+test_misuse(void **state)
+{
+    (void)state;
+    assert_dies(double_free, "guards", "duplicate free: buffer freed twice");
+    assert_dies(double_free, "audit", "duplicate free: buffer freed twice");
+    assert_dies(double_free_plain, NULL, "duplicate free: buffer freed twice");
+    assert_dies(wrong_cache, "guards", "buffer freed to wrong cache");
+    assert_dies(inner, "guards", "bad free: free address");
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_constructed_once), cmocka_unit_test(test_constructor_fails),
+        cmocka_unit_test(test_debugging),        cmocka_unit_test(test_untouched),
+        cmocka_unit_test(test_misuse),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

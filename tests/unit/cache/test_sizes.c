@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_sizes.c - the classes rise, waste little, and are found by table and by
+ * shifts alike.
+ */
+#include "support.h"
+
+static void
+test_table(void **state)
+{
+    (void)state;
+    for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++) {
+        size_t size = umem_classes[c].class_size, align = umem_classes[c].class_align;
+        assert_true(c == 0 || size > umem_classes[c - 1].class_size);
+        assert_int_equal(size % align, 0);
+        assert_true(umem_is_pow2(align) && align <= 4096);
+        assert_true(align == 4096 || size % (align * 2) != 0);
+    }
+    assert_int_equal(umem_classes[UMEM_CLASS_COUNT - 1].class_size, UMEM_MAX_CLASS_SIZE);
+}
+
+static void
+test_every_size(void **state)
+{
+    (void)state;
+    for (size_t size = 1; size <= UMEM_MAX_CLASS_SIZE; size++) {
+        unsigned c = umem_class_of(size);
+        size_t class_size = umem_classes[c].class_size;
+        assert_true(c < UMEM_CLASS_COUNT && class_size >= size);
+        /* 16-aligned, and the smallest such. */
+        assert_int_equal(umem_classes[c].class_align % 16, 0);
+        assert_true(c == 1 || umem_classes[c - 1].class_size < size);
+        if (size > 64)
+            assert_true((class_size - size) * 5 < class_size + 80);
+        /* What umem_alloc() promises of alignment. */
+        if (size % 64 == 0)
+            assert_int_equal(umem_classes[c].class_align % 64, 0);
+        if (size % 4096 == 0)
+            assert_int_equal(umem_classes[c].class_align, 4096);
+    }
+    assert_int_equal(umem_class_of_small[0], 1);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_every_size),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
