@@ -301,18 +301,6 @@ step_slow(struct entry *t, uint32_t rule, struct cursor *c, struct unwind_window
 /* Stale rules are forgotten with their whole object: once more is enough, mostly. */
 #define TRIES 2
 
-/* unwind_window_start(), without a call on the thread's own stack. */
-static inline void
-window_start(struct unwind_window *win, uintptr_t sp)
-{
-    const struct unwind_stack *own = &unwind_stack;
-
-    win->win_lo = sp;
-    win->win_size = own->own_lo + own->own_size - sp;
-    if (UMEM_UNLIKELY(sp - own->own_lo >= own->own_size))
-        unwind_window_start(win, sp);
-}
-
 /*
  * The cursor and the window live in registers here and in structures for
  * everything that is not hot: through memory a frame takes twice as long.
@@ -332,7 +320,7 @@ walk(struct entry *t, uintptr_t *frames, uint32_t max, uint32_t skip, struct cur
     struct entry *from = entry;
     struct unwind_window win;
 
-    window_start(&win, sp);
+    unwind_window_start(&win, sp);
     uintptr_t hi = win.win_lo + win.win_size;
     while (out != frames + max) {
         uint64_t word = entry_load(entry);

@@ -4,13 +4,13 @@
  *
  * For each return address one rule (how to find the CFA, where rbp is saved,
  * whether the stack ends) in a fixed table that is never freed; on a miss the
- * rule is computed from .eh_frame by a small CFA interpreter.  An entry is one
- * 64-bit word that holds the rule and the part of the address that its index
- * does not, so that it is read whole and no lock is needed.  Allocates
+ * rule is computed from .eh_frame by a small CFA interpreter.  Rule and key are
+ * one 64-bit word, so that an entry is read whole and no lock is needed.
+ * Allocates
  * nothing, takes no lock, and never reads outside readable stack memory.
  *
- * The table (512 KiB, and less of it touched) is mapped by the first call: a
- * program that captures no stacks does not pay for it.
+ * The table (1 MiB, of which a program touches little) is mapped by the first
+ * call: who captures no stacks does not pay for it.
  */
 #ifndef UMEM_UNWIND_H
 #define UMEM_UNWIND_H

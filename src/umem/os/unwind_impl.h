@@ -39,14 +39,26 @@ struct unwind_window {
     uintptr_t win_size;
 };
 
-/* The calling thread's own stack, as far as it is proven: see unwind_stack.c. */
+/*
+ * The calling thread's own stack, as far as it is proven: see unwind_stack.c.
+ * A signal handler may extend it between any two instructions of a walk, so
+ * only own_lo ever changes once it is not 0.
+ */
 struct unwind_stack {
-    uintptr_t own_lo;   /* [own_lo, own_lo + own_size) is this thread's stack for good */
-    uintptr_t own_size; /* 0: nothing is proven yet */
-    uintptr_t own_gap;  /* an unreadable page below own_lo: what lies below it is not ours */
-    uintptr_t own_top;  /* where the stack ends: the anchor, 0 not looked for yet */
+    uintptr_t own_lo;  /* [own_lo, own_top) is this thread's stack for good; 0: not proven */
+    uintptr_t own_top; /* where the stack ends: the anchor, 0 not looked for yet */
+    uintptr_t own_gap; /* an unreadable page below own_lo: what lies below it is not ours */
 };
 extern UMEM_TLS struct unwind_stack unwind_stack __attribute__((visibility("hidden")));
+
+/* The start of the proven part where addr lies in it, else 0. */
+static inline uintptr_t
+unwind_own_start(uintptr_t addr)
+{
+    uintptr_t lo = unwind_stack.own_lo;
+
+    return UMEM_LIKELY(lo != 0 && addr - lo < unwind_stack.own_top - lo) ? lo : 0;
+}
 
 /* Whether the word at addr lies in the window and is aligned. */
 static inline bool
@@ -58,7 +70,17 @@ unwind_in_window(const struct unwind_window *win, uintptr_t addr)
 }
 
 /* The window of a walk that starts at sp, on the stack that we run on. */
-void unwind_window_start(struct unwind_window *win, uintptr_t sp);
+void unwind_window_find(struct unwind_window *win, uintptr_t sp);
+
+static inline void
+unwind_window_start(struct unwind_window *win, uintptr_t sp)
+{
+    win->win_lo = sp;
+    win->win_size = unwind_stack.own_top - sp;
+    if (UMEM_UNLIKELY(unwind_own_start(sp) == 0))
+        unwind_window_find(win, sp);
+}
+
 /* Moves or widens the window so that the word at addr is in it; false: not readable. */
 bool unwind_window_reach(struct unwind_window *win, uintptr_t addr);
 /* The walk goes on at sp of another stack (a signal frame). False: not readable. */

@@ -12,7 +12,7 @@
  *   our own thread-local variable, since libc puts a thread's static TLS on
  *   top of its stack.  Once every page from some stack pointer up to the
  *   anchor has been seen to be readable, that range is the thread's own stack
- *   for good (own_lo, own_size): no walk in it costs a system call again.  A
+ *   for good (own_lo, own_top): no walk in it costs a system call again.  A
  *   deeper stack pointer extends it by the pages between, one probe for each
  *   page of stack that is ever used.
  *
@@ -28,8 +28,8 @@
  * the kernel's own memory first; then process_vm_readv() does it, and if that
  * is forbidden too nothing is readable but the proven stack.
  *
- * State: a few words a thread, written by it alone (and by its signal
- * handlers: own_size is 0 while own_lo changes).  No lock.
+ * State: three words a thread, written by it alone and by its signal handlers.
+ * No lock.
  */
 #include <errno.h>
 #include <signal.h>
@@ -130,7 +130,8 @@ own_extend(uintptr_t sp)
 
     if (own->own_top == 0)
         own->own_top = own_top_find();
-    uintptr_t bottom = own->own_size != 0 ? own->own_lo : umem_align_down(own->own_top, page_size);
+    uintptr_t lo = own->own_lo;
+    uintptr_t bottom = lo != 0 ? lo : umem_align_down(own->own_top, page_size);
     if (sp >= own->own_top || (page < bottom && bottom - page > OWN_REACH) ||
         (page < own->own_gap && own->own_gap < bottom))
         return false;
@@ -141,40 +142,27 @@ own_extend(uintptr_t sp)
             return false;
         }
     }
-    if (page > bottom)
-        page = bottom;
-    /* A signal handler that walks in between sees nothing proven. */
-    own->own_size = 0;
-    atomic_signal_fence(memory_order_seq_cst);
-    own->own_lo = page;
-    atomic_signal_fence(memory_order_seq_cst);
-    own->own_size = own->own_top - page;
+    own->own_lo = page < bottom ? page : bottom;
     return true;
 }
 
+/* The whole proven part. */
 static void
 window_own(struct unwind_window *win)
 {
     win->win_lo = unwind_stack.own_lo;
-    win->win_size = unwind_stack.own_size;
-}
-
-static bool
-own_holds(uintptr_t addr)
-{
-    return addr - unwind_stack.own_lo < unwind_stack.own_size;
+    win->win_size = unwind_stack.own_top - win->win_lo;
 }
 
 void
-unwind_window_start(struct unwind_window *win, uintptr_t sp)
+unwind_window_find(struct unwind_window *win, uintptr_t sp)
 {
-    if (UMEM_LIKELY(own_holds(sp)) || own_extend(sp)) {
-        win->win_lo = sp;
-        win->win_size = unwind_stack.own_lo + unwind_stack.own_size - sp;
-        return;
-    }
+    uintptr_t end = umem_align_down(sp, os_page_size()) + os_page_size();
+
+    if (own_extend(sp))
+        end = unwind_stack.own_top;
     win->win_lo = sp;
-    win->win_size = umem_align_down(sp, os_page_size()) + os_page_size() - sp;
+    win->win_size = end - sp;
 }
 
 bool
@@ -185,7 +173,7 @@ unwind_window_reach(struct unwind_window *win, uintptr_t addr)
 
     if ((addr & (sizeof(uintptr_t) - 1)) != 0)
         return false;
-    if (own_holds(addr)) {
+    if (unwind_own_start(addr) != 0) {
         window_own(win);
         return true;
     }
@@ -211,7 +199,7 @@ unwind_window_switch(struct unwind_window *win, uintptr_t sp)
      */
     if ((sp & (sizeof(uintptr_t) - 1)) != 0 || !unwind_probe(sp))
         return false;
-    if (own_holds(sp) || own_extend(sp)) {
+    if (unwind_own_start(sp) != 0 || own_extend(sp)) {
         window_own(win);
         return true;
     }
