@@ -151,6 +151,16 @@ CASES = [
          "awk '{ n[length($0)]++ } END { for (k in n) s += k * n[k]; print s }' text; "
          "grep -cE '(1|7).*word word$' text; sed 's/word/w/g' text | cksum", generate_text,
          env={"LC_ALL": "C"}),
+    Case("clang-format", ("clang-format-14",), "clang-format-14 generated.c | cksum; "
+                                               "clang-format-14 --style=Google generated.cc | cksum",
+         lambda directory, scale: (generate_c(directory, scale), generate_cxx(directory, scale))),
+    Case("gdb", ("gdb",), "gdb -nx -batch -ex 'break exit' -ex run -ex 'info sharedlibrary libc' "
+                          "-ex 'print (long) strtol(\"77\", 0, 8)' -ex continue /bin/true 2>&1 | "
+                          "sed -E 's/process [0-9]+/process N/; s/0x[0-9a-f]+/ADDRESS/g'"),
+    Case("openssl", ("openssl",), "openssl dgst -sha512 < text; openssl enc -aes-256-cbc -pbkdf2 "
+                                  "-S 0102030405060708 -pass pass:x < text | cksum; "
+                                  "openssl version; openssl list -digest-algorithms | cksum",
+         generate_text),
     Case("find", ("find",), "find /usr/share/doc -name 'c*' | sort | cksum; "
                             "find /usr/lib -type d -printf '%p %m\\n' | sort | cksum"),
 ]
