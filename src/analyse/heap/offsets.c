@@ -12,6 +12,9 @@
 
 /* A library of today has some 150 entries; beyond this the header is garbage. */
 #define ENTRIES_MAX 4096
+/* The block lies at a multiple of its entries' alignment; pieces are multiples of it too. */
+#define SEARCH_ALIGN 8
+#define SEARCH_PIECE ((size_t)65536)
 
 enum name_kind { NAME_FIELD, NAME_OPTIONAL_FIELD, NAME_STRUCT, NAME_CONSTANT, NAME_ADDRESS };
 
@@ -226,6 +229,55 @@ consider(void *arg, const struct module *mod, addr_t addr)
     return !ready;
 }
 
+static struct module
+module_at(struct target *t, const struct mapping *map)
+{
+    const struct module *modules;
+    size_t n = target_modules(t, &modules);
+    for (size_t i = 0; i < n; i++)
+        if (map->map_start >= modules[i].mod_start && map->map_start < modules[i].mod_end)
+            return modules[i];
+    return (struct module){
+        .mod_path = map->map_name, .mod_start = map->map_start, .mod_end = map->map_end};
+}
+
+/* Looks for the block itself in a mapping; false once consider() has seen enough. */
+static bool
+search_mapping(struct search *s, const struct mapping *map)
+{
+    unsigned char piece[SEARCH_PIECE];
+    for (addr_t at = map->map_start; at < map->map_end; at += sizeof(piece)) {
+        size_t want =
+            map->map_end - at < sizeof(piece) ? (size_t)(map->map_end - at) : sizeof(piece);
+        size_t got = target_read(s->s_target, at, piece, want);
+        for (size_t i = 0; i + sizeof(UMEM_LAYOUT_MAGIC) <= got; i += SEARCH_ALIGN) {
+            if (memcmp(piece + i, UMEM_LAYOUT_MAGIC, sizeof(UMEM_LAYOUT_MAGIC)) != 0)
+                continue;
+            struct module mod = module_at(s->s_target, map);
+            if (!consider(s, &mod, at + i))
+                return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * The symbol needs the library's file, which may be gone or replaced by
+ * another version since a core was taken; the block is in the core anyway.
+ */
+static void
+search_data(struct search *s)
+{
+    const unsigned want = MAPPING_WRITE | MAPPING_PRESENT;
+    const struct mapping *maps;
+    size_t n = target_mappings(s->s_target, &maps);
+
+    for (size_t i = 0; i < n; i++)
+        if ((maps[i].map_flags & want) == want && (maps[i].map_flags & MAPPING_ANONYMOUS) == 0 &&
+            !search_mapping(s, &maps[i]))
+            return;
+}
+
 enum offsets_status
 offsets_load(struct target *t, struct offsets *off, char *why, size_t size)
 {
@@ -234,5 +286,7 @@ offsets_load(struct target *t, struct offsets *off, char *why, size_t size)
     snprintf(why, size,
              "no libumem in it: run the program under 'umem run' or with LD_PRELOAD=libumem.so.1");
     target_find_symbol(t, UMEM_LAYOUT_SYMBOL, consider, &s);
+    if (s.s_status == OFFSETS_NO_LIBRARY)
+        search_data(&s);
     return s.s_status;
 }
