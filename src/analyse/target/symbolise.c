@@ -9,6 +9,7 @@
  * libdwfl's own rules (build id, debug link, debuginfod).
  */
 #include "target/target_impl.h"
+#include "target/scopes.h"
 
 #include <dlfcn.h>
 #include <dwarf.h>
@@ -18,6 +19,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Functions inlined into one another at one address; more are left out. */
+#define INLINED_MAX 64
 
 /* The target of the session: there is one in a child. */
 static struct target *session_target;
@@ -133,19 +137,6 @@ comp_dir(Dwarf_Die *cu)
 
 /* --- Looking up --- */
 
-/* The compilation unit of pc; also where the compiler wrote no .debug_aranges (clang). */
-static Dwarf_Die *
-find_cu(Dwfl_Module *mod, Dwarf_Addr pc, Dwarf_Addr *bias)
-{
-    Dwarf_Die *cu = dwfl_module_addrdie(mod, pc, bias);
-    if (cu != NULL)
-        return cu;
-    while ((cu = dwfl_module_nextcu(mod, cu, bias)) != NULL)
-        if (dwarf_haspc(cu, pc - *bias) > 0)
-            return cu;
-    return NULL;
-}
-
 static void
 set_line(Dwarf_Die *cu, Dwarf_Addr pc, struct symbol *sym)
 {
@@ -177,37 +168,27 @@ set_call_site(Dwarf_Die *cu, Dwarf_Die *inlined, struct symbol *sym)
 /*
  * Fills one record for each inlined function at pc and one for the function
  * around them, innermost first.  symbols[0] has its line already.  Returns the
- * number of records; the last one's name is left to the symbol table.
+ * number of records, at least 1.
  */
 static size_t
-walk_scopes(Dwarf_Die *cu, Dwarf_Addr pc, struct symbol *symbols, size_t max)
+name_functions(Dwarf_Die *cu, Dwarf_Addr pc, struct symbol *symbols, size_t max)
 {
-    Dwarf_Die *scopes = NULL;
-    Dwarf_Die *dies = NULL;
-    size_t n = 1;
-    int count = dwarf_getscopes(cu, pc, &scopes);
-    /* The scopes of an inlined function end in its definition; its DIE's parents are the callers.
-     */
-    count = count > 0 ? dwarf_getscopes_die(&scopes[0], &dies) : 0;
-    for (int i = 0; i < count && n < max; i++) {
-        int tag = dwarf_tag(&dies[i]);
-        struct symbol *sym = &symbols[n - 1];
-        const char *name = NULL;
-        if (tag == DW_TAG_inlined_subroutine || tag == DW_TAG_subprogram)
-            name = die_name(&dies[i]);
+    Dwarf_Die functions[INLINED_MAX];
+    size_t count = scopes_functions(cu, pc, functions, INLINED_MAX);
+    size_t n = 0;
+    while (count > 0 && n < max) {
+        Dwarf_Die *die = &functions[--count];
+        struct symbol *sym = &symbols[n++];
+        const char *name = die_name(die);
         if (name != NULL)
             copy_function(sym->sym_function, sizeof(sym->sym_function), name);
-        if (tag == DW_TAG_subprogram)
-            break;
-        if (tag != DW_TAG_inlined_subroutine)
-            continue;
-        sym->sym_inlined = true;
-        symbols[n] = (struct symbol){0};
-        set_call_site(cu, &dies[i], &symbols[n++]);
+        sym->sym_inlined = count > 0;
+        if (count > 0 && n < max) {
+            symbols[n] = (struct symbol){0};
+            set_call_site(cu, die, &symbols[n]);
+        }
     }
-    free(dies);
-    free(scopes);
-    return n;
+    return n > 0 ? n : 1;
 }
 
 size_t
@@ -224,10 +205,10 @@ symbolise_here(struct Dwfl *dwfl, struct target *t, addr_t addr, bool return_add
     if (mod == NULL || index == t->t_module_count || max == 0)
         return 0;
     symbols[0] = (struct symbol){0};
-    Dwarf_Die *cu = find_cu(mod, pc, &bias);
+    Dwarf_Die *cu = scopes_unit(mod, pc, &bias);
     if (cu != NULL) {
         set_line(cu, pc - bias, &symbols[0]);
-        n = walk_scopes(cu, pc - bias, symbols, max);
+        n = name_functions(cu, pc - bias, symbols, max);
     }
     /* The symbol table names the real function, also where DWARF gives part of the name. */
     struct symbol *outer = &symbols[n - 1];

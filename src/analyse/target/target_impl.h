@@ -14,6 +14,7 @@
  *   symtab.c     target_find_symbol
  *   helper.c     the child process that runs libdw, and its pipe
  *   symbolise.c  (in the child) address to function, file and line
+ *   scopes.c     (in the child) units and functions by address
  *   unwind.c     (in the child) stacks
  *
  * libelf runs in this process; libdw and libdwfl, which have crashed on bad
