@@ -169,8 +169,9 @@ def make_git_repository(directory, commits):
     subprocess.run(["git", "init", "-q", directory], check=True, env=env)
     stream = []
     for i in range(commits):
-        stream.append(f"commit refs/heads/master\ncommitter a <a@example.org> {1000000000 + i} +0000"
-                      f"\ndata <<E\ncommit {i}\nE\n")
+        stream.append(f"commit refs/heads/master\n"
+                      f"committer a <a@example.org> {1000000000 + i} +0000\n"
+                      f"data <<E\ncommit {i}\nE\n")
         for j in range(8):
             lines = "".join(f"line {k} of {(i * 31 + k * j) % 977}\n" for k in range(40 + i % 60))
             stream.append(f"M 644 inline dir{j}/file{(i + j) % 50}.txt\ndata <<E\n{lines}E\n")
@@ -253,8 +254,8 @@ def print_table(title, unit, medians, columns, show):
         glibc_ratios.append(glibc)
         print(row([name, *(show(values[c]) if c in values else "" for c in columns),
                    f"{best:.2f}", f"{glibc:.2f}"]))
-    print(row(["**geometric mean**", *("" for _ in columns),
-               f"**{geometric_mean(best_ratios):.2f}**", f"**{geometric_mean(glibc_ratios):.2f}**"]))
+    means = [f"**{geometric_mean(ratios):.2f}**" for ratios in (best_ratios, glibc_ratios)]
+    print(row(["**geometric mean**", *("" for _ in columns), *means]))
 
 
 def print_pairs(results, table):
