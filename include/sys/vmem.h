@@ -42,14 +42,15 @@ typedef void vmem_free_t(vmem_t *vmp, void *addr, size_t size);
  * 0.  quantum, a power of two, is the unit of allocation.  Where the arena
  * runs short it imports spans with afunc(source, size, vmflag) and returns
  * wholly free ones with ffunc.  Sizes up to qcache_max (at most 16 quanta) are
- * served from object caches.  NULL with errno: EINVAL, ENOMEM.
+ * served from object caches.  NULL with errno: EINVAL, ENOMEM, or EAGAIN where
+ * RLIMIT_MEMLOCK is what failed (so for every function below).
  */
 vmem_t *vmem_create(const char *name, void *base, size_t size, size_t quantum, vmem_alloc_t *afunc,
                     vmem_free_t *ffunc, vmem_t *source, size_t qcache_max, int vmflag);
 /* Destroys an arena; segments still allocated are reported on stderr. */
 void vmem_destroy(vmem_t *vmp);
 
-/* Returns a segment of size rounded up to the quantum; NULL with ENOMEM. */
+/* Returns a segment of size (not 0) rounded up to the quantum; NULL with EINVAL, ENOMEM. */
 void *vmem_alloc(vmem_t *vmp, size_t size, int vmflag);
 void vmem_free(vmem_t *vmp, void *addr, size_t size);
 
@@ -64,7 +65,11 @@ void *vmem_xalloc(vmem_t *vmp, size_t size, size_t align, size_t phase, size_t n
                   void *minaddr, void *maxaddr, int vmflag);
 void vmem_xfree(vmem_t *vmp, void *addr, size_t size);
 
-/* Adds the span [addr, addr + size).  Returns addr, or NULL with ENOMEM. */
+/*
+ * Adds the span [addr, addr + size).  Returns addr, or NULL with ENOMEM, or
+ * EINVAL for an empty range or one that wraps.  Address 0 is never handed out:
+ * a span that begins there loses its first quantum.
+ */
 void *vmem_add(vmem_t *vmp, void *addr, size_t size, int vmflag);
 /* 1 if [addr, addr + size) lies within one span of the arena, else 0. */
 int vmem_contains(vmem_t *vmp, void *addr, size_t size);

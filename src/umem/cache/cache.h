@@ -190,8 +190,12 @@ struct umem_cache *umem_cache_new(const struct umem_cache_args *args);
 
 /* A step of update where the reap interval is over: called where slabs are asked for. */
 void umem_update_if_due(void);
-/* Gives back what it can at once, unless a reap is under way.  True if that was anything. */
-bool umem_reap_all(void);
+/*
+ * For an allocation that failed: gives back, unless a reap is under way, what
+ * depots and slabs keep of objects without a constructor (constructed ones,
+ * such as stacks, were kept on purpose).  True if that was anything.
+ */
+bool umem_reap_plain(void);
 /* The same for one cache. */
 bool umem_cache_reap(struct umem_cache *cp);
 /* Keeps reaps out while a cache goes, but for the one that this thread may be in. */

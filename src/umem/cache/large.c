@@ -100,8 +100,9 @@ create(size_t size, size_t align)
         umem_list_init(&large->large_link);
         if (pagemap_set(base, 1, pagemap_word(large, UMEM_PAGEMAP_LARGE, 0)))
             return large;
+        int error = errno;
         vmem_xfree(&vmem_heap, base, span_size);
-        errno = ENOMEM;
+        errno = error;
     }
     int error = errno;
     umem_meta_free(large, sizeof(*large));
@@ -122,7 +123,7 @@ umem_large_alloc(size_t size, size_t align, int flags)
     }
     while ((large = create(size, align)) == NULL) {
         int error = errno;
-        if (!reaped && span_size_of(size) != 0 && umem_reap_all()) {
+        if (!reaped && span_size_of(size) != 0 && umem_reap_plain()) {
             reaped = true;
         } else if (!(flags & UMEM_NOFAIL) || !umem_nofail_retry()) {
             errno = error;

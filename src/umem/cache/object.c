@@ -230,7 +230,7 @@ umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags)
 
         atomic_fetch_add_explicit(&cp->cache_fails, 1, memory_order_relaxed);
         int error = errno;
-        if (!reaped && umem_reap_all()) {
+        if (!reaped && umem_reap_plain()) {
             reaped = true; /* what other caches held may be what is missing here */
         } else if (!(flags & UMEM_NOFAIL) || !umem_nofail_retry()) {
             errno = error;

@@ -119,26 +119,28 @@ umem_cache_reap(struct umem_cache *cp)
     return slab_pool_reap(&cp->cache_slabs, 0) > 0;
 }
 
-/* The lock is held. */
+/* The lock is held.  constructed: also caches whose objects took work to make. */
 static bool
-reap_caches(void)
+reap_caches(bool constructed)
 {
     struct umem_cache *cp;
     bool any = false;
 
-    tcache_flush_self();
+    if (constructed)
+        tcache_flush_self();
     for (size_t n = 0; (cp = nth_cache(n)) != NULL; n++)
-        any |= umem_cache_reap(cp);
+        if (constructed || cp->cache_ctor == NULL)
+            any |= umem_cache_reap(cp);
     vmem_reap(&vmem_heap);
     return any;
 }
 
 bool
-umem_reap_all(void)
+umem_reap_plain(void)
 {
     if (!try_reap_lock())
         return false;
-    bool any = reap_caches();
+    bool any = reap_caches(false);
     release_reap_lock();
     return any;
 }
@@ -154,6 +156,6 @@ umem_reap(void)
     for (size_t n = 0; (cp = nth_cache(n)) != NULL; n++)
         if (cp->cache_reclaim != NULL)
             cp->cache_reclaim(cp->cache_private);
-    (void)reap_caches();
+    (void)reap_caches(true);
     umem_reap_admit(true);
 }

@@ -7,6 +7,8 @@
  */
 #include "slab/pagemap.h"
 
+#include <errno.h>
+
 #include "os/lock.h"
 #include "os/os.h"
 
@@ -19,14 +21,16 @@ granule_of(uintptr_t addr)
     return addr >> UMEM_GRANULE_SHIFT;
 }
 
-/* Makes the leaf that covers a granule.  False: no memory. */
+/* Makes the leaf that covers a granule.  False with errno: no memory. */
 static bool
 ensure_leaf(uintptr_t granule)
 {
     uintptr_t top = granule >> UMEM_PAGEMAP_LEAF_BITS;
 
-    if (top >= UMEM_PAGEMAP_ROOT_SIZE)
+    if (top >= UMEM_PAGEMAP_ROOT_SIZE) {
+        errno = ENOMEM;
         return false;
+    }
     if (atomic_load_explicit(&umem_pagemap_root[top], memory_order_acquire) != NULL)
         return true;
 

@@ -134,11 +134,13 @@ slab_create(struct slab_pool *pool)
         goto no_map;
     return slab;
 
+    int error;
 no_map:
+    error = errno;
     vmem_free(pool->pool_arena, span, pool->pool_slab_size);
-    errno = ENOMEM;
-no_span:;
-    int error = errno;
+    errno = error;
+no_span:
+    error = errno;
     umem_meta_free(slab, record_size(pool, words));
     errno = error;
     return NULL;
@@ -224,8 +226,7 @@ verify_slab(struct slab_pool *pool, const struct slab *slab)
 static bool
 verify_list(struct slab_pool *pool, struct umem_list *list, size_t *slabs, size_t *allocated)
 {
-    UMEM_LIST_FOR(node, list)
-    {
+    UMEM_LIST_FOR (node, list) {
         struct slab *slab = UMEM_CONTAINER_OF(node, struct slab, slab_link);
         bool empty = slab->slab_free == slab->slab_chunks;
         bool full = slab->slab_free == 0;
@@ -266,8 +267,8 @@ void
 slab_pool_walk(struct slab_pool *pool, void (*fn)(void *arg, struct slab *slab, void *obj),
                void *arg)
 {
-    UMEM_LIST_FOR(node, &pool->pool_partial)
-    walk_slab(UMEM_CONTAINER_OF(node, struct slab, slab_link), fn, arg);
-    UMEM_LIST_FOR(node, &pool->pool_full)
-    walk_slab(UMEM_CONTAINER_OF(node, struct slab, slab_link), fn, arg);
+    UMEM_LIST_FOR (node, &pool->pool_partial)
+        walk_slab(UMEM_CONTAINER_OF(node, struct slab, slab_link), fn, arg);
+    UMEM_LIST_FOR (node, &pool->pool_full)
+        walk_slab(UMEM_CONTAINER_OF(node, struct slab, slab_link), fn, arg);
 }

@@ -89,9 +89,10 @@ add_slab(struct slab_pool *pool)
     if (slab == NULL)
         return false;
     if (!pool->pool_mapped && !slab_hash_insert(pool, slab)) {
+        int error = errno;
         umem_lock_release(&pool->pool_lock);
         slab_destroy(pool, slab);
-        errno = ENOMEM;
+        errno = error;
         umem_lock_acquire(&pool->pool_lock);
         return false;
     }

@@ -7,8 +7,6 @@
  * It is filed under the block in which it begins.  The pool's lock is held
  * throughout.
  */
-#include <errno.h>
-
 #include "os/meta.h"
 #include "slab/slab.h"
 
@@ -54,10 +52,8 @@ slab_hash_insert(struct slab_pool *pool, struct slab *slab)
 {
     if (pool->pool_slabs >= pool->pool_hash_size * HASH_LOAD)
         grow(pool);
-    if (pool->pool_hash_size == 0) {
-        errno = ENOMEM;
+    if (pool->pool_hash_size == 0)
         return false;
-    }
     struct slab **bucket =
         bucket_of(pool->pool_hash, pool->pool_hash_size, block_of(pool, slab->slab_span));
     slab->slab_hash = *bucket;

@@ -141,8 +141,9 @@ vmem_init_arena(struct vmem *vmp, const char *name, void *base, size_t size, siz
     }
     if (size != 0) {
         if (!vmem_lock_with_tags(vmp)) {
+            int error = errno;
             vmem_tags_release(vmp);
-            errno = ENOMEM;
+            errno = error;
             return -1;
         }
         vmem_span_insert(vmp, (uintptr_t)base, (uintptr_t)base + size, false);
@@ -150,8 +151,9 @@ vmem_init_arena(struct vmem *vmp, const char *name, void *base, size_t size, siz
     }
     list_arena(vmp, policy);
     if (!create_qcaches(vmp, qcache_max)) {
+        int error = errno;
         vmem_destroy(vmp);
-        errno = ENOMEM;
+        errno = error;
         return -1;
     }
     return 0;
@@ -164,10 +166,8 @@ vmem_create(const char *name, void *base, size_t size, size_t quantum, vmem_allo
     if (vmem_first_use != NULL)
         vmem_first_use();
     struct vmem *vmp = umem_meta_alloc(sizeof(*vmp));
-    if (vmp == NULL) {
-        errno = ENOMEM;
+    if (vmp == NULL)
         return NULL;
-    }
     if (vmem_init_arena(vmp, name, base, size, quantum, afunc, ffunc, source, qcache_max, vmflag) !=
         0) {
         umem_meta_free(vmp, sizeof(*vmp));
@@ -230,10 +230,8 @@ vmem_add(vmem_t *vmp, void *addr, size_t size, int vmflag)
         errno = EINVAL;
         return NULL;
     }
-    if (!vmem_lock_with_tags(vmp)) {
-        errno = ENOMEM;
+    if (!vmem_lock_with_tags(vmp))
         return NULL;
-    }
     struct vmem_seg *other = vmem_span_overlap(vmp, start, start + size);
     if (other != NULL)
         vmem_misuse("vmem_add(arena '%s', %p, %zu): overlaps the span at %p of %zu", vmp->vm_name,

@@ -163,16 +163,19 @@ vmem_xalloc(vmem_t *vmp, size_t size, size_t align, size_t phase, size_t nocross
         return fail(vmp, error);
     bool import = can_import(vmp, &rq);
     if (!vmem_lock_with_tags(vmp))
-        return fail(vmp, ENOMEM);
+        return fail(vmp, errno); /* of the metadata pool */
     void *addr = allocated(vmp, vmem_fit(vmp, &rq, import ? VMEM_SCAN_BOUND : VMEM_SCAN_ALL));
     size_t rescale = vmem_hash_wanted(vmp);
     umem_lock_release(&vmp->vm_lock);
 
     if (rescale != 0)
         vmem_hash_rescale(vmp, rescale);
-    if (addr == NULL && import)
+    if (addr != NULL)
+        return addr;
+    errno = ENOMEM; /* unless the source or the metadata pool knows better: EAGAIN */
+    if (import)
         addr = import_and_allocate(vmp, &rq, vmflag);
-    return addr != NULL ? addr : fail(vmp, ENOMEM);
+    return addr != NULL ? addr : fail(vmp, errno);
 }
 
 /* The allocated segment at addr, of that size; the caller's misuse if there is none.  Locked. */
