@@ -122,6 +122,7 @@ struct unwind_object {
     uintptr_t obj_hdr;          /* .eh_frame_hdr */
     uintptr_t obj_tables_start; /* the tables lie in [start, end) */
     uintptr_t obj_tables_end;
+    uintptr_t obj_handle; /* ld.so's record of it */
 };
 
 /* The loaded object that holds addr and its unwind data; takes no lock. */

@@ -8,15 +8,16 @@
  * takes the loader's lock, which the thread that we interrupt may hold.
  *
  * Staleness.  After dlclose() and dlopen() other code may lie at an address
- * whose rule is in the table.  Nobody tells us, but a walk through new code
- * meets addresses that miss, and a miss asks for the object anyway: so every
- * object that rules came from is remembered with its range and a fingerprint
- * of its table, and an object that overlaps a remembered one but differs has
- * all rules of the old range forgotten (and the walk started again).  A rule
- * can be stale only while every return address of the new code so far is one
- * of the old code too; the frame it gives may then be wrong, but it is read
- * within the stack's bounds like any other.  Code without tables (JIT) that
- * lands on an unloaded object's addresses is not noticed: the same holds.
+ * whose rule is in the table, and nobody tells us.  But every object that rules
+ * came from is remembered with its range and a fingerprint (build id, shape of
+ * its table, ld.so's record), and an object found to overlap a remembered one
+ * that differs has all rules of the old range forgotten and the walk started
+ * again.  It is found by the first return address of the new code that is not
+ * in the table, that is mostly in the first walk; and should every address be
+ * one of the old code too, by a sample: now and then a walk looks one of its
+ * frames up anew.  Until then a frame may be wrong, but it is read within the
+ * stack's bounds like any other.  What is not noticed is code without tables
+ * (JIT) on the addresses of an unloaded object.
  *
  * State: the remembered objects, read without a lock, written by whoever gets
  * known_busy by a try.  Nobody waits: who does not get it keeps no rule.
@@ -26,7 +27,10 @@
 #if defined(__x86_64__)
 
 #include <dlfcn.h>
+#include <link.h>
 #include <string.h>
+
+#include "os/os.h"
 
 /*
  * More objects than nearly any process has (LibreOffice: 300).  When it is
@@ -79,6 +83,7 @@ unwind_object_find(uintptr_t addr, struct unwind_object *obj)
     obj->obj_start = (uintptr_t)found.dlfo_map_start;
     obj->obj_end = (uintptr_t)found.dlfo_map_end;
     obj->obj_hdr = (uintptr_t)found.dlfo_eh_frame;
+    obj->obj_handle = (uintptr_t)found.dlfo_link_map;
     object_tables(obj);
     return true;
 }
@@ -92,34 +97,97 @@ unwind_object_find(uintptr_t addr, struct unwind_object *obj)
 }
 #endif
 
+/* Hashes size bytes at p. */
+static uint64_t
+hash_bytes(uint64_t hash, const void *p, size_t size)
+{
+    const char *bytes = p;
+    uint64_t word;
+
+    for (size_t i = 0; i < size; i += sizeof(word)) {
+        word = 0;
+        memcpy(&word, bytes + i, umem_min(size - i, sizeof(word)));
+        hash = umem_hash64(hash ^ word);
+    }
+    return hash;
+}
+
+/* The build id in the notes of [p, end), hashed; unchanged where there is none. */
+static uint64_t
+hash_build_id(uint64_t hash, uintptr_t p, uintptr_t end)
+{
+    while (end - p >= sizeof(ElfW(Nhdr))) {
+        const ElfW(Nhdr) *note = (const ElfW(Nhdr) *)p;
+        uintptr_t name = p + sizeof(*note);
+        uintptr_t desc = name + umem_align_up(note->n_namesz, 4);
+
+        if (note->n_namesz > end - name || desc > end || note->n_descsz > end - desc)
+            break;
+        if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == sizeof("GNU") &&
+            memcmp((const void *)name, "GNU", sizeof("GNU")) == 0)
+            return hash_bytes(hash, (const void *)desc, note->n_descsz);
+        p = desc + umem_align_up(note->n_descsz, 4);
+        if (p > end)
+            break;
+    }
+    return hash;
+}
+
+/* The object's notes, where its range begins with the file's header. */
+static uint64_t
+hash_notes(uint64_t hash, const struct unwind_object *obj)
+{
+    const ElfW(Ehdr) *header = (const ElfW(Ehdr) *)obj->obj_start;
+    size_t size = obj->obj_end - obj->obj_start;
+
+    if (size < os_page_size() || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 ||
+        header->e_phentsize != sizeof(ElfW(Phdr)) ||
+        header->e_phoff + header->e_phnum * sizeof(ElfW(Phdr)) > os_page_size())
+        return hash;
+    const ElfW(Phdr) *program = (const ElfW(Phdr) *)(obj->obj_start + header->e_phoff);
+    uintptr_t bias = obj->obj_start;
+    bool based = false;
+    for (unsigned i = 0; i < header->e_phnum; i++) {
+        const ElfW(Phdr) *p = &program[i];
+        if (p->p_type == PT_LOAD && !based) {
+            bias -= umem_align_down(p->p_vaddr, os_page_size());
+            based = true;
+        }
+    }
+    for (unsigned i = 0; i < header->e_phnum; i++) {
+        uintptr_t at = bias + program[i].p_vaddr;
+        if (program[i].p_type == PT_NOTE && at - obj->obj_start < size &&
+            program[i].p_memsz <= obj->obj_end - at)
+            hash = hash_build_id(hash, at, at + program[i].p_memsz);
+    }
+    return hash;
+}
+
 /*
- * What tells two objects at one address apart: where the table lies, its
- * length, its first, middle and last lines, which any change in size shifts.
+ * What tells two objects at one address apart: the build id, and where there
+ * is none the table's place, length, first, middle and last lines, and ld.so's
+ * record.
  */
 static uint64_t
 fingerprint(const struct unwind_object *obj)
 {
     enum { HEAD = 12, LINE = 8 };
-    uint64_t print = umem_hash64(obj->obj_hdr - obj->obj_start);
-    uint64_t line;
+    uint64_t hash = umem_hash64((obj->obj_hdr - obj->obj_start) ^ obj->obj_handle);
     uint32_t head[HEAD / sizeof(uint32_t)];
     size_t room = obj->obj_tables_end - obj->obj_hdr;
 
+    hash = hash_notes(hash, obj);
     if (room < HEAD)
-        return print;
+        return hash;
     memcpy(head, (const void *)obj->obj_hdr, HEAD);
-    print = umem_hash64(print ^ head[0]) + head[1];
-    print = umem_hash64(print ^ head[2]);
+    hash = hash_bytes(hash, head, HEAD);
     size_t count = head[2];
     if (count == 0 || count > (room - HEAD) / LINE)
-        return print;
+        return hash;
     const char *lines = (const char *)obj->obj_hdr + HEAD;
-    const size_t at[] = {0, count / 2, count - 1};
-    for (size_t i = 0; i < UMEM_ARRAY_SIZE(at); i++) {
-        memcpy(&line, lines + at[i] * LINE, LINE);
-        print = umem_hash64(print ^ line);
-    }
-    return print;
+    hash = hash_bytes(hash, lines, LINE);
+    hash = hash_bytes(hash, lines + count / 2 * LINE, LINE);
+    return hash_bytes(hash, lines + (count - 1) * LINE, LINE);
 }
 
 static bool

@@ -147,7 +147,7 @@ test_protect(void **state)
     pid_t pid = fork();
     if (pid == 0) {
         signal(SIGSEGV, SIG_DFL); /* the test framework has a handler */
-        p[page] = 1; /* the neighbour is accessible */
+        p[page] = 1;              /* the neighbour is accessible */
         p[0] = 1;
         _exit(0);
     }
