@@ -197,7 +197,7 @@ with_locked_memory(void)
     while (vmem_alloc(heap, VMEM_HEAP_QUANTUM, 0) != NULL)
         if (++n > (4 << 20) / VMEM_HEAP_QUANTUM)
             _exit(5); /* the limit does not hold */
-    _exit(errno == ENOMEM && vmem_verify(heap) ? 42 : 6);
+    _exit(errno == EAGAIN && vmem_verify(heap) ? 42 : 6); /* the limit is named */
 }
 
 static void

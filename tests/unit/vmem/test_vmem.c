@@ -394,8 +394,10 @@ fake_create(const char *name, size_t size, size_t quantum, struct vmem *vmp)
 {
     int n = qcaches.created + 1;
 
-    if (n == qcaches.fail_at)
+    if (n == qcaches.fail_at) {
+        errno = ENOMEM; /* as the real one does */
         return NULL;
+    }
     strcpy(qcache_names[qcaches.created], name);
     assert_int_equal(size, quantum * (size_t)n);
     fake_qcaches[qcaches.created] = (struct fake_qcache){(size_t)n, vmp, size};
