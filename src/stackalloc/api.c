@@ -10,12 +10,31 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "page.h"
 #include "stack.h"
 #include "table.h"
 
 _Static_assert(STACK_SIZE_SHIFT_MAX < sizeof(uint_t) * 8, "sizes fit fetch_stack_sizes()");
 
-/* The first stack of a size, and every failure.  NULL with errno. */
+/*
+ * What a stack may need locked beside itself: a chunk of the engine's records
+ * (128 KiB) and our own table nodes (48 KiB), rounded up.
+ */
+#define TABLES_MOST ((size_t)256 * 1024)
+
+/*
+ * Which of the two errors it is.  The engine passes on what the constructor
+ * said, but not always what its own mappings met.
+ */
+static STACK_COLD void *
+alloc_failed(size_t size)
+{
+    if (errno != EAGAIN)
+        errno = page_lock_refused(size + TABLES_MOST) ? EAGAIN : ENOMEM;
+    return NULL;
+}
+
+/* The first stack of a size, and every size that is none.  NULL with errno. */
 static STACK_COLD umem_cache_t *
 open_slow(size_t size)
 {
@@ -23,7 +42,8 @@ open_slow(size_t size)
         errno = EINVAL;
         return NULL;
     }
-    return stack_class_open(stack_class_index(size));
+    umem_cache_t *cache = stack_class_open(stack_class_index(size));
+    return cache != NULL ? cache : alloc_failed(size);
 }
 
 /* The cache for size, whatever size is.  NULL with errno. */
@@ -42,15 +62,6 @@ open_cache(size_t size)
     return open_slow(size);
 }
 
-static STACK_COLD void *
-alloc_failed(void)
-{
-    /* The constructor's errno comes through umem; injected failures may leave another. */
-    if (errno != EAGAIN)
-        errno = ENOMEM;
-    return NULL;
-}
-
 STACK_EXPORT void *
 stack_alloc(size_t size)
 {
@@ -59,7 +70,7 @@ stack_alloc(size_t size)
         return NULL;
     char *object = umem_cache_alloc(cache, UMEM_DEFAULT);
     if (STACK_UNLIKELY(object == NULL))
-        return alloc_failed();
+        return alloc_failed(size);
     unsigned index = stack_class_index(size);
     char *body =
         object + atomic_load_explicit(&stack_classes[index].class_guard_low, memory_order_relaxed);

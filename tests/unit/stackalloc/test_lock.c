@@ -134,6 +134,7 @@ static void
 child_limit(void *arg)
 {
     size_t size = *(size_t *)arg;
+    long writable = status_kib("VmData:");
     become_limited(USUAL_LIMIT);
     enum { MOST = USUAL_LIMIT / (32 * 1024) };
     static char *stacks[MOST + 1];
@@ -156,6 +157,8 @@ child_limit(void *arg)
     }
     CHECK(status_kib("VmLck:") == locked);
     CHECK(status_kib("VmSize:") <= space + 1024);
+    /* Nor does a body stay open that could not be locked. */
+    CHECK(status_kib("VmData:") - writable < (long)((n * size) / KIB) + 2 * TABLES_KIB);
     /* Another size, as long as it does not fit either. */
     if (size < 2 * MIB)
         CHECK(stack_alloc(2 * MIB) == NULL && errno == EAGAIN);

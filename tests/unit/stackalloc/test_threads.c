@@ -6,6 +6,7 @@
 #include "stacktest.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #define THREADS 8
@@ -171,7 +172,7 @@ static void
 test_first_use_by_all_at_once(void **state)
 {
     (void)state;
-    for (int i = 0; i < 30; i++)
+    for (int i = 0; i < 10; i++)
         must_succeed(child_first_use, NULL);
 }
 
@@ -180,7 +181,7 @@ child_hammer(void *arg)
 {
     (void)arg;
     struct worker workers[THREADS];
-    start(workers, THREADS, hammer, SANITIZED ? 3000 : 40000);
+    start(workers, THREADS, hammer, SANITIZED ? 2000 : 10000);
     join(workers, THREADS);
 }
 
@@ -191,33 +192,40 @@ test_hammer(void **state)
     must_succeed(child_hammer, NULL);
 }
 
+/*
+ * Rounds are counted, not met at a barrier: sleepers would wake too far apart
+ * to race.  The racers spin until the round opens and free at once.
+ */
 struct race {
+    _Atomic(long) round;   /* the stack of this round is there */
+    _Atomic(int) finished; /* racers that have tried */
+    _Atomic(int) won;
     void *stack;
     size_t size;
-    atomic_int won;
 };
 static struct race race;
 
-#define RACERS 3
+#define RACERS 2
+
+static void
+spin_until(_Atomic(long) *what, long value)
+{
+    for (unsigned i = 0; atomic_load(what) < value; i++)
+        if (i % 1024 == 1023)
+            sched_yield();
+}
 
 static void *
 racer(void *arg)
 {
     struct worker *worker = arg;
-    for (long i = 0; i < worker->steps; i++) {
-        pthread_barrier_wait(&barrier);
-        if (worker->number == 0) {
-            race.size = all_sizes[(size_t)i % SIZES];
-            CHECK((race.stack = stack_alloc(race.size)) != NULL);
-            atomic_store(&race.won, 0);
-        }
-        pthread_barrier_wait(&barrier);
+    for (long i = 1; i <= worker->steps; i++) {
+        spin_until(&race.round, i);
         if (stack_free(race.stack, race.size) == 0)
             atomic_fetch_add(&race.won, 1);
         else
             CHECK(errno == EINVAL);
-        pthread_barrier_wait(&barrier);
-        CHECK(atomic_load(&race.won) == 1);
+        atomic_fetch_add(&race.finished, 1);
     }
     return NULL;
 }
@@ -227,8 +235,18 @@ child_race(void *arg)
 {
     (void)arg;
     struct worker workers[RACERS];
-    pthread_barrier_init(&barrier, NULL, RACERS);
-    start(workers, RACERS, racer, SANITIZED ? 1000 : 5000);
+    const long rounds = SANITIZED ? 2000 : 20000;
+    start(workers, RACERS, racer, rounds);
+    for (long i = 1; i <= rounds; i++) {
+        race.size = all_sizes[(size_t)i % SIZES];
+        CHECK((race.stack = stack_alloc(race.size)) != NULL);
+        atomic_store(&race.finished, 0);
+        atomic_store(&race.won, 0);
+        atomic_store(&race.round, i);
+        while (atomic_load(&race.finished) < RACERS)
+            sched_yield();
+        CHECK(atomic_load(&race.won) == 1);
+    }
     join(workers, RACERS);
 }
 
@@ -261,7 +279,7 @@ child_fork_in_threads(void *arg)
     (void)arg;
     struct worker workers[4], self = {.number = 99, .random = 77};
     start(workers, 4, hammer, INT64_MAX);
-    for (int i = 0; i < (SANITIZED ? 20 : 150); i++) {
+    for (int i = 0; i < (SANITIZED ? 20 : 100); i++) {
         struct held held;
         hold(&self, &held, (uint64_t)i);
         int status = run_child(grandchild, &held);
