@@ -177,6 +177,10 @@ def perform(case, scale, directory, **how):
     return run(["bash", "-o", "pipefail", "-c", case.script], env=env, cwd=directory, timeout=timeout, **how)
 
 
+def shown(result):
+    return result.returncode, result.stderr, result.stdout
+
+
 # Without the library, by case and scale: run once.
 expected = {}
 
@@ -191,9 +195,12 @@ def check(case, scale, mode, tmp_path):
     plain = expected[case.name, scale]
     assert plain.returncode == 0, plain
     result = perform(case, scale, directory, **mode)
-    same = (result.returncode, result.stderr, result.stdout) == (
-        plain.returncode, plain.stderr, plain.stdout)
-    assert same, f"without the library: {plain}\nwith it: {result}"
+    if shown(result) != shown(plain):
+        again = perform(case, scale, directory)
+        if shown(again) != shown(plain):  # the system's files have changed under us
+            plain = expected[case.name, scale] = again
+            result = perform(case, scale, directory, **mode)
+    assert shown(result) == shown(plain), f"without the library: {plain}\nwith it: {result}"
 
 
 def test_the_library_is_there(mode):

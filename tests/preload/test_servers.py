@@ -112,7 +112,7 @@ def test_redis(tmp_path, mode):
 
 @pytest.mark.programs
 def test_redis_full(tmp_path, mode):
-    check_redis(tmp_path, mode, 100000, 50000)
+    check_redis(tmp_path, mode, 50000, 10000)
 
 
 # --- nginx ---
