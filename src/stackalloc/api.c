@@ -10,27 +10,17 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "page.h"
 #include "stack.h"
 #include "table.h"
 
 _Static_assert(STACK_SIZE_SHIFT_MAX < sizeof(uint_t) * 8, "sizes fit fetch_stack_sizes()");
 
-/*
- * What a stack may need locked beside itself: a chunk of the engine's records
- * (128 KiB) and our own table nodes (48 KiB), rounded up.
- */
-#define TABLES_MOST ((size_t)256 * 1024)
-
-/*
- * Which of the two errors it is.  The engine passes on what the constructor
- * said, but not always what its own mappings met.
- */
+/* The engine passes on what a mapping, a table or the constructor met. */
 static STACK_COLD void *
-alloc_failed(size_t size)
+alloc_failed(void)
 {
     if (errno != EAGAIN)
-        errno = page_lock_refused(size + TABLES_MOST) ? EAGAIN : ENOMEM;
+        errno = ENOMEM;
     return NULL;
 }
 
@@ -43,7 +33,7 @@ open_slow(size_t size)
         return NULL;
     }
     umem_cache_t *cache = stack_class_open(stack_class_index(size));
-    return cache != NULL ? cache : alloc_failed(size);
+    return cache != NULL ? cache : alloc_failed();
 }
 
 /* The cache for size, whatever size is.  NULL with errno. */
@@ -70,7 +60,7 @@ stack_alloc(size_t size)
         return NULL;
     char *object = umem_cache_alloc(cache, UMEM_DEFAULT);
     if (STACK_UNLIKELY(object == NULL))
-        return alloc_failed(size);
+        return alloc_failed();
     unsigned index = stack_class_index(size);
     char *body =
         object + atomic_load_explicit(&stack_classes[index].class_guard_low, memory_order_relaxed);

@@ -138,19 +138,6 @@ page_lock(void *addr, size_t size)
     return 0;
 }
 
-/* Under MCL_FUTURE any mapping is charged, and this one populates nothing. */
-bool
-page_lock_refused(size_t size)
-{
-    int saved = errno;
-    void *probe = mmap(NULL, size, PROT_NONE, RESERVE_FLAGS, -1, 0);
-    bool refused = probe == MAP_FAILED && errno == EAGAIN;
-    if (probe != MAP_FAILED)
-        munmap(probe, size);
-    errno = saved;
-    return refused;
-}
-
 /* What MADV_POPULATE_WRITE does, page by page, for kernels before 5.14. */
 static void
 touch(char *addr, size_t size)

@@ -30,12 +30,6 @@ int page_open(void *addr, size_t size);
 int page_locking(void);
 /* Locks a range that is open, without faulting it in. */
 int page_lock(void *addr, size_t size);
-/*
- * Whether RLIMIT_MEMLOCK stands in the way of size more bytes now: for telling
- * it from want of memory where a layer between has turned the one errno into
- * the other.  Keeps errno.
- */
-bool page_lock_refused(size_t size);
 /* Faults in every page of an open range for writing; the contents stay. */
 int page_populate(void *addr, size_t size);
 /* Unlocks a range and gives its memory back: it reads as zeroes once opened again. */
