@@ -251,3 +251,34 @@ def test_process_under_a_debugger(program):
         other.kill()
         other.wait()
         assert f"is being debugged by process {other.pid}" in line
+
+
+VFORK = """#include <stdio.h>
+#include <sys/prctl.h>
+#include <signal.h>
+#include <unistd.h>
+int main(void)
+{
+    puts("ready");
+    fflush(stdout);
+    if (vfork() == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        sleep(5);
+        _exit(0);
+    }
+    puts("went on");
+    return 0;
+}
+"""
+
+
+def test_thread_that_cannot_be_stopped(tmp_path):
+    """A parent in vfork does not stop; the answer is partial and says so."""
+    vfork = compile_c(VFORK, tmp_path / "vfork", flags=["-Wno-deprecated-declarations"])
+    with Background([vfork]) as process:
+        process.wait_for_line("ready")
+        result = probe(str(process.pid), "threads", "stacks")
+        assert result.returncode == 0, result
+        assert f"reason thread {process.pid} could not be stopped" in result.stdout
+        process.wait_for_line("went on")
+        assert process.wait() == 0

@@ -33,9 +33,9 @@ int
 command_error(const char *fmt, ...)
 {
     va_list ap;
+    va_start(ap, fmt);
     fflush(stdout);
     fputs("umem: ", stderr);
-    va_start(ap, fmt);
     vfprintf(stderr, fmt, ap);
     va_end(ap);
     fputc('\n', stderr);

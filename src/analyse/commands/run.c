@@ -39,9 +39,11 @@ struct run_options {
  * Candidates relative to the folder that the command lies in: the build tree's
  * before the installed one, since nothing is installed into a build tree.
  */
-static const char *const library_places[] = {"../umem", "../" UMEM_LIBDIR, "../lib", "."};
-static const char *const system_places[] = {"/usr/" UMEM_LIBDIR, "/usr/local/" UMEM_LIBDIR,
-                                            "/usr/local/lib", "/usr/lib"};
+static const char beside_the_prefix[] = "../" UMEM_LIBDIR;
+static const char in_the_system[] = "/usr/" UMEM_LIBDIR;
+static const char in_local[] = "/usr/local/" UMEM_LIBDIR;
+static const char *const library_places[] = {"../umem", beside_the_prefix, "../lib", "."};
+static const char *const system_places[] = {in_the_system, in_local, "/usr/local/lib", "/usr/lib"};
 
 static bool
 library_at(const char *folder, const char *place, char *path, size_t size)
@@ -139,7 +141,7 @@ static bool
 item_is_overridden(const char *item, const struct run_options *run)
 {
     item += strspn(item, " \t");
-    size_t n = strcspn(item, "= \t");
+    size_t n = strcspn(item, "=, \t");
     if (run->run_audit && n == strlen("audit") && strncmp(item, "audit", n) == 0)
         return true;
     return run->run_guards && ((n == strlen("guards") && strncmp(item, "guards", n) == 0) ||
@@ -147,23 +149,17 @@ item_is_overridden(const char *item, const struct run_options *run)
 }
 
 /* UMEM_DEBUG: its other items as they were, then ours. */
-static bool
-set_debug(const struct run_options *run)
+static void
+write_debug(FILE *f, const char *old, const struct run_options *run)
 {
-    const char *old = getenv("UMEM_DEBUG");
-    char *copy = strdup(old != NULL ? old : "");
-    char *value = NULL;
-    size_t size;
-    FILE *f = open_memstream(&value, &size);
-    if (copy == NULL || f == NULL)
-        return false;
     const char *comma = "";
-    char *save = NULL;
-    for (char *item = strtok_r(copy, ",", &save); item != NULL; item = strtok_r(NULL, ",", &save)) {
-        if (item_is_overridden(item, run))
-            continue;
-        fprintf(f, "%s%s", comma, item);
-        comma = ",";
+    while (*old != '\0') {
+        size_t n = strcspn(old, ",");
+        if (n > 0 && !item_is_overridden(old, run)) {
+            fprintf(f, "%s%.*s", comma, (int)n, old);
+            comma = ",";
+        }
+        old += n + (old[n] == ',');
     }
     if (run->run_audit) {
         fprintf(f, "%saudit", comma);
@@ -173,9 +169,20 @@ set_debug(const struct run_options *run)
     }
     if (run->run_guards)
         fprintf(f, "%sguards", comma);
+}
+
+static bool
+set_debug(const struct run_options *run)
+{
+    const char *old = getenv("UMEM_DEBUG");
+    char *value = NULL;
+    size_t size;
+    FILE *f = open_memstream(&value, &size);
+    if (f == NULL)
+        return false;
+    write_debug(f, old != NULL ? old : "", run);
     bool ok = fclose(f) == 0 && setenv("UMEM_DEBUG", value, 1) == 0;
     free(value);
-    free(copy);
     return ok;
 }
 

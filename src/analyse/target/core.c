@@ -313,7 +313,7 @@ bool
 core_open(struct target *t)
 {
     struct losses losses = {0};
-    size_t phdrs;
+    size_t phdrs = 0;
     if (!open_image(t) || !check_header(t, &phdrs))
         return false;
     read_all_notes(t, phdrs, &losses);

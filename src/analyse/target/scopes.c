@@ -13,7 +13,6 @@
 #include "target/scopes.h"
 
 #include <dwarf.h>
-#include <search.h>
 #include <stdlib.h>
 
 struct range {
@@ -24,20 +23,15 @@ struct range {
 
 /* The ranges of all children of one thing, by address. */
 struct table {
+    struct table *tab_next;
     const void *tab_key; /* a unit's address in memory, or the module */
     struct range *tab_ranges;
     size_t tab_count;
 };
 
-static void *tables; /* a tree of tsearch */
-
-static int
-compare_tables(const void *a, const void *b)
-{
-    uintptr_t x = (uintptr_t)((const struct table *)a)->tab_key;
-    uintptr_t y = (uintptr_t)((const struct table *)b)->tab_key;
-    return (x > y) - (x < y);
-}
+/* A hash of few thousand units, as large programs have them. */
+#define TABLE_BUCKETS 4096
+static struct table *tables[TABLE_BUCKETS];
 
 static int
 compare_ranges(const void *a, const void *b)
@@ -63,16 +57,19 @@ add_ranges(struct table *tab, Dwarf_Die *die)
 static struct table *
 table_of(const void *key, bool *fresh)
 {
-    struct table probe = {.tab_key = key};
-    void *node = tfind(&probe, &tables, compare_tables);
-    *fresh = node == NULL;
-    if (node != NULL)
-        return *(struct table **)node;
+    /* Units lie some ten bytes apart at least. */
+    struct table **bucket = &tables[((uintptr_t)key >> 4) % TABLE_BUCKETS];
+    *fresh = false;
+    for (struct table *tab = *bucket; tab != NULL; tab = tab->tab_next)
+        if (tab->tab_key == key)
+            return tab;
     struct table *tab = calloc(1, sizeof(*tab));
-    if (tab != NULL) {
-        tab->tab_key = key;
-        tsearch(tab, &tables, compare_tables);
-    }
+    if (tab == NULL)
+        return NULL;
+    tab->tab_key = key;
+    tab->tab_next = *bucket;
+    *bucket = tab;
+    *fresh = true;
     return tab;
 }
 

@@ -22,8 +22,8 @@ bool
 target_complain(const struct target *t, const char *fmt, ...)
 {
     va_list ap;
-    fprintf(stderr, "umem: %s: ", t->t_name);
     va_start(ap, fmt);
+    fprintf(stderr, "umem: %s: ", t->t_name);
     vfprintf(stderr, fmt, ap);
     va_end(ap);
     fputc('\n', stderr);
