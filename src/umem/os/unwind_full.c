@@ -139,7 +139,66 @@ jump(struct expr *e, int64_t distance)
         e->r.read_p = e->start + target;
 }
 
-/* a op b where b is the top; false: no operator of two values. */
+static uintptr_t
+relation(unsigned op, intptr_t a, intptr_t b)
+{
+    switch (op) {
+    case OP_EQ:
+        return a == b;
+    case OP_GE:
+        return a >= b;
+    case OP_GT:
+        return a > b;
+    case OP_LE:
+        return a <= b;
+    case OP_LT:
+        return a < b;
+    default: /* OP_NE */
+        return a != b;
+    }
+}
+
+/* Shifts by more than the width push everything out. */
+static uintptr_t
+shift(unsigned op, uintptr_t a, uintptr_t b)
+{
+    if (op == OP_SHRA)
+        return (uintptr_t)((intptr_t)a >> (b < 64 ? b : 63));
+    if (b >= 64)
+        return 0;
+    return op == OP_SHL ? a << b : a >> b;
+}
+
+static uintptr_t
+arithmetic(unsigned op, uintptr_t a, uintptr_t b)
+{
+    switch (op) {
+    case OP_AND:
+        return a & b;
+    case OP_DIV:
+        return (uintptr_t)((intptr_t)a / (intptr_t)b);
+    case OP_MINUS:
+        return a - b;
+    case OP_MOD:
+        return a % b;
+    case OP_MUL:
+        return a * b;
+    case OP_OR:
+        return a | b;
+    case OP_PLUS:
+        return a + b;
+    case OP_XOR:
+        return a ^ b;
+    case OP_SHL:
+    case OP_SHR:
+    case OP_SHRA:
+        return shift(op, a, b);
+    default:
+        return relation(op, (intptr_t)a, (intptr_t)b);
+    }
+}
+
+/* Operators of two values, the second on top; false: none of these. */
 static bool
 binary(struct expr *e, unsigned op)
 {
@@ -148,68 +207,11 @@ binary(struct expr *e, unsigned op)
         return false;
     uintptr_t b = pop(e);
     uintptr_t a = pop(e);
-    intptr_t sa = (intptr_t)a;
-    intptr_t sb = (intptr_t)b;
-    uintptr_t result = 0;
 
-    if (((op == OP_DIV || op == OP_MOD) && (b == 0 || (sa == INTPTR_MIN && sb == -1)))) {
+    if ((op == OP_DIV || op == OP_MOD) && (b == 0 || (a == (uintptr_t)INTPTR_MIN && b + 1 == 0)))
         e->bad = true;
-        return true;
-    }
-    switch (op) {
-    case OP_AND:
-        result = a & b;
-        break;
-    case OP_DIV:
-        result = (uintptr_t)(sa / sb);
-        break;
-    case OP_MINUS:
-        result = a - b;
-        break;
-    case OP_MOD:
-        result = a % b;
-        break;
-    case OP_MUL:
-        result = a * b;
-        break;
-    case OP_OR:
-        result = a | b;
-        break;
-    case OP_PLUS:
-        result = a + b;
-        break;
-    case OP_SHL:
-        result = b < 64 ? a << b : 0;
-        break;
-    case OP_SHR:
-        result = b < 64 ? a >> b : 0;
-        break;
-    case OP_SHRA:
-        result = (uintptr_t)(sa >> (b < 64 ? b : 63));
-        break;
-    case OP_XOR:
-        result = a ^ b;
-        break;
-    case OP_EQ:
-        result = a == b;
-        break;
-    case OP_GE:
-        result = sa >= sb;
-        break;
-    case OP_GT:
-        result = sa > sb;
-        break;
-    case OP_LE:
-        result = sa <= sb;
-        break;
-    case OP_LT:
-        result = sa < sb;
-        break;
-    default: /* OP_NE */
-        result = a != b;
-        break;
-    }
-    push(e, result);
+    else
+        push(e, arithmetic(op, a, b));
     return true;
 }
 

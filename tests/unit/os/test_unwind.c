@@ -173,33 +173,6 @@ raise_usr1(void)
     raise(SIGUSR1);
 }
 
-/* Make the processor trap after every instruction, and no more. */
-void trap_on(void);
-void trap_off(void);
-__asm__(".text\n"
-        ".type trap_on, @function\n"
-        "trap_on:\n"
-        ".cfi_startproc\n"
-        "pushfq\n"
-        ".cfi_def_cfa_offset 16\n"
-        "orq $0x100, (%rsp)\n"
-        "popfq\n"
-        ".cfi_def_cfa_offset 8\n"
-        "ret\n"
-        ".cfi_endproc\n"
-        ".size trap_on, . - trap_on\n"
-        ".type trap_off, @function\n"
-        "trap_off:\n"
-        ".cfi_startproc\n"
-        "pushfq\n"
-        ".cfi_def_cfa_offset 16\n"
-        "andq $~0x100, (%rsp)\n"
-        "popfq\n"
-        ".cfi_def_cfa_offset 8\n"
-        "ret\n"
-        ".cfi_endproc\n"
-        ".size trap_off, . - trap_off\n");
-
 static void
 signals(int flags)
 {
@@ -387,46 +360,6 @@ fibers(void **state)
     }
     assert_int_equal(mismatches, 0);
 }
-
-/*
- * Calls fn on another stack.  call_on_stack() has its CFA in rbx, which only
- * the slow walker knows; raw_on_stack() has no tables and passes rbp through.
- */
-void call_on_stack(void (*fn)(void), void *top);
-void raw_on_stack(void (*fn)(void), void *top, void *bp);
-__asm__(".text\n"
-        ".type call_on_stack, @function\n"
-        "call_on_stack:\n"
-        ".cfi_startproc\n"
-        "pushq %rbx\n"
-        ".cfi_def_cfa_offset 16\n"
-        ".cfi_offset rbx, -16\n"
-        "movq %rsp, %rbx\n"
-        ".cfi_def_cfa_register rbx\n"
-        "movq %rsi, %rsp\n"
-        "callq *%rdi\n"
-        "movq %rbx, %rsp\n"
-        ".cfi_def_cfa_register rsp\n"
-        "popq %rbx\n"
-        ".cfi_def_cfa_offset 8\n"
-        "ret\n"
-        ".cfi_endproc\n"
-        ".size call_on_stack, . - call_on_stack\n"
-        ".type raw_on_stack, @function\n"
-        "raw_on_stack:\n"
-        "pushq %rbx\n"
-        "pushq %rbp\n"
-        "pushq %rbp\n"
-        "movq %rsp, %rbx\n"
-        "movq %rsi, %rsp\n"
-        "movq %rdx, %rbp\n"
-        "callq *%rdi\n"
-        "movq %rbx, %rsp\n"
-        "popq %rbp\n"
-        "popq %rbp\n"
-        "popq %rbx\n"
-        "ret\n"
-        ".size raw_on_stack, . - raw_on_stack\n");
 
 static void
 switched_stack(void **state)
