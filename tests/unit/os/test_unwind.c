@@ -411,7 +411,9 @@ modules_alternate(const char *name, int times)
         last = at;
     }
     assert_int_equal(mismatches, 0);
-    assert_true(same > 0); /* else nothing was put to the test */
+#ifndef __SANITIZE_ADDRESS__ /* it gives frames code of different size */
+    assert_true(same > 0);   /* else nothing was put to the test */
+#endif
 }
 
 static void
@@ -555,7 +557,8 @@ stale_bounds(void **state)
     guarded_free(stack, size);
 }
 
-static __attribute__((noinline, optimize("no-omit-frame-pointer"))) void
+/* Its use of __builtin_frame_address() makes rbp its frame pointer. */
+static __attribute__((noinline)) void
 corrupt(uintptr_t saved_bp, uintptr_t return_address)
 {
     volatile uintptr_t *frame = __builtin_frame_address(0);
