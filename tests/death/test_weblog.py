@@ -40,9 +40,8 @@ def weblog(programs):
     return programs("weblog.c", flags=())
 
 
-def test_dies_with_report_and_core(programs, weblog, user, directory, needs_core_files):
-    result = run([weblog], preload=programs.library(), debug=DEBUG, user=user, core=True,
-                 cwd=directory)
+def test_dies_with_report(programs, weblog, user, directory):
+    result = run([weblog], preload=programs.library(), debug=DEBUG, user=user, cwd=directory)
     assert result.signal == signal.SIGABRT, result
     assert result.stdout == "both set\n", result
     lines = result.stderr.splitlines()
@@ -50,6 +49,12 @@ def test_dies_with_report_and_core(programs, weblog, user, directory, needs_core
     assert frames_after(result.stderr.split(CORRUPT)[0], "allocated by")[:2] in (
         ["make_pair", "main"], ["malloc", "make_pair"]), result
     assert "main" in frames_after(result.stderr.split(CORRUPT)[1], r"\s*stack of"), result
+
+
+def test_leaves_a_core(programs, weblog, user, directory, needs_core_files):
+    result = run([weblog], preload=programs.library(), debug=DEBUG, user=user, core=True,
+                 cwd=directory)
+    assert result.signal == signal.SIGABRT, result
     cores = [path for path in pathlib.Path(directory).iterdir() if is_core(path)]
     assert len(cores) == 1, list(directory.iterdir())
     if user is not None:

@@ -32,7 +32,7 @@
 
 #define KEEP __attribute__((noipa)) static
 
-enum { LIST = 50, REACHABLE = 10000, HELD = 700, WIPED_BYTES = 256 * 1024 };
+enum { LIST = 50, REACHABLE = 10000, HELD = 700, WIPED_BYTES = 256 * 1024, LIFETIME_SECONDS = 600 };
 
 struct node {
     struct node *next;
@@ -355,6 +355,7 @@ main(int argc, char **argv)
 {
     if (argc != 3)
         return 2;
+    alarm(LIFETIME_SECONDS); /* threads that spin are not to be left behind */
     start_holders(argv[2]);
     keep_reachable();
     keep_interior();

@@ -35,6 +35,22 @@ def test_hard_spot(programs, section, way):
     assert result.stderr == "", result
 
 
+# Other layouts of the address space: no randomisation, the old bottom-up one, no end of stack.
+LAYOUTS = {"fixed": ["setarch", "-R"], "old": ["setarch", "-L"],
+           "endless stack": ["prlimit", "--stack=unlimited"]}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("way", WAYS)
+def test_address_space_layouts(programs, way, layout):
+    program = programs("hard_spots.c", flags=C_FLAGS)
+    if run([*LAYOUTS[layout], "true"]).returncode != 0:
+        pytest.skip(f"{' '.join(LAYOUTS[layout])} is not allowed here")
+    for section in ("orphans", "deep_recursion", "fork_in_threads", "coroutines"):
+        result = run([*LAYOUTS[layout], program, section], timeout=120, **WAYS[way])
+        assert (result.returncode, result.stdout, result.stderr) == (0, f"ok {section}\n", "")
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_before_and_after_main(programs, way):
     result = run([programs("early.c", flags=C_FLAGS)], **WAYS[way])
