@@ -229,6 +229,17 @@ def test_report_without_a_place_to_go(programs, where):
     assert "exit code 134\n" in result.stdout and "survived" not in result.stdout, result
 
 
+def test_without_proc(programs, needs_root):
+    """In a chroot without /proc: names of the program may be missing, the report is not."""
+    command = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc && exec "$0"']
+    if run([*command, "/bin/true"]).returncode != 0:
+        pytest.skip("no mount namespaces here")
+    result = run([*command, program(programs, "overrun_by_1")], preload=True, debug=DEBUG)
+    assert result.signal == signal.SIGABRT and CORRUPT in result.stderr, result
+    assert result.stderr.startswith(f"umem allocator: {REDZONE}\n"), result
+    assert "libc.so.6" in result.stderr, result
+
+
 def test_cache_not_empty(programs):
     """A message with the object's stack, and life goes on."""
     result = run([program(programs, "cache_not_empty")], debug=DEBUG)

@@ -46,7 +46,7 @@ def test_address_space_layouts(programs, way, layout):
     program = programs("hard_spots.c", flags=C_FLAGS)
     if run([*LAYOUTS[layout], "true"]).returncode != 0:
         pytest.skip(f"{' '.join(LAYOUTS[layout])} is not allowed here")
-    for section in ("orphans", "deep_recursion", "fork_in_threads", "coroutines"):
+    for section in ("orphans", "deep_recursion", "thread_exit_destructors", "coroutines"):
         result = run([*LAYOUTS[layout], program, section], timeout=120, **WAYS[way])
         assert (result.returncode, result.stdout, result.stderr) == (0, f"ok {section}\n", "")
 
