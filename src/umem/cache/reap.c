@@ -89,8 +89,11 @@ update_cache(struct umem_cache *cp)
 {
     depot_update(&cp->cache_depot);
     umem_cache_empty_magazines(cp, depot_take_reapable(&cp->cache_depot, UPDATE_MAGAZINES_MAX));
-    if (cp->cache_slabs.pool_slabs_empty > 0)
-        (void)slab_pool_reap(&cp->cache_slabs, cp->cache_slabs.pool_slabs_empty / 2);
+    umem_lock_acquire(&cp->cache_slabs.pool_lock);
+    size_t empty = cp->cache_slabs.pool_slabs_empty;
+    umem_lock_release(&cp->cache_slabs.pool_lock);
+    if (empty > 0)
+        (void)slab_pool_reap(&cp->cache_slabs, empty / 2);
 }
 
 void
