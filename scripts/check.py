@@ -101,12 +101,12 @@ def count_pytest(junit):
     return total
 
 
-def run_meson(build, suites=()):
-    """Runs the C tests of a build directory."""
+def run_meson(build, suites=(), patience=1):
+    """Runs the C tests of a build directory, their time limits multiplied by patience."""
     log = build / "meson-logs" / "testlog.json"
     log.unlink(missing_ok=True)
     command = ["meson", "test", "-C", str(build), "--no-rebuild", "--num-processes",
-               str(MESON_JOBS)]
+               str(MESON_JOBS), "--timeout-multiplier", str(patience)]
     for suite in suites:
         command += ["--suite", suite]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
@@ -144,6 +144,7 @@ def main():
     parser.add_argument("--slow", action="store_true", help="the slow tests and real programs")
     parser.add_argument("--only", choices=("meson", "pytest"))
     parser.add_argument("--suite", action="append", default=[], help="meson suite (repeatable)")
+    parser.add_argument("--patience", type=int, default=1, help="multiplies time limits of C tests")
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("arguments", nargs="*", help="passed on to pytest")
     options = parser.parse_args()
@@ -152,7 +153,7 @@ def main():
 
     total = Sum()
     if options.only != "pytest" and not options.slow:
-        total += run_meson(build, options.suite)
+        total += run_meson(build, options.suite, options.patience)
     if options.only != "meson":
         arguments = list(options.arguments)
         if options.slow:
