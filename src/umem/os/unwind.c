@@ -15,13 +15,17 @@
  *    rules are the end, a signal frame, code without tables, and "too rich":
  *    then unwind_full.c walks with all registers, slowly and completely.
  *
- * 3. The table.  65,536 entries of 64 bits, one address each.  An address has
- *    48 bits; multiplied by an odd number modulo 2^48, which loses nothing, the
- *    top 16 bits are its index and the other 32 its tag.  Tag and rule share a
- *    word: an entry is read and written whole, and a clash of two addresses
- *    costs a recomputation, never a wrong rule.  That needs neither a lock nor
- *    an order of memory accesses; and the address of an entry can be computed
- *    back, so that the rules of an unloaded object can be forgotten.
+ * 3. The table.  65,536 entries, one address each.  An address has 48 bits;
+ *    multiplied by an odd number modulo 2^48, which loses nothing, the top 16
+ *    bits are its index and the other 32 its tag.  Tag and rule share a 64-bit
+ *    word: it is read and written whole, and a clash of two addresses costs a
+ *    recomputation, never a wrong rule.  That needs neither a lock nor an order
+ *    of memory accesses; and the address of an entry can be computed back, so
+ *    that the rules of an unloaded object can be forgotten.
+ *
+ *    Beside it an entry has a guess: the entry that a walk went to from there.
+ *    Returning from f mostly leads to where f was called from last time, and a
+ *    right guess takes the table off the chain of dependent loads.
  *
  *    The key is the return address less 1, since the address behind a call
  *    that does not return may belong to the next function; where a signal

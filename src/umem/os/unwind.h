@@ -20,7 +20,8 @@
 /*
  * Writes at most max return addresses, innermost first, leaving out the skip
  * innermost ones (0: the first is the return address of the function that
- * called os_unwind).  Returns how many.  Keeps errno.  Async-signal-safe.
+ * called os_unwind).  Returns how many.  Keeps errno.  Needs 3 KiB of stack where
+ * a rule has to be computed.  Async-signal-safe.
  */
 uint32_t os_unwind(uintptr_t *frames, uint32_t max, uint32_t skip);
 

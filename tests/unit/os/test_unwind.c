@@ -431,6 +431,36 @@ modules_quiet(void **state)
     modules_alternate("module_quiet", 3000);
 }
 
+static _Atomic bool stop;
+
+static void *
+capture_until_stop(void *arg)
+{
+    (void)arg;
+    while (!stop)
+        every_shape();
+    return NULL;
+}
+
+/* Others walk while rules are forgotten. */
+static void
+modules_and_threads(void **state)
+{
+    enum { THREADS = 3 };
+    pthread_t thread[THREADS];
+
+    (void)state;
+    stop = false;
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, capture_until_stop, NULL), 0);
+    for (int i = 0; i < 3; i++)
+        modules_alternate("module_call", 20);
+    stop = true;
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_join(thread[i], NULL), 0);
+    assert_int_equal(mismatches, 0);
+}
+
 /* --- Code without tables --- */
 
 static void
@@ -626,6 +656,7 @@ main(int argc, char **argv)
         cmocka_unit_test(switched_stack),
         cmocka_unit_test(modules),
         cmocka_unit_test(modules_quiet),
+        cmocka_unit_test(modules_and_threads),
         cmocka_unit_test(no_tables),
         cmocka_unit_test(walks_nonsense),
         cmocka_unit_test(stale_bounds),

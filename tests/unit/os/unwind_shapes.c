@@ -108,7 +108,7 @@ calls_noreturn(void (*fn)(void))
     after_call();
 }
 
-static void (*compare_fn)(void);
+static __thread void (*compare_fn)(void);
 
 static int
 compare(const void *a, const void *b)
