@@ -6,8 +6,7 @@
  * whether the stack ends) in a fixed table that is never freed; on a miss the
  * rule is computed from .eh_frame by a small CFA interpreter.  Rule and key are
  * one 64-bit word, so that an entry is read whole and no lock is needed.
- * Allocates
- * nothing, takes no lock, and never reads outside readable stack memory.
+ * Allocates nothing, takes no lock, and never reads outside readable memory.
  *
  * The table (1 MiB, of which a program touches little) is mapped by the first
  * call: who captures no stacks does not pay for it.
