@@ -667,7 +667,7 @@ main(int argc, char **argv)
 
     backtrace(plain, 4); /* loads libgcc: not to happen within a signal handler */
     uint32_t n = os_unwind(frames, FRAMES_MAX, 0);
-    outermost = frames[n - 1];
+    outermost = n > 0 ? frames[n - 1] : 0;
     module_path[0] = argc > 2 ? argv[1] : NULL;
     module_path[1] = argc > 2 ? argv[2] : NULL;
     return cmocka_run_group_tests_name("os/unwind", tests, NULL, NULL);
