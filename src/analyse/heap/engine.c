@@ -18,6 +18,8 @@
 #define CHUNKS_MAX ((uint64_t)1 << 20)
 /* Slabs that may come or go beside the count while a live process is stopped in between. */
 #define SLABS_SLACK 64
+/* The low bits of a page map word say what its pointer leads to. */
+#define PAGEMAP_KIND_MASK 7
 /* Chunks of one slab: 64 KiB to a few MiB of 8 bytes at least. */
 #define SLAB_BLOCKS_MAX ((uint64_t)1 << 24)
 
@@ -193,7 +195,9 @@ read_slab_list(struct heap *h, uint32_t cache_index, struct field list, uint64_t
     struct list_walk w =
         list_begin(h, head, off->slab_link, cache->cache_slab_count + SLABS_SLACK, what);
     while (list_next(h, &w, record_size)) {
-        if (!add_slab(h, cache_index, &w.walk_record)) {
+        if (add_slab(h, cache_index, &w.walk_record)) {
+            h->heap_caches[cache_index].cache_slabs_found++;
+        } else {
             heap_problem(h, "a slab of %s at 0x%llx is damaged", cache->cache_name,
                          (unsigned long long)w.walk_addr);
             return;
@@ -220,6 +224,83 @@ heap_read_slabs(struct heap *h)
         read_slab_list(h, i, off->pool_full, size);
         read_slab_list(h, i, off->pool_empty, size);
     }
+}
+
+/* The page map's word of a granule; 0 where there is none. */
+static uint64_t
+pagemap_word(struct heap *h, addr_t addr)
+{
+    const struct offsets *off = &h->heap_offsets;
+    uint64_t granule = addr >> off->const_UMEM_GRANULE_SHIFT;
+    uint64_t top = granule >> off->const_UMEM_PAGEMAP_LEAF_BITS;
+    uint64_t index = granule & (((uint64_t)1 << off->const_UMEM_PAGEMAP_LEAF_BITS) - 1);
+    uint64_t leaf;
+    uint64_t word;
+
+    if (top >> off->const_UMEM_PAGEMAP_ROOT_BITS != 0 ||
+        !reader_word(&h->heap_reader, off->at_umem_pagemap_root + top * off->off_word,
+                     off->off_word, &leaf) ||
+        leaf == 0 ||
+        !reader_word(&h->heap_reader, leaf + index * sizeof(word), sizeof(word), &word))
+        return 0;
+    return word;
+}
+
+/* The slab at record, if it is one of a cache that misses some. */
+static bool
+add_missing_slab(struct heap *h, addr_t record)
+{
+    const struct offsets *off = &h->heap_offsets;
+    struct record head = reader_record(&h->heap_reader, record, off->size_slab);
+    uint64_t pool = record_get(&head, 0, off->slab_pool);
+    uint64_t words = record_get(&head, 0, off->slab_words);
+
+    for (uint32_t i = 0; i < h->heap_cache_count; i++) {
+        struct heap_cache *cache = &h->heap_caches[i];
+        if (pool != cache->cache_addr + off->cache_slabs.field_offset ||
+            cache->cache_slabs_found >= cache->cache_slab_count || words > SLAB_BLOCKS_MAX / 64)
+            continue;
+        struct record rec =
+            reader_record(&h->heap_reader, record,
+                          (size_t)(off->slab_bitmap.field_offset + words * sizeof(uint64_t)));
+        if (rec.rec_data == NULL || !add_slab(h, i, &rec))
+            return false;
+        cache->cache_slabs_found++;
+        return true;
+    }
+    return false;
+}
+
+bool
+heap_find_missing_slabs(struct heap *h)
+{
+    const struct offsets *off = &h->heap_offsets;
+    bool missing = false;
+    bool found = false;
+    uint64_t last = 0;
+    struct block b;
+
+    for (size_t i = 0; i < h->heap_cache_count; i++)
+        if (h->heap_caches[i].cache_slabs_found < h->heap_caches[i].cache_slab_count)
+            missing = true;
+    if (!missing || off->const_UMEM_GRANULE_SHIFT < 12 || off->const_UMEM_GRANULE_SHIFT > 32 ||
+        off->const_UMEM_PAGEMAP_LEAF_BITS > 32 || off->const_UMEM_PAGEMAP_ROOT_BITS > 32)
+        return false;
+    addr_t granule = (addr_t)1 << off->const_UMEM_GRANULE_SHIFT;
+    for (size_t i = 0; i < h->heap_spans.count; i++) {
+        const struct range *span = &h->heap_spans.list[i];
+        for (addr_t at = span->range_start; at < span->range_end; at += granule) {
+            uint64_t word = pagemap_word(h, at);
+            addr_t record = word & off->const_UMEM_PAGEMAP_POINTER_MASK;
+            /* Half a granule on, behind any colour: the slab's first blocks, if it is known. */
+            if ((word & PAGEMAP_KIND_MASK) != off->const_UMEM_PAGEMAP_SLAB || record == last ||
+                heap_find(h, at + granule / 2, &b))
+                continue;
+            last = record;
+            found = add_missing_slab(h, record) || found;
+        }
+    }
+    return found;
 }
 
 void
@@ -322,12 +403,16 @@ heap_open(struct heap *h, struct target *t, char *why, size_t size)
     heap_read_larges(h);
     heap_read_own(h);
     heap_read_arenas(h);
-    if (heap_seal(h) != 0) {
+    bool sealed = heap_seal(h) == 0;
+    if (sealed && heap_find_missing_slabs(h))
+        sealed = heap_seal(h) == 0;
+    if (!sealed) {
         snprintf(why, size, "no memory");
         heap_close(h);
         return HEAP_FAILED;
     }
     heap_read_magazines(h);
+    heap_read_transit(h);
     heap_count(h);
     return HEAP_OK;
 }

@@ -40,6 +40,12 @@ void heap_read_caches(struct heap *h);
 void heap_read_slabs(struct heap *h);
 void heap_read_larges(struct heap *h);
 void heap_read_own(struct heap *h);
+/* After heap_seal(): slabs that were on no list just then, by the page map.  True: some. */
+bool heap_find_missing_slabs(struct heap *h);
 void heap_read_magazines(struct heap *h);
+/* Magazines that a thread has in its hands, on their way between depot and cache. */
+void heap_read_transit(struct heap *h);
+/* Subtracts the rounds of a magazine whose mag_rounds counts, if it looks like one. */
+bool heap_subtract_magazine(struct heap *h, addr_t mag, addr_t *next);
 
 #endif

@@ -60,6 +60,7 @@ struct heap_cache {
     uint64_t cache_chunk;
     uint64_t cache_slab_size;
     uint64_t cache_slab_count;
+    uint64_t cache_slabs_found;
     bool cache_constructed; /* has a destructor: free objects keep what their constructor got */
     /* Counted, not taken from the target's statistics. */
     uint64_t cache_total;  /* blocks in all slabs */
@@ -126,6 +127,7 @@ struct heap {
 
     struct ranges heap_spans;       /* address space of the heap arena */
     struct ranges heap_own;         /* the engine's own memory, heap spans left out */
+    struct ranges heap_loaded;      /* magazines loaded by a thread: the address of each */
     struct ranges heap_arena_spans; /* of every arena: heap_add_segments() */
     /*
      * Free objects in magazines that keep what their constructor allocated for

@@ -113,6 +113,28 @@ make_bin_table(const struct heap *h)
     return table;
 }
 
+/*
+ * Rounds of a bin's loaded magazine.  A thread may be stopped between two
+ * steps of an exchange: then the window and the magazine do not belong
+ * together, and what the magazine itself says counts.
+ */
+static uint64_t
+subtract_loaded(struct heap *h, const struct record *bins, uint64_t at, addr_t loaded,
+                const char *where)
+{
+    const struct offsets *off = &h->heap_offsets;
+    uint64_t base = record_get(bins, at, off->bin_base);
+    uint64_t cur = record_get(bins, at, off->bin_cur);
+    uint64_t rounds = 0;
+    addr_t next;
+
+    if (cur >= base && base != 0)
+        rounds = subtract_rounds(h, base, (cur - base) / off->off_word, where);
+    if (loaded != 0 && (base != loaded + off->mag_round.field_offset || cur < base))
+        rounds += subtract_magazine(h, loaded, where, &next);
+    return rounds;
+}
+
 /* The thread's bins are copied, since reading rounds moves the reader on. */
 static void
 read_bins(struct heap *h, struct heap_thread *thread, const struct record *bins, uint64_t count,
@@ -123,10 +145,9 @@ read_bins(struct heap *h, struct heap_thread *thread, const struct record *bins,
 
     for (uint64_t i = 1; i < count; i++) {
         uint64_t at = i * off->size_tbin;
-        uint64_t base = record_get(bins, at, off->bin_base);
-        uint64_t cur = record_get(bins, at, off->bin_cur);
         uint64_t allocs = record_get(bins, at, off->bin_allocs);
-        uint64_t previous;
+        uint64_t loaded = 0;
+        uint64_t previous = 0;
         addr_t next;
         struct heap_cache *cache =
             i < BINS_MAX && table[i] != 0 ? &h->heap_caches[table[i] - 1] : NULL;
@@ -135,15 +156,17 @@ read_bins(struct heap *h, struct heap_thread *thread, const struct record *bins,
         if (cache != NULL)
             cache->cache_allocs += allocs;
         thread->thread_allocs += allocs;
-        if (cur > base)
-            thread->thread_cached += subtract_rounds(h, base, (cur - base) / word, where);
-        if (cold == 0 ||
-            !reader_word(&h->heap_reader,
-                         cold + i * off->size_tbin_cold + off->cold_previous.field_offset, word,
-                         &previous))
-            continue;
+        addr_t cold_bin = cold + i * off->size_tbin_cold;
+        if (cold != 0) {
+            reader_word(&h->heap_reader, cold_bin + off->cold_loaded.field_offset, word, &loaded);
+            reader_word(&h->heap_reader, cold_bin + off->cold_previous.field_offset, word,
+                        &previous);
+        }
+        thread->thread_cached += subtract_loaded(h, bins, at, loaded, where);
         if (previous != 0)
             thread->thread_cached += subtract_magazine(h, previous, where, &next);
+        if (loaded != 0)
+            ranges_add(&h->heap_loaded, loaded, loaded + 1);
     }
 }
 
@@ -194,5 +217,35 @@ heap_read_magazines(struct heap *h)
         list_begin(h, off->at_umem_tcaches, off->tc_link, THREADS_MAX, "thread caches");
     while (list_next(h, &w, off->size_tcache))
         read_thread(h, w.walk_addr, &w.walk_record, table);
+    ranges_sort(&h->heap_loaded);
     free(table);
+}
+
+bool
+heap_subtract_magazine(struct heap *h, addr_t mag, addr_t *next)
+{
+    const struct offsets *off = &h->heap_offsets;
+    unsigned word = off->off_word;
+    struct record head = reader_record(&h->heap_reader, mag, off->size_magazine);
+    uint64_t rounds = record_get(&head, 0, off->mag_rounds);
+    struct block b;
+    uint32_t cache = NO_CACHE;
+
+    *next = record_get(&head, 0, off->mag_next);
+    if (head.rec_data == NULL || rounds == 0 || rounds > record_get(&head, 0, off->mag_size) ||
+        rounds > ROUNDS_MAX)
+        return false;
+    struct record rec =
+        reader_record(&h->heap_reader, mag + off->mag_round.field_offset, (size_t)(rounds * word));
+    for (uint64_t i = 0; i < rounds; i++) { /* all of them blocks of one cache, or no magazine */
+        addr_t addr = record_get(&rec, i * word, (struct field){0, word});
+        if (!heap_find(h, addr, &b) || heap_block_addr(h, b) != addr ||
+            h->heap_regions[b.block_region].region_kind != REGION_SLAB ||
+            (cache != NO_CACHE && h->heap_regions[b.block_region].region_cache != cache))
+            return false;
+        cache = h->heap_regions[b.block_region].region_cache;
+    }
+    for (uint64_t i = 0; i < rounds; i++)
+        subtract(h, record_get(&rec, i * word, (struct field){0, word}));
+    return true;
 }

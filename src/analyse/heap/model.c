@@ -316,6 +316,7 @@ heap_close(struct heap *h)
     free(h->heap_arenas);
     free(h->heap_threads);
     ranges_fini(&h->heap_spans);
+    ranges_fini(&h->heap_loaded);
     ranges_fini(&h->heap_arena_spans);
     ranges_fini(&h->heap_own);
     ranges_fini(&h->heap_constructed);

@@ -50,6 +50,7 @@ struct field {
     X(tbin, bin_cur, bin_cur)                                                                      \
     X(tbin, bin_base, bin_base)                                                                    \
     X(tbin, bin_allocs, bin_allocs)                                                                \
+    X(tbin_cold, cold_loaded, cold_loaded)                                                         \
     X(tbin_cold, cold_previous, cold_previous)                                                     \
     X(tcache, tc_bins, tc_bins)                                                                    \
     X(tcache, tc_link, tc_link)                                                                    \
@@ -134,6 +135,9 @@ struct field {
     X(UMEM_STACKS_SEGMENTS)                                                                        \
     X(UMEM_PAGEMAP_ROOT_BITS)                                                                      \
     X(UMEM_PAGEMAP_LEAF_BITS)                                                                      \
+    X(UMEM_PAGEMAP_POINTER_MASK)                                                                   \
+    X(UMEM_PAGEMAP_SLAB)                                                                           \
+    X(UMEM_GRANULE_SHIFT)                                                                          \
     X(UMF_AUDIT)                                                                                   \
     X(UMF_DEADBEEF)                                                                                \
     X(UMF_REDZONE)                                                                                 \

@@ -150,6 +150,7 @@ static void
 take_group(const struct leak_options *options, struct leaks *leaks, struct leak_group *group)
 {
     if (leaks->lks_groups == NULL || !is_wanted(options, group)) {
+        leaks->lks_hidden += group->grp_kind == LEAK_POSSIBLE ? 0 : group->grp_count;
         free(group->grp_addresses);
         return;
     }

@@ -52,6 +52,7 @@ struct leaks {
     uint64_t lks_bytes;
     uint64_t lks_kind_count[LEAK_POSSIBLE + 1];
     uint64_t lks_kind_bytes[LEAK_POSSIBLE + 1];
+    uint64_t lks_hidden;   /* leaked buffers that the options leave out */
     uint64_t lks_mappings; /* unnamed mappings that nothing reaches and were not asked for */
     uint64_t lks_mapping_bytes;
     uint64_t lks_scanned; /* bytes */

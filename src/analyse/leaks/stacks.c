@@ -18,7 +18,7 @@
 #define TCB_SEARCH 4096
 /* The control block, and alignment of TLS above it, end the stack within this. */
 #define TCB_TO_END_MAX ((addr_t)64 << 10)
-#define STACK_SIZE_MIN ((uint64_t)2048)
+#define STACK_SIZE_MIN ((uint64_t)16384) /* PTHREAD_STACK_MIN */
 #define STACK_SIZE_MAX ((uint64_t)1 << 40)
 /* Control blocks are aligned as the strictest TLS block is, at least to this. */
 #define TCB_ALIGN 64
@@ -27,34 +27,43 @@
 #define PIECE ((size_t)64 << 10)
 #define PAGE ((addr_t)4096)
 
+/* Looks for start and size, side by side, in [from, from + TCB_SEARCH). */
+static void
+search_extent(struct heap *h, addr_t from, struct stack_extent *ext)
+{
+    unsigned word = h->heap_offsets.off_word;
+    unsigned char buf[TCB_SEARCH];
+    size_t got = target_read(h->heap_target, from, buf, sizeof(buf));
+    struct record rec = {buf, got, from};
+
+    for (size_t i = 0; i + 2 * word <= got; i += word) {
+        uint64_t start = record_get(&rec, i, (struct field){0, word});
+        uint64_t size = record_get(&rec, i + word, (struct field){0, word});
+        if (start == 0 || start >= ext->ext_tcb || size < STACK_SIZE_MIN || size > STACK_SIZE_MAX ||
+            start + size < ext->ext_tcb || start + size - ext->ext_tcb > TCB_TO_END_MAX)
+            continue;
+        ext->ext_start = start;
+        ext->ext_end = start + size;
+        ext->ext_found = true;
+        return;
+    }
+}
+
 struct stack_extent
 stack_of_tcb(struct heap *h, addr_t tcb)
 {
     struct stack_extent ext = {.ext_tcb = tcb};
-    unsigned word = h->heap_offsets.off_word;
-    unsigned char buf[2 * TCB_SEARCH];
-    size_t before = TCB_SEARCH;
+    const struct field first = {0, h->heap_offsets.off_word};
 
-    if (tcb < TCB_SEARCH)
+    if (tcb < TCB_SEARCH || tcb % h->heap_offsets.off_word != 0)
         return ext;
-    size_t got = target_read(h->heap_target, tcb - before, buf, sizeof(buf));
-    if (got < before + 3 * word) { /* the stack's mapping may begin or end close by */
-        before = (size_t)(tcb % PAGE);
-        got = target_read(h->heap_target, tcb - before, buf, sizeof(buf));
-    }
-    struct record rec = {buf, got, tcb - before};
-    size_t first = (size_t)(-rec.rec_addr & (word - 1));
-    for (size_t i = first; i + 2 * word <= got; i += word) {
-        uint64_t start = record_get(&rec, i, (struct field){0, word});
-        uint64_t size = record_get(&rec, i + word, (struct field){0, word});
-        if (start != 0 && start < tcb && size >= STACK_SIZE_MIN && size <= STACK_SIZE_MAX &&
-            start + size >= tcb && start + size - tcb <= TCB_TO_END_MAX) {
-            ext.ext_start = start;
-            ext.ext_end = start + size;
-            ext.ext_found = true;
-            return ext;
-        }
-    }
+    struct record rec = reader_record(&h->heap_reader, tcb, h->heap_offsets.off_word);
+    /* Where the thread pointer leads to the block itself (x86), what lies below it is not libc's.
+     */
+    bool behind = record_get(&rec, 0, first) == tcb;
+    search_extent(h, tcb, &ext);
+    if (!ext.ext_found && !behind)
+        search_extent(h, tcb - TCB_SEARCH, &ext);
     return ext;
 }
 

@@ -17,12 +17,20 @@
 
 static const char *const kind_name[] = {
     [LEAK_DIRECT] = "direct", [LEAK_INDIRECT] = "indirect", [LEAK_POSSIBLE] = "possible"};
-static const char *const kind_title[] = {[LEAK_DIRECT] = "Direct leaks: nothing points to these",
-                                         [LEAK_INDIRECT] =
-                                             "Indirect leaks: only leaked blocks point to these",
-                                         [LEAK_POSSIBLE] = "Possible leaks"};
+static const char *const kind_title[] = {
+    [LEAK_DIRECT] = "Direct leaks: nothing points to these",
+    [LEAK_INDIRECT] = "Indirect leaks: only leaked blocks point to these",
+    [LEAK_POSSIBLE] = "Possible leaks: only addresses in their middle are held"};
 
 /* --- Text --- */
+
+/* Where all could be read, blocks that inner pointers hold are not leaks, only worth a look. */
+static uint64_t
+leak_count(const struct leak_report *rep)
+{
+    uint64_t possible = rep->rep_leaks->lks_kind_count[LEAK_POSSIBLE];
+    return rep->rep_leaks->lks_count - (heap_is_complete(rep->rep_heap) ? possible : 0);
+}
 
 static void
 print_head(const struct leak_report *rep)
@@ -30,28 +38,34 @@ print_head(const struct leak_report *rep)
     const struct heap *h = rep->rep_heap;
     const struct leaks *leaks = rep->rep_leaks;
     bool color = rep->rep_options->opt_color;
+    uint64_t bytes = leaks->lks_bytes;
     char name[512];
 
     target_describe(h->heap_target, name, sizeof(name));
     incomplete_print(h, color);
-    if (leaks->lks_count == 0) {
-        printf("%sno leaks%s in %s: ", style_bold(color), style_end(color), name);
-        printf("all of %s, %s bytes, can be reached\n",
+    if (leak_count(rep) == 0 && leaks->lks_hidden > 0) {
+        printf("%sno leaks of that kind%s in %s; %s of others\n", style_bold(color),
+               style_end(color), name,
+               format_plural(leaks->lks_hidden, "leaked buffer", "leaked buffers").s);
+        return;
+    }
+    if (leak_count(rep) == 0) {
+        printf("%sno leaks%s in %s: all of %s, %s bytes, can be reached\n", style_bold(color),
+               style_end(color), name,
                format_plural(h->heap_live_buffers, "live buffer", "live buffers").s,
                format_count(h->heap_live_bytes).s);
         return;
     }
-    printf("%s%s%s in %s: ", style_alert(color),
-           format_plural(leaks->lks_count, "leaked buffer", "leaked buffers").s, style_end(color),
-           name);
-    if (leaks->lks_bytes > h->heap_live_bytes) { /* mappings, which are no buffers, count too */
-        printf("%s bytes\n", format_count(leaks->lks_bytes).s);
-        return;
-    }
-    printf("%s bytes, %s of %s bytes in %s\n", format_count(leaks->lks_bytes).s,
-           format_percent(leaks->lks_bytes, h->heap_live_bytes).s,
-           format_count(h->heap_live_bytes).s,
-           format_plural(h->heap_live_buffers, "live buffer", "live buffers").s);
+    if (heap_is_complete(h))
+        bytes -= leaks->lks_kind_bytes[LEAK_POSSIBLE];
+    printf("%s%s%s in %s: %s bytes", style_alert(color),
+           format_plural(leak_count(rep), "leaked buffer", "leaked buffers").s, style_end(color),
+           name, format_count(bytes).s);
+    if (bytes <= h->heap_live_bytes) /* mappings, which are no buffers, may make it more */
+        printf(", %s of %s bytes in %s", format_percent(bytes, h->heap_live_bytes).s,
+               format_count(h->heap_live_bytes).s,
+               format_plural(h->heap_live_buffers, "live buffer", "live buffers").s);
+    printf("\n");
 }
 
 static void
@@ -166,7 +180,7 @@ print_advice(const struct leak_report *rep)
         printf("\nNot counted: %s, %s bytes, that nothing points to; --mappings lists them.\n",
                format_plural(leaks->lks_mappings, "mapping", "mappings").s,
                format_count(leaks->lks_mapping_bytes).s);
-    if (leaks->lks_count > 0 && !audit_is_on(rep->rep_heap))
+    if (leak_count(rep) > 0 && !audit_is_on(rep->rep_heap))
         printf("\nWho allocated these is not known, as the program ran without audit. To see it:\n"
                "  umem run --audit -- PROGRAM    (or UMEM_DEBUG=audit in its environment)\n");
 }

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""`umem whatis`: buffers, free buffers, stacks, guards, mappings, nothing."""
+
+import pytest
+
+from leak_support import build, refused, target_of, umem, umem_json, waiting
+
+PROGRAM = """#include <pthread.h>
+#include <stackalloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+int in_data = 1;
+static volatile int ready;
+static void *thread(void *arg)
+{
+    char local[64] = "";
+    printf("stack %p\\n", (void *)local);
+    ready = 1;
+    pause();
+    return (char *)arg + local[0];
+}
+__attribute__((noipa)) static void *allocate(size_t size)
+{
+    void *p = malloc(size);
+    __asm__ volatile("" : "+r"(p)); /* no tail call: this function is to be in the stack */
+    return p;
+}
+__attribute__((noipa)) static void release(void *p)
+{
+    free(p);
+    __asm__ volatile("");
+}
+int main(void)
+{
+    pthread_t t;
+    char *live = allocate(100), *freed = allocate(200);
+    char *map = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *stack = stack_alloc(65536);
+    char *large = allocate(1 << 20);
+    strcpy(live, "what a live buffer holds");
+    release(freed);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    pthread_create(&t, NULL, thread, NULL);
+    while (!ready)
+        usleep(1000);
+    printf("live %p\\nfreed %p\\nmap %p\\nlarge %p\\n", live, freed, map, large);
+    printf("alloced %p\\nguard %p\\ndata %p\\ncode %p\\n", stack, stack - 1, &in_data,
+           (void *)(size_t)main);
+    printf("main %p\\n", (void *)&live);
+    puts("ready");
+    pause();
+    return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("whatis"), PROGRAM, libs=("-lstackalloc",))
+
+
+def addresses(process):
+    words = [line.split() for line in process.lines]
+    return {word[0]: int(word[1], 16) for word in words if len(word) == 2}
+
+
+def ask(target, address):
+    report = umem_json("whatis", target, hex(address))
+    assert report["address"] == hex(address)
+    if report["kind"] != "unknown":
+        assert int(report["base"], 16) <= address < int(report["base"], 16) + report["size"]
+        assert report["offset"] == address - int(report["base"], 16)
+    return report
+
+
+@pytest.mark.parametrize("how", ["live", "gcore"])
+def test_kinds(program, tmp_path, how):
+    with waiting(program, debug="audit=20") as process:
+        at = addresses(process)
+        target = target_of(process, how, tmp_path)
+        live = ask(target, at["live"] + 10)
+        assert live["kind"] == "buffer" and int(live["base"], 16) == at["live"]
+        assert live["cache"] == "umem_alloc_112" and live["requested"] == 100
+        assert live["thread"] == process.pid and live["age_s"] >= 0
+        assert "allocate" in [frame["function"] for frame in live["stack"]]
+        freed = ask(target, at["freed"])
+        assert freed["kind"] == "free buffer"
+        assert "release" in [frame["function"] for frame in freed["stack"]]
+        assert "allocate" in [frame["function"] for frame in freed["allocated_stack"]]
+        large = ask(target, at["large"] + 70000)
+        assert large["kind"] == "buffer" and large["cache"] == "umem_oversize"
+        assert large["requested"] == 1 << 20
+        stack = ask(target, at["stack"])
+        assert stack["kind"] == "stack" and stack["thread"] != process.pid
+        main = ask(target, at["main"])
+        assert main["kind"] == "stack" and main["thread"] == process.pid
+        alloced = ask(target, at["alloced"])
+        assert alloced["kind"] == "buffer" and alloced["cache"] == "stack_64k"
+        mapping = ask(target, at["map"] + 5)
+        assert mapping["kind"] == "mapping"
+        data = ask(target, at["data"])
+        assert data["kind"] == "mapping" and "in_data" in data["note"]
+        code = ask(target, at["code"])
+        assert code["kind"] == "mapping" and "main+0x0" in code["note"]
+        assert ask(target, 16)["kind"] == "unknown"
+
+
+def test_guard(program):
+    with waiting(program) as process:
+        at = addresses(process)
+        assert ask(process.pid, at["guard"])["kind"] == "guard"
+        # The guard of a stack that libc made: below it, in its own mapping.
+        own = ask(process.pid, at["stack"])
+        assert ask(process.pid, int(own["base"], 16) - 1)["kind"] == "guard"
+
+
+def test_text(program):
+    with waiting(program, debug="audit=20") as process:
+        at = addresses(process)
+        result = umem("whatis", process.pid, hex(at["live"] + 4), f"{at['freed']:x}", "0x10")
+    assert result.returncode == 0, result
+    assert f"{at['live']:#x}+0x4, in a buffer of 112 bytes (100 requested)" in result.stdout
+    assert '"what a live buffer holds"' in result.stdout
+    assert "a free buffer of" in result.stdout and "  freed " in result.stdout
+    assert "0x10 is unknown: nothing is mapped there" in result.stdout
+
+
+def test_several_as_json(program):
+    with waiting(program) as process:
+        report = umem_json("whatis", process.pid, "0x10", "0x20")
+    assert [entry["address"] for entry in report] == ["0x10", "0x20"]
+
+
+def test_refused(program):
+    with waiting(program) as process:
+        assert "not an address" in refused("whatis", str(process.pid), "xyz")
+        refused("whatis", str(process.pid))
