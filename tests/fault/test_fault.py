@@ -71,3 +71,12 @@ def test_nofail_during_exit_is_fatal(programs):
     program = programs("nofail.c", flags=("-O1", "-w"), package="umem")
     result = run([program, "recursive"])
     assert result.signal == signal.SIGABRT and "exit" in result.stderr, result
+
+
+@pytest.mark.parametrize("preload", [False, True])
+def test_holes_leave_mappings_for_the_program(programs, preload):
+    program = programs("many_maps.c", flags=("-O1", "-fno-builtin", "-w"))
+    result = run([program], preload=preload, timeout=180)
+    if result.returncode == 77:
+        pytest.skip("140 GB of addresses cannot be had here")
+    assert (result.returncode, result.stderr) == (0, ""), result
