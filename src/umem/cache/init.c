@@ -38,13 +38,6 @@ init_classes(void)
     }
 }
 
-/* What vmem, below, calls for a program that begins with an arena. */
-void
-vmem_first_use(void)
-{
-    (void)umem_ready();
-}
-
 UMEM_COLD bool
 umem_ready_slow(void)
 {

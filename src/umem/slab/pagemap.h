@@ -89,7 +89,10 @@ pagemap_word(const void *record, uint64_t kind, unsigned bin)
     return (uint64_t)bin << UMEM_PAGEMAP_BIN_SHIFT | (uint64_t)(uintptr_t)record | kind;
 }
 
-/* Writes word for every granule of [base, base + size).  False with errno: no memory, nothing written. */
+/*
+ * Writes word for every granule of [base, base + size).  False with errno: no
+ * memory, nothing written.
+ */
 bool pagemap_set(const void *base, size_t size, uint64_t word);
 void pagemap_clear(const void *base, size_t size);
 

@@ -159,12 +159,10 @@ vmem_init_arena(struct vmem *vmp, const char *name, void *base, size_t size, siz
     return 0;
 }
 
-UMEM_EXPORT vmem_t *
-vmem_create(const char *name, void *base, size_t size, size_t quantum, vmem_alloc_t *afunc,
-            vmem_free_t *ffunc, vmem_t *source, size_t qcache_max, int vmflag)
+vmem_t *
+vmem_new(const char *name, void *base, size_t size, size_t quantum, vmem_alloc_t *afunc,
+         vmem_free_t *ffunc, vmem_t *source, size_t qcache_max, int vmflag)
 {
-    if (vmem_first_use != NULL)
-        vmem_first_use();
     struct vmem *vmp = umem_meta_alloc(sizeof(*vmp));
     if (vmp == NULL)
         return NULL;

@@ -54,16 +54,3 @@ vmem_init(void)
     }
     umem_lock_release(&vmem_arenas_lock);
 }
-
-UMEM_EXPORT vmem_t *
-vmem_heap_arena(vmem_alloc_t **allocp, vmem_free_t **freep)
-{
-    if (vmem_first_use != NULL)
-        vmem_first_use();
-    vmem_init();
-    if (allocp != NULL)
-        *allocp = vmem_alloc;
-    if (freep != NULL)
-        *freep = vmem_free;
-    return &vmem_heap;
-}

@@ -124,20 +124,18 @@ struct vmem_qcache_ops {
     void (*qcache_reap)(void *qcache);
 };
 void vmem_set_qcache_ops(const struct vmem_qcache_ops *ops);
-/*
- * Called with no lock held when a program asks for an arena, so that one whose
- * first call is vmem_create() has quantum caches and fork handlers too.  Weak:
- * the cache layer defines it, and vmem by itself does without.
- */
-void vmem_first_use(void) __attribute__((weak));
 
 /* Sets the static heap arena up over the operating system; idempotent, cheap once done. */
 void vmem_init(void);
 /* The arena under every slab and oversize block: quantum is VMEM_HEAP_QUANTUM. */
 extern struct vmem vmem_heap;
 
+/* vmem_create() for an engine that is set up: the public one is in cache/arena.c. */
+struct vmem *vmem_new(const char *name, void *base, size_t size, size_t quantum,
+                      vmem_alloc_t *afunc, vmem_free_t *ffunc, struct vmem *source,
+                      size_t qcache_max, int vmflag);
 /*
- * vmem_create() on the caller's zeroed record, which must stay where it is
+ * vmem_new() on the caller's zeroed record, which must stay where it is
  * until vmem_destroy() and is the caller's again after.  -1 with errno.
  */
 int vmem_init_arena(struct vmem *vmp, const char *name, void *base, size_t size, size_t quantum,

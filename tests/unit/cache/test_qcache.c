@@ -62,6 +62,8 @@ test_stacked(void **state)
     vmem_alloc_t *import;
     vmem_free_t *give_back;
     vmem_t *heap = vmem_heap_arena(&import, &give_back);
+    assert_ptr_equal(heap, &vmem_heap);
+    assert_true(import == vmem_alloc && give_back == vmem_free);
     size_t before = vmem_size(heap, VMEM_ALLOC);
     vmem_t *vmp = vmem_create("stacked", NULL, 0, 4096, import, give_back, heap, 4 * 4096, 0);
     umem_cache_t *cp =

@@ -38,11 +38,19 @@
 #define PTR(n) ((void *)(uintptr_t)(n))
 #define NUM(p) ((uintptr_t)(p))
 
+/* The layer's own heap: vmem_heap_arena() and vmem_create() are the cache layer's. */
+static inline vmem_t *
+the_heap(void)
+{
+    vmem_init();
+    return &vmem_heap;
+}
+
 /* An arena of numbers that imports nothing. */
 static inline vmem_t *
 numbers(uintptr_t base, size_t size, size_t quantum, int vmflag)
 {
-    vmem_t *vmp = vmem_create("numbers", PTR(base), size, quantum, NULL, NULL, NULL, 0, vmflag);
+    vmem_t *vmp = vmem_new("numbers", PTR(base), size, quantum, NULL, NULL, NULL, 0, vmflag);
 
     assert_non_null(vmp);
     return vmp;

@@ -18,8 +18,8 @@ is_listed(const vmem_t *vmp)
 static void
 test_create(void **state)
 {
-    vmem_t *vmp = vmem_create("a name that is longer than 31 characters", PTR(0x1000), 0x2000,
-                              0x1000, NULL, NULL, NULL, 0, 0);
+    vmem_t *vmp = vmem_new("a name that is longer than 31 characters", PTR(0x1000), 0x2000, 0x1000,
+                           NULL, NULL, NULL, 0, 0);
 
     (void)state;
     assert_non_null(vmp);
@@ -36,7 +36,7 @@ static void
 refuse(const char *name, uintptr_t base, size_t size, size_t quantum)
 {
     errno = 0;
-    assert_null(vmem_create(name, PTR(base), size, quantum, NULL, NULL, NULL, 0, 0));
+    assert_null(vmem_new(name, PTR(base), size, quantum, NULL, NULL, NULL, 0, 0));
     assert_int_equal(errno, EINVAL);
 }
 
@@ -87,7 +87,7 @@ test_no_leak(void **state)
     (void)state;
     for (int round = 0; round < 200; round++) {
         vmem_t *low = numbers(0x10000, 0x100000, 0x100, 0);
-        vmem_t *high = vmem_create("high", NULL, 0, 0x10, vmem_alloc, vmem_free, low, 0, 0);
+        vmem_t *high = vmem_new("high", NULL, 0, 0x10, vmem_alloc, vmem_free, low, 0, 0);
         void *held[500];
         for (int i = 0; i < 500; i++)
             assert_non_null(held[i] = vmem_alloc(high, 0x20, 0));
@@ -128,7 +128,7 @@ give_back(vmem_t *vmp, void *addr, size_t size)
 static void
 destroy_busy(void)
 {
-    vmem_t *vmp = vmem_create("busy", PTR(0x1000), 0x1000, 0x1000, import, give_back, NULL, 0, 0);
+    vmem_t *vmp = vmem_new("busy", PTR(0x1000), 0x1000, 0x1000, import, give_back, NULL, 0, 0);
 
     for (int i = 0; i < 40; i++)
         if (vmem_alloc(vmp, 0x1000, 0) == NULL)
@@ -140,7 +140,7 @@ destroy_busy(void)
     if (outstanding != 0)
         _exit(3);
     /* The tags are fit for use again. */
-    vmp = vmem_create("next", PTR(1), 1000, 1, NULL, NULL, NULL, 0, 0);
+    vmp = vmem_new("next", PTR(1), 1000, 1, NULL, NULL, NULL, 0, 0);
     for (int i = 0; i < 1000; i++)
         if (vmem_alloc(vmp, 1, 0) == NULL)
             _exit(4);

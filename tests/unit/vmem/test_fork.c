@@ -45,7 +45,7 @@ load(void *arg)
         if (round % 100 == 0)
             vmem_walk(importing, VMEM_ALLOC | (int)VMEM_REENTRANT, ignore, &seen);
         if (round % 200 == 0)
-            vmem_destroy(vmem_create("short", PTR(1), 10, 1, NULL, NULL, NULL, 0, 0));
+            vmem_destroy(vmem_new("short", PTR(1), 10, 1, NULL, NULL, NULL, 0, 0));
     }
     for (size_t i = 0; i < UMEM_ARRAY_SIZE(held); i++)
         if (held[i].addr != NULL)
@@ -74,7 +74,7 @@ use_in_child(void)
         _exit(5);
     if (!vmem_verify(plain) || !vmem_verify(importing) || !vmem_verify(&vmem_heap))
         _exit(6);
-    vmem_destroy(vmem_create("short", PTR(1), 10, 1, NULL, NULL, NULL, 0, 0));
+    vmem_destroy(vmem_new("short", PTR(1), 10, 1, NULL, NULL, NULL, 0, 0));
     _exit(42);
 }
 
@@ -104,8 +104,7 @@ test_fork_under_load(void **state)
     if (UNDER_THREAD_SANITIZER)
         skip();
     plain = numbers(0x1000, 0x100000, 1, VM_NEXTFIT);
-    importing = vmem_create("importing", NULL, 0, 0x40, vmem_alloc, vmem_free,
-                            vmem_heap_arena(NULL, NULL), 0, 0);
+    importing = vmem_new("importing", NULL, 0, 0x40, vmem_alloc, vmem_free, the_heap(), 0, 0);
     assert_non_null(importing);
     for (uintptr_t i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, load, PTR(i)), 0);

@@ -41,15 +41,10 @@ has_names(void)
 static void
 test_first_use(void **state)
 {
-    vmem_alloc_t *alloc = NULL;
-    vmem_free_t *release = NULL;
     bool names = has_names();
-    vmem_t *heap = vmem_heap_arena(&alloc, &release);
+    vmem_t *heap = the_heap();
 
     (void)state;
-    assert_ptr_equal(heap, &vmem_heap);
-    assert_true(alloc == vmem_alloc && release == vmem_free);
-    assert_ptr_equal(vmem_heap_arena(NULL, NULL), heap);
     vmem_init(); /* once more does no harm */
     assert_int_equal(vmem_size(heap, VMEM_ALLOC | VMEM_FREE), 0);
     assert_int_equal(named_bytes(), 0);
@@ -71,7 +66,7 @@ test_first_use(void **state)
 static void
 test_one_span_is_kept(void **state)
 {
-    vmem_t *heap = vmem_heap_arena(NULL, NULL);
+    vmem_t *heap = the_heap();
     void *held[100];
 
     (void)state;
@@ -110,7 +105,7 @@ test_one_span_is_kept(void **state)
 static void
 test_aligned(void **state)
 {
-    vmem_t *heap = vmem_heap_arena(NULL, NULL);
+    vmem_t *heap = the_heap();
 
     (void)state;
     for (size_t align = VMEM_HEAP_QUANTUM; align <= 64 * VMEM_HEAP_IMPORT_MIN; align *= 2) {
@@ -131,7 +126,7 @@ test_aligned(void **state)
 static void
 with_little_memory(void)
 {
-    vmem_t *heap = vmem_heap_arena(NULL, NULL);
+    vmem_t *heap = the_heap();
     unsigned long pages = 0;
     void *held[64];
     size_t n = 0;
@@ -184,7 +179,7 @@ with_locked_memory(void)
     limit.rlim_cur = (rlim_t)8 << 20;
     if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0 || mlockall(MCL_FUTURE) != 0)
         _exit(77);
-    vmem_t *heap = vmem_heap_arena(NULL, NULL);
+    vmem_t *heap = the_heap();
     for (size_t i = 0; i < (6 << 20) / VMEM_HEAP_QUANTUM; i++) {
         char *a = vmem_alloc(heap, VMEM_HEAP_QUANTUM, 0);
         if (a == NULL)
@@ -196,7 +191,7 @@ with_locked_memory(void)
     size_t n = 0;
     while (vmem_alloc(heap, VMEM_HEAP_QUANTUM, 0) != NULL)
         if (++n > (4 << 20) / VMEM_HEAP_QUANTUM)
-            _exit(5); /* the limit does not hold */
+            _exit(5);                                     /* the limit does not hold */
     _exit(errno == EAGAIN && vmem_verify(heap) ? 42 : 6); /* the limit is named */
 }
 
@@ -224,10 +219,9 @@ make_arena(void *arg)
 {
     (void)arg;
     pthread_barrier_wait(&at_once);
-    vmem_t *vmp = vmem_create("first", PTR(1), 10, 1, NULL, NULL, NULL, 0, 0);
+    vmem_t *vmp = vmem_new("first", PTR(1), 10, 1, NULL, NULL, NULL, 0, 0);
     assert_non_null(vmp);
-    vmem_free(vmem_heap_arena(NULL, NULL), vmem_alloc(&vmem_heap, VMEM_HEAP_QUANTUM, 0),
-              VMEM_HEAP_QUANTUM);
+    vmem_free(the_heap(), vmem_alloc(&vmem_heap, VMEM_HEAP_QUANTUM, 0), VMEM_HEAP_QUANTUM);
     vmem_destroy(vmp);
     return NULL;
 }

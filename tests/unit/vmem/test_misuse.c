@@ -10,7 +10,7 @@ static int
 setup(void **state)
 {
     (void)state;
-    vmp = vmem_create("x", PTR(0x10000), 0x10000, 0x1000, NULL, NULL, NULL, 0, VM_FIRSTFIT);
+    vmp = vmem_new("x", PTR(0x10000), 0x10000, 0x1000, NULL, NULL, NULL, 0, VM_FIRSTFIT);
     assert_int_equal(NUM(vmem_alloc(vmp, 0x2000, 0)), 0x10000);
     assert_int_equal(NUM(vmem_alloc(vmp, 0x1000, 0)), 0x12000);
     return 0;
@@ -177,7 +177,7 @@ import(vmem_t *source, size_t size, int vmflag)
 static void
 import_it(void)
 {
-    vmem_t *importer = vmem_create("i", PTR(0x1000), 0x1000, 0x1000, import, NULL, NULL, 0, 0);
+    vmem_t *importer = vmem_new("i", PTR(0x1000), 0x1000, 0x1000, import, NULL, NULL, 0, 0);
     vmem_alloc(importer, 0x2000, 0);
 }
 
@@ -201,7 +201,7 @@ test_bad_import(void **state)
 static void
 destroy_heap(void)
 {
-    vmem_destroy(vmem_heap_arena(NULL, NULL));
+    vmem_destroy(the_heap());
 }
 
 static void

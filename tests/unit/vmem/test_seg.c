@@ -95,7 +95,7 @@ static void
 run(int policy, size_t import_min, uint64_t rng)
 {
     struct held held[SLOTS] = {{0, 0}};
-    vmem_t *vmp = vmem_create("model", NULL, 0, 1, model_import, model_return, NULL, 0, policy);
+    vmem_t *vmp = vmem_new("model", NULL, 0, 1, model_import, model_return, NULL, 0, policy);
 
     memset(present, 0, sizeof(present));
     memset(used, 0, sizeof(used));

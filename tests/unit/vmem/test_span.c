@@ -13,7 +13,7 @@ test_many_spans(void **state)
 {
     static uintptr_t order[SPANS];
     uint64_t rng = 4242;
-    vmem_t *vmp = vmem_create("spans", NULL, 0, 1, NULL, NULL, NULL, 0, VM_FIRSTFIT);
+    vmem_t *vmp = vmem_new("spans", NULL, 0, 1, NULL, NULL, NULL, 0, VM_FIRSTFIT);
 
     (void)state;
     assert_non_null(vmp);
@@ -96,7 +96,7 @@ test_imports_come_and_go(void **state)
     enum { HELD = 1000 };
     static void *held[HELD];
     uint64_t rng = 31337;
-    vmem_t *vmp = vmem_create("imports", NULL, 0, 16, import_somewhere, return_it, NULL, 0, 0);
+    vmem_t *vmp = vmem_new("imports", NULL, 0, 16, import_somewhere, return_it, NULL, 0, 0);
 
     (void)state;
     assert_non_null(vmp);

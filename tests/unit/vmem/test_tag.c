@@ -10,7 +10,7 @@
 static void
 test_needed(void **state)
 {
-    vmem_t *vmp = vmem_create("tags", NULL, 0, 1, NULL, NULL, NULL, 0, 0);
+    vmem_t *vmp = vmem_new("tags", NULL, 0, 1, NULL, NULL, NULL, 0, 0);
 
     (void)state;
     assert_non_null(vmp);
@@ -71,7 +71,7 @@ exhaust(void)
     if (vmem_resize(vmp, held[0], 0x20, 0x10) || !vmem_verify(vmp)) /* would need a tag */
         _exit(5);
     errno = 0;
-    if (vmem_create("y", PTR(0x10), 0x10, 0x10, NULL, NULL, NULL, 0, 0) != NULL || errno != ENOMEM)
+    if (vmem_new("y", PTR(0x10), 0x10, 0x10, NULL, NULL, NULL, 0, 0) != NULL || errno != ENOMEM)
         _exit(6);
     while (n > 0)
         vmem_free(vmp, held[--n], 0x20);

@@ -67,7 +67,7 @@ static vmem_t *
 importer(size_t quantum, int vmflag)
 {
     vmem_t *vmp =
-        vmem_create("importer", NULL, 0, quantum, source_alloc, source_free, NULL, 0, vmflag);
+        vmem_new("importer", NULL, 0, quantum, source_alloc, source_free, NULL, 0, vmflag);
 
     assert_non_null(vmp);
     held_arena = vmp;
@@ -278,7 +278,7 @@ static void
 test_nested(void **state)
 {
     vmem_t *low = numbers(0x100000, 0x100000, 0x1000, 0);
-    vmem_t *high = vmem_create("high", NULL, 0, 0x10, vmem_alloc, vmem_free, low, 0, 0);
+    vmem_t *high = vmem_new("high", NULL, 0, 0x10, vmem_alloc, vmem_free, low, 0, 0);
 
     (void)state;
     assert_non_null(high);
@@ -309,7 +309,7 @@ test_look_again(void **state)
 {
     (void)state;
     racing_arena =
-        vmem_create("racing", PTR(0x1000), 0x1000, 0x1000, racing_alloc, source_free, NULL, 0, 0);
+        vmem_new("racing", PTR(0x1000), 0x1000, 0x1000, racing_alloc, source_free, NULL, 0, 0);
     assert_non_null(racing_arena);
     racing_addr = vmem_alloc(racing_arena, 0x1000, 0);
     void *a = vmem_alloc(racing_arena, 0x1000, 0);
@@ -443,10 +443,10 @@ static void
 test_qcaches(void **state)
 {
     (void)state;
-    vmem_t *before = vmem_create("before", PTR(0x1000), 0x10000, 0x10, NULL, NULL, NULL, 0x40, 0);
+    vmem_t *before = vmem_new("before", PTR(0x1000), 0x10000, 0x10, NULL, NULL, NULL, 0x40, 0);
     memset(&qcaches, 0, sizeof(qcaches));
     vmem_set_qcache_ops(&fake_ops);
-    vmem_t *vmp = vmem_create("q", PTR(0x1000), 0x10000, 0x10, NULL, NULL, NULL, 0x45, 0);
+    vmem_t *vmp = vmem_new("q", PTR(0x1000), 0x10000, 0x10, NULL, NULL, NULL, 0x45, 0);
     assert_non_null(vmp);
     assert_int_equal(qcaches.created, 4);
     assert_string_equal(qcache_names[3], "q_64");
@@ -487,7 +487,7 @@ test_qcache_limits(void **state)
     (void)state;
     memset(&qcaches, 0, sizeof(qcaches));
     vmem_set_qcache_ops(&fake_ops);
-    vmem_t *vmp = vmem_create("q", PTR(0x1000), 0x10000, 1, NULL, NULL, NULL, 100, 0);
+    vmem_t *vmp = vmem_new("q", PTR(0x1000), 0x10000, 1, NULL, NULL, NULL, 100, 0);
     assert_non_null(vmp);
     assert_int_equal(qcaches.created, 16);
     assert_int_equal(vmp->vm_qcache_max, 16);
@@ -500,7 +500,7 @@ test_qcache_limits(void **state)
     memset(&qcaches, 0, sizeof(qcaches));
     qcaches.fail_at = 3;
     errno = 0;
-    assert_null(vmem_create("q", PTR(0x1000), 0x10000, 1, NULL, NULL, NULL, 8, 0));
+    assert_null(vmem_new("q", PTR(0x1000), 0x10000, 1, NULL, NULL, NULL, 8, 0));
     assert_int_equal(errno, ENOMEM);
     assert_int_equal(qcaches.created, 2);
     assert_int_equal(qcaches.destroyed, 2);
@@ -582,7 +582,7 @@ static void
 test_threads_importing(void **state)
 {
     vmem_t *low = numbers(UNITS, UNITS, 32, 0);
-    vmem_t *high = vmem_create("high", NULL, 0, 1, vmem_alloc, vmem_free, low, 0, 0);
+    vmem_t *high = vmem_new("high", NULL, 0, 1, vmem_alloc, vmem_free, low, 0, 0);
 
     (void)state;
     run_hammer(high);

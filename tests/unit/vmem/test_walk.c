@@ -159,7 +159,7 @@ give_back(vmem_t *vmp, void *addr, size_t size)
 static void
 test_reentrant_return(void **state)
 {
-    vmem_t *vmp = vmem_create("walk", NULL, 0, 0x100, import, give_back, NULL, 0, VM_NEXTFIT);
+    vmem_t *vmp = vmem_new("walk", NULL, 0, 0x100, import, give_back, NULL, 0, VM_NEXTFIT);
     struct seen seen = {.arena = vmp, .then = free_it};
 
     (void)state;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_first_use.c - a program whose first call is vmem_create(): the layers
+ * test_arena.c - a program whose first call is vmem_create(): the layers
  * above are set up by it, quantum caches are there, and work.
  *
- * Linked with the cache layer, which the other tests of vmem do without.
+ * Here, and not in vmem, since that is what sets the layers above it up.
  */
 #include <pthread.h>
 
 #include "cache/cache.h"
-#include "support.h"
+#include "../vmem/support.h"
 
 enum { THREADS = 3, ROUNDS = 20000, HELD = 64, UNITS = 8192 };
 
