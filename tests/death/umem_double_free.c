@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* umem_free() twice. */
+/* Frees the same block by umem_free() twice. */
 #include "object.h"
 
 int

@@ -131,7 +131,8 @@ CASES = [
     Case("git-gc", ("git",), "cd repository && git -c pack.threads=2 gc --quiet --aggressive && "
                              "git fsck --full && git rev-list --objects --all | sort | cksum && "
                              "git repack -a -d -q && git status --short && "
-                             "git blame main -- $(git ls-tree -r --name-only main | head -1) | cksum", generate_repository, full=4),
+                             "git blame main -- $(git ls-tree -r --name-only main | head -1) | "
+                             "cksum", generate_repository, full=4),
     Case("gcc", ("gcc",), "gcc -O1 -c generated.c -o generated.o && cksum < generated.o",
          generate_c, full=10),
     Case("g++", ("g++",), "g++ -O1 -c generated.cc -o generated.o && cksum < generated.o",
@@ -152,7 +153,7 @@ CASES = [
          "grep -cE '(1|7).*word word$' text; sed 's/word/w/g' text | cksum", generate_text,
          env={"LC_ALL": "C"}),
     Case("clang-format", ("clang-format-14",), "clang-format-14 generated.c | cksum; "
-                                               "clang-format-14 --style=Google generated.cc | cksum",
+                                               "clang-format-14 generated.cc | cksum",
          lambda directory, scale: (generate_c(directory, scale), generate_cxx(directory, scale))),
     Case("gdb", ("gdb",), "gdb -nx -batch -ex 'break exit' -ex run -ex 'info sharedlibrary libc' "
                           "-ex 'print (long) strtol(\"77\", 0, 8)' -ex continue /bin/true 2>&1 | "
@@ -174,7 +175,8 @@ def perform(case, scale, directory, **how):
         case.prepare(directory, scale)
     env = {"SCALE": scale, "WORK": WORK, "HOME": directory, "GIT_CONFIG_NOSYSTEM": 1, **case.env}
     timeout = QUICK_TIMEOUT_S if scale == case.quick else FULL_TIMEOUT_S
-    return run(["bash", "-o", "pipefail", "-c", case.script], env=env, cwd=directory, timeout=timeout, **how)
+    return run(["bash", "-o", "pipefail", "-c", case.script], env=env, cwd=directory,
+               timeout=timeout, **how)
 
 
 def shown(result):

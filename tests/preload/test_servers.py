@@ -190,7 +190,8 @@ def check_nginx(directory, mode, rounds):
         code = nginx.wait()
     log = (directory / "error.log").read_text()
     assert (code, nginx.errors, nginx.lines) == (0, [], []), log
-    assert not re.search(MESSAGE.pattern + r"|\[(warn|error|crit|alert|emerg)\]|exited with code [^0]|on signal",
+    complaints = r"|\[(warn|error|crit|alert|emerg)\]|exited with code [^0]|on signal"
+    assert not re.search(MESSAGE.pattern + complaints,
                          re.sub(r".*No such file.*\n", "", log)), log
 
 
@@ -248,7 +249,8 @@ class Postgres:
 
 
 QUERIES = """
-CREATE TABLE t AS SELECT i AS id, md5(i::text) AS name, i % 97 AS grp FROM generate_series(1, 20000) i;
+CREATE TABLE t AS SELECT i AS id, md5(i::text) AS name, i % 97 AS grp
+FROM generate_series(1, 20000) i;
 CREATE INDEX ON t(name);
 ANALYZE t;
 SELECT grp, count(*), min(name) FROM t GROUP BY grp ORDER BY grp LIMIT 5;
