@@ -61,7 +61,7 @@ format_percent(uint64_t part, uint64_t whole)
     struct text out;
     double percent = whole == 0 ? 0.0 : 100.0 * (double)part / (double)whole;
 
-    if (part > 0 && percent < 0.1)
+    if (part > 0 && whole > 0 && percent < 0.1)
         percent = 0.1;
     snprintf(out.s, sizeof(out.s), "%.1f %%", percent);
     return out;
