@@ -253,6 +253,8 @@ umem_large_free(void *buf, size_t stated)
         remember_freed(large); /* now with the transaction of this free */
         umem_lock_release(&umem_larges_lock);
     }
+    if (vmem_is_full_of_holes(&vmem_heap))
+        (void)os_purge(large->large_base, large->large_span_size);
     vmem_xfree(&vmem_heap, large->large_base, large->large_span_size);
     umem_meta_free(large, sizeof(*large));
 }

@@ -49,6 +49,7 @@ vmem_init(void)
         vmem_setup(&vmem_heap, "umem_heap", VMEM_HEAP_QUANTUM, heap_map, heap_unmap, NULL, 0);
         vmem_heap.vm_import_min = VMEM_HEAP_IMPORT_MIN;
         vmem_heap.vm_keep_span = true;
+        vmem_heap.vm_holes_max = VMEM_HEAP_HOLES_MAX;
         umem_list_push_front(&vmem_arenas, &vmem_heap.vm_link);
         atomic_store_explicit(&ready, true, memory_order_release);
     }

@@ -108,6 +108,19 @@ import_span(struct vmem *vmp, size_t needed, int vmflag, size_t *sizep)
     return span;
 }
 
+static void
+set_holes(struct vmem *vmp, size_t holes)
+{
+    __atomic_store_n(&vmp->vm_holes, holes, __ATOMIC_RELAXED); /* read without the lock */
+}
+
+bool
+vmem_is_full_of_holes(const struct vmem *vmp)
+{
+    return vmp->vm_holes_max != 0 &&
+           __atomic_load_n(&vmp->vm_holes, __ATOMIC_RELAXED) >= vmp->vm_holes_max;
+}
+
 /* Adds what was imported; its free segment.  Locked, with tags. */
 static struct vmem_seg *
 add_import(struct vmem *vmp, uintptr_t start, size_t size)
@@ -120,6 +133,9 @@ add_import(struct vmem *vmp, uintptr_t start, size_t size)
     if (vmem_span_overlap(vmp, start, end) != NULL)
         vmem_misuse("vmem arena '%s': imported %p, %zu, which it has already", vmp->vm_name,
                     (void *)start, size);
+    /* The kernel fills holes before it goes further. */
+    if (vmp->vm_holes > 0)
+        set_holes(vmp, vmp->vm_holes - 1);
     return vmem_span_insert(vmp, start, end, true);
 }
 
@@ -196,7 +212,7 @@ find_allocated(struct vmem *vmp, const char *function, void *addr, size_t size)
 static bool
 keeps(struct vmem *vmp, struct vmem_seg *span)
 {
-    if (!span->seg_import || vmp->vm_ffunc == NULL)
+    if (!span->seg_import || vmp->vm_ffunc == NULL || vmem_is_full_of_holes(vmp))
         return true;
     if (!vmp->vm_keep_span || vmp->vm_kept_span != NULL ||
         vmem_seg_size(span) != vmp->vm_import_min)
@@ -222,6 +238,7 @@ free_segment(struct vmem *vmp, const char *function, void *addr, size_t size)
         unused = span->seg_start;
         unused_size = vmem_seg_size(span);
         vmem_span_remove(vmp, span);
+        set_holes(vmp, vmp->vm_holes + 1);
     }
     size_t rescale = vmem_hash_wanted(vmp);
     umem_lock_release(&vmp->vm_lock);

@@ -16,6 +16,11 @@
 #include "os/lock.h"
 
 #define VMEM_NAME_SIZE 32
+/*
+ * A span unmapped from among others costs the process a mapping of the 65,530
+ * that vm.max_map_count allows by default; a quarter of them is ours to take.
+ */
+#define VMEM_HEAP_HOLES_MAX 16384
 #define VMEM_FREELISTS (sizeof(void *) * 8) /* one a power of two */
 #define VMEM_HASH_INITIAL 16                /* buckets, in the arena itself */
 #define VMEM_QCACHES 16                     /* quantum caches an arena may have */
@@ -91,9 +96,11 @@ struct vmem {
     struct umem_list *vm_hash_old;
     size_t vm_hash_old_size;
     size_t vm_hash_moved;
-    bool vm_hash_busy; /* somebody is getting a table, without the lock */
-    bool vm_keep_span; /* one wholly free import of vm_import_min stays */
-    bool vm_owned;     /* the record came from the metadata pool */
+    bool vm_hash_busy;   /* somebody is getting a table, without the lock */
+    bool vm_keep_span;   /* one wholly free import of vm_import_min stays */
+    bool vm_owned;       /* the record came from the metadata pool */
+    size_t vm_holes;     /* spans returned less spans imported since: holes in the address space */
+    size_t vm_holes_max; /* at this many, wholly free spans stay; 0: no bound */
     struct umem_list vm_hash0[VMEM_HASH_INITIAL];
     struct vmem_seg *vm_spans;     /* root of the tree of spans */
     struct vmem_seg *vm_kept_span; /* the one that stays, or NULL */
@@ -148,6 +155,11 @@ int vmem_init_arena(struct vmem *vmp, const char *name, void *base, size_t size,
  * never imports.
  */
 bool vmem_resize(struct vmem *vmp, void *addr, size_t old_size, size_t new_size);
+/*
+ * Whether a span that becomes free would stay for want of mappings: then its
+ * pages are best given back before it is freed.  A snapshot.
+ */
+bool vmem_is_full_of_holes(const struct vmem *vmp);
 /* Returns the wholly free span that the arena keeps, and what its quantum caches can spare. */
 void vmem_reap(struct vmem *vmp);
 /* The policy of the heap, and the one that arenas created from now on start with. */
