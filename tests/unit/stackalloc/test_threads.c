@@ -193,39 +193,48 @@ test_hammer(void **state)
 }
 
 /*
- * Rounds are counted, not met at a barrier: sleepers would wake too far apart
- * to race.  The racers spin until the round opens and free at once.
+ * Two threads, no barrier: sleepers would wake too far apart to race.  The
+ * first opens a round and waits a little, another while each time, so that
+ * some rounds meet the second thread, which spins, to the nanosecond.
  */
 struct race {
-    _Atomic(long) round;   /* the stack of this round is there */
-    _Atomic(int) finished; /* racers that have tried */
+    _Atomic(long) round;    /* the stack of this round is there */
+    _Atomic(long) finished; /* the second thread has tried */
     _Atomic(int) won;
     void *stack;
     size_t size;
 };
 static struct race race;
 
-#define RACERS 2
+#define RACE_DELAYS 128
 
 static void
 spin_until(_Atomic(long) *what, long value)
 {
     for (unsigned i = 0; atomic_load(what) < value; i++)
-        if (i % 1024 == 1023)
+        if (i % 4096 == 4095)
             sched_yield();
 }
 
+static void
+race_free(void)
+{
+    /* Refused, but brings the slot near: both threads then start from a copy of their own. */
+    CHECK(is_refused(race.stack, race.size ^ all_sizes[0]));
+    if (stack_free(race.stack, race.size) == 0)
+        atomic_fetch_add(&race.won, 1);
+    else
+        CHECK(errno == EINVAL);
+}
+
 static void *
-racer(void *arg)
+second_racer(void *arg)
 {
     struct worker *worker = arg;
     for (long i = 1; i <= worker->steps; i++) {
         spin_until(&race.round, i);
-        if (stack_free(race.stack, race.size) == 0)
-            atomic_fetch_add(&race.won, 1);
-        else
-            CHECK(errno == EINVAL);
-        atomic_fetch_add(&race.finished, 1);
+        race_free();
+        atomic_store(&race.finished, i);
     }
     return NULL;
 }
@@ -234,20 +243,21 @@ static void
 child_race(void *arg)
 {
     (void)arg;
-    struct worker workers[RACERS];
-    const long rounds = SANITIZED ? 2000 : 20000;
-    start(workers, RACERS, racer, rounds);
+    struct worker second;
+    const long rounds = SANITIZED ? 2000 : 50000;
+    start(&second, 1, second_racer, rounds);
     for (long i = 1; i <= rounds; i++) {
         race.size = all_sizes[(size_t)i % SIZES];
         CHECK((race.stack = stack_alloc(race.size)) != NULL);
-        atomic_store(&race.finished, 0);
         atomic_store(&race.won, 0);
         atomic_store(&race.round, i);
-        while (atomic_load(&race.finished) < RACERS)
-            sched_yield();
+        for (volatile long delay = i % RACE_DELAYS; delay > 0; delay--)
+            ;
+        race_free();
+        spin_until(&race.finished, i);
         CHECK(atomic_load(&race.won) == 1);
     }
-    join(workers, RACERS);
+    join(&second, 1);
 }
 
 static void
