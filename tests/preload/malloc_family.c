@@ -438,6 +438,34 @@ free_keeps_errno(void)
     CHECK(errno == 99);
 }
 
+/* Not promised by any standard, but programs (procps among them) look at errno afterwards. */
+static void
+success_keeps_errno(void)
+{
+    for (size_t n = 1; n < (size_t)64 << 20; n += n / 3 + 1) {
+        void *p[6] = {NULL};
+        errno = 0;
+        p[0] = malloc(n);
+        CHECK(errno == 0);
+        p[1] = calloc(1, n);
+        CHECK(errno == 0);
+        p[2] = memalign(4096 << n % 3, n);
+        CHECK(errno == 0);
+        p[3] = malloc(n);
+        p[3] = realloc(p[3], n * 2);
+        CHECK(errno == 0);
+        p[4] = realloc(malloc(n * 2), n);
+        CHECK(errno == 0);
+        CHECK(posix_memalign(&p[5], 64, n) == 0);
+        CHECK(errno == 0);
+        for (int i = 0; i < 6; i++) {
+            NEED(p[i] != NULL);
+            free(p[i]);
+        }
+        CHECK(errno == 0);
+    }
+}
+
 static void
 mallinfo_counts(void)
 {
@@ -665,6 +693,7 @@ static const struct section sections[] = {
     {"memalign_contract", memalign_contract},
     {"valloc_pvalloc", valloc_pvalloc},
     {"free_keeps_errno", free_keeps_errno},
+    {"success_keeps_errno", success_keeps_errno},
     {"mallinfo_counts", mallinfo_counts},
     {"malloc_info_is_xml", malloc_info_is_xml},
     {"mallopt_accepted", mallopt_accepted},

@@ -162,6 +162,8 @@ CASES = [
                                   "-S 0102030405060708 -pass pass:x < text | cksum; "
                                   "openssl version; openssl list -digest-algorithms | cksum",
          generate_text),
+    Case("ps", ("ps", "free"), "ps -p $$ -o comm,ppid | wc; ps aux | head -1; ps axjf | head -1; "
+                               "free | wc -l; uptime -p | cut -c1-2"),
     Case("find", ("find",), "find /usr/share/doc -name 'c*' | sort | cksum; "
                             "find /usr/lib -type d -printf '%p %m\\n' | sort | cksum"),
 ]
