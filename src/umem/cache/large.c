@@ -113,6 +113,7 @@ create(size_t size, size_t align)
 void *
 umem_large_alloc(size_t size, size_t align, int flags)
 {
+    int saved = errno; /* callers ask errno after successes too */
     bool reaped = false;
     struct umem_large *large = NULL;
 
@@ -138,6 +139,7 @@ umem_large_alloc(size_t size, size_t align, int flags)
         (void)umem_debug_alloc(&buf, size);
     }
     link_large(large);
+    errno = saved;
     return large->large_base;
 }
 

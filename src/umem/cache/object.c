@@ -215,6 +215,7 @@ get_checked(struct umem_cache *cp, size_t requested, int flags)
 UMEM_NOINLINE void *
 umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags)
 {
+    int saved = errno; /* callers ask errno after successes too */
     bool reaped = false;
 
     (void)umem_ready();
@@ -225,8 +226,10 @@ umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags)
     }
     for (;;) {
         void *obj = cp->cache_flags != 0 ? get_checked(cp, requested, flags) : get(cp, flags);
-        if (obj != NULL)
+        if (obj != NULL) {
+            errno = saved;
             return obj;
+        }
 
         atomic_fetch_add_explicit(&cp->cache_fails, 1, memory_order_relaxed);
         int error = errno;
