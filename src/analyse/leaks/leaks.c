@@ -19,7 +19,7 @@ mark_own(void *arg, addr_t at, addr_t value)
     (void)at;
     if (heap_find(m->m_heap, value, &b) &&
         m->m_heap->heap_regions[b.block_region].region_kind == REGION_MAPPING)
-        bit_set(m->m_marked, heap_block_number(m->m_heap, b));
+        bit_clear(m->m_unreached, heap_block_number(m->m_heap, b));
     return true;
 }
 
@@ -70,7 +70,7 @@ add_possible(struct heap *h, struct block b, void *arg)
 
 /* Blocks that inner pointers reach and pointers to a start do not. */
 static int
-find_possible(struct heap *h, const struct roots *roots, const uint64_t *marked,
+find_possible(struct heap *h, const struct roots *roots, const uint64_t *unreached,
               struct sweep *sweep)
 {
     struct marker strict;
@@ -78,8 +78,8 @@ find_possible(struct heap *h, const struct roots *roots, const uint64_t *marked,
         return -1;
     marker_run(&strict, roots);
     for (uint64_t w = 0; w < h->heap_blocks / 64; w++)
-        strict.m_marked[w] = marked[w] & h->heap_live[w] & ~strict.m_marked[w];
-    for_bits(h, strict.m_marked, add_possible, sweep);
+        strict.m_unreached[w] &= ~unreached[w];
+    for_bits(h, strict.m_unreached, add_possible, sweep);
     int result = strict.m_failed ? -1 : 0;
     marker_fini(&strict);
     return result;
@@ -97,11 +97,11 @@ sort_leaks(struct heap *h, const struct roots *roots, struct marker *m,
 
     if (leaked != NULL && table != NULL) {
         for (uint64_t w = 0; w < words; w++)
-            leaked[w] = h->heap_live[w] & ~m->m_marked[w];
+            leaked[w] = m->m_unreached[w];
         for_bits(h, leaked, sweep_block, &sweep);
         result = graph_sort(h, leaked, !heap_is_complete(h), table);
         if (result == 0 && options->opt_possible)
-            result = find_possible(h, roots, m->m_marked, &sweep);
+            result = find_possible(h, roots, m->m_unreached, &sweep);
     }
     if (table != NULL)
         groups_finish(table, leaks);

@@ -14,9 +14,9 @@
 
 struct marker {
     struct heap *m_heap;
-    uint64_t *m_marked; /* a bit a block */
-    bool m_start_only;  /* only pointers to a block's start count */
-    bool m_failed;      /* no memory */
+    uint64_t *m_unreached; /* a bit a block: live, and not reached so far */
+    bool m_start_only;     /* only pointers to a block's start count */
+    bool m_failed;         /* no memory */
     struct block *m_stack;
     size_t m_depth;
     size_t m_room;

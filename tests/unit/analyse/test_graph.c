@@ -18,6 +18,7 @@
 #define CHUNK 64
 #define WORDS (CHUNK / 8)
 #define BLOCKS 14
+#define ALL ((1 << BLOCKS) - 1)
 #define GRAPHS 400
 
 struct fixture {
@@ -214,11 +215,11 @@ test_marking(void **state)
     bit_clear(f.heap.heap_live, 4);
     assert_int_equal(marker_init(&m, &f.heap, false), 0);
     marker_run(&m, &roots);
-    assert_int_equal(m.m_marked[0], 1 << 1 | 1 << 2 | 1 << 3);
+    assert_int_equal(~m.m_unreached[0] & (ALL & ~(1 << 4)), 1 << 1 | 1 << 2 | 1 << 3);
     marker_fini(&m);
     assert_int_equal(marker_init(&m, &f.heap, true), 0);
     marker_run(&m, &roots);
-    assert_int_equal(m.m_marked[0], 1 << 1);
+    assert_int_equal(~m.m_unreached[0] & (ALL & ~(1 << 4)), 1 << 1);
     marker_fini(&m);
     tear_down(&f);
 }
