@@ -163,3 +163,20 @@ def test_both_libraries_in_one_process(programs):
         both = run([program], **how)
         assert (both.returncode, both.stderr) == (0, ""), both
         assert both.stdout == "umem_alloc libumem.so.1\nmalloc libumem.so.1\n", both
+
+
+@pytest.mark.parametrize("first", ["wrapper", "libumem"])
+@pytest.mark.parametrize("debug", [None, DEBUG])
+def test_beside_another_preload(programs, libumem, tmp_path, first, debug):
+    """A profiler's wrapper in front of malloc or behind it."""
+    wrapper = programs("wrapper.c", name="wrapper.so",
+                       flags=("-O1", "-w", "-fno-builtin", "-shared", "-fPIC"))
+    order = [wrapper, libumem] if first == "wrapper" else [libumem, wrapper]
+    program = programs("hard_spots.c", flags=C_FLAGS)
+    report = tmp_path / "calls"
+    for section in ("orphans", "plugin_in_threads", "fork_in_threads"):
+        result = run([program, section], preload=order, debug=debug, timeout=120,
+                     env={"PLUGIN": plugin(programs), "WRAPPER_REPORT": report})
+        assert (result.returncode, result.stdout, result.stderr) == (0, f"ok {section}\n", "")
+    calls = max(map(int, report.read_text().split()))
+    assert calls > 1000 if first == "wrapper" else calls == 0, calls
