@@ -2,7 +2,7 @@
 /*
  * contents.c - see contents.h.
  *
- * A ring of slots of one size in a mapping of its own, made at first use.  A
+ * A ring of slots of one size in memory of its own, made at first use.  A
  * ticket (one atomic add) picks the slot; its state word, 1 while somebody
  * reads or writes it, keeps out whoever else comes: a writer that finds its
  * slot taken drops the record (the ring went all the way round meanwhile), a
@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "debug/debug.h"
+#include "os/meta.h"
 #include "os/os.h"
 
 #define SLOT_ALIGN 16
@@ -48,11 +49,15 @@ start(void)
     int saved = errno;
     size_t size =
         umem_align_up(umem_max(umem_options.opt_contents_log, slot_size()), os_page_size());
-    char *log = os_map(size, os_page_size());
+    /*
+     * From the metadata pool, which gives it a mapping of its own: an analyser
+     * knows what is there for the engine's, and takes no stale pointer in it
+     * for the program's.
+     */
+    char *log = umem_meta_alloc(size);
     if (log == NULL) {
         umem_message(true, "no memory for a contents log of %zu bytes, none is kept", size);
     } else {
-        os_name(log, size, "umem contents log");
         contents_slot_size = slot_size();
         contents_slots = size / contents_slot_size;
         atomic_store_explicit(&contents_log, log, memory_order_release);
