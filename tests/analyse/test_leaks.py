@@ -194,7 +194,11 @@ CXX = """#include <cstdio>
 struct Widget { virtual ~Widget() {} int size = 3; };
 static Widget *volatile sink;
 __attribute__((noipa)) static void lose() { sink = new Widget; sink = nullptr; }
-__attribute__((noipa)) static void wipe() { volatile char b[65536]; memset((char *)b, 0, sizeof b); }
+__attribute__((noipa)) static void wipe()
+{
+    volatile char dead[65536];
+    memset((char *)dead, 0, sizeof(dead));
+}
 int main() { lose(); wipe(); puts("ready"); fflush(stdout); pause(); }
 """
 
