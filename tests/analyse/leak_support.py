@@ -3,10 +3,13 @@
 programs that wait to be looked at."""
 
 import json
+import os
 import pathlib
+import signal
 import subprocess
 
 from harness import Background, compile_c, gcore, paths, run
+from harness.cores import is_core
 
 HERE = pathlib.Path(__file__).resolve().parent
 # DT_RPATH reaches the libraries of libraries too: libstackalloc needs libumem_core.
@@ -36,9 +39,13 @@ def build(directory, source="leak_kinds.c", package="umem", libs=("-lstackalloc"
                      libs=libs)
 
 
-def waiting(program, *arguments, debug=None, preload=False):
-    """Starts a program that says "ready" and then waits; for a with block."""
-    process = Background([program, *arguments], debug=debug, preload=preload)
+def waiting(program, *arguments, debug=None, preload=False, cwd=None):
+    """Starts a program that says "ready" and then waits; for a with block.
+
+    cwd: where it may leave a core.
+    """
+    process = Background([program, *arguments], debug=debug, preload=preload, cwd=cwd,
+                         core=cwd is not None)
     try:
         process.wait_for_line("ready")
     except BaseException:
@@ -48,8 +55,16 @@ def waiting(program, *arguments, debug=None, preload=False):
 
 
 def target_of(process, how, directory):
-    """The pid, or the path of a core."""
-    return process.pid if how == "live" else gcore(process.pid, directory)
+    """The pid, or the path of a core: of gcore, or of the kernel, which ends the process."""
+    if how == "live":
+        return process.pid
+    if how == "gcore":
+        return gcore(process.pid, directory)
+    os.kill(process.pid, signal.SIGABRT)
+    process.wait()
+    cores = [path for path in pathlib.Path(directory).iterdir() if is_core(path)]
+    assert len(cores) == 1, cores
+    return cores[0]
 
 
 def refused(*arguments):

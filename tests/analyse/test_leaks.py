@@ -11,7 +11,7 @@ import shutil
 
 import pytest
 
-from harness import compile_c, gcore
+from harness import compile_c, core_pattern_is_usable, gcore
 from leak_support import build, refused, sleeping, target_of, umem, umem_json, waiting
 
 # (kind, site) -> (buffers, bytes requested); site is the function that allocated.
@@ -55,10 +55,14 @@ def by_site(report):
     return dict(found)
 
 
-@pytest.mark.parametrize("how", ["live", "gcore"])
+KERNEL = pytest.param("kernel", marks=pytest.mark.skipif(
+    not core_pattern_is_usable(), reason="the kernel's core pattern pipes or names a directory"))
+
+
+@pytest.mark.parametrize("how", ["live", "gcore", KERNEL])
 @pytest.mark.parametrize("debug", ["audit=20", "audit=64,guard", "default"])
 def test_kinds_with_stacks(kinds, tmp_path, debug, how):
-    with waiting(kinds, "lose", debug=debug) as process:
+    with waiting(kinds, "lose", debug=debug, cwd=tmp_path) as process:
         report = umem_json("leaks", target_of(process, how, tmp_path), expect=1)
     assert report["complete"] is True
     found = by_site(report)
@@ -72,10 +76,10 @@ def test_kinds_with_stacks(kinds, tmp_path, debug, how):
     assert report["unreached_mappings"]["buffers"] == 1
 
 
-@pytest.mark.parametrize("how", ["live", "gcore"])
+@pytest.mark.parametrize("how", ["live", "gcore", KERNEL])
 @pytest.mark.parametrize("debug", [None, "guard"])
 def test_kinds_without_stacks(kinds, tmp_path, debug, how):
-    with waiting(kinds, "lose", debug=debug) as process:
+    with waiting(kinds, "lose", debug=debug, cwd=tmp_path) as process:
         report = umem_json("leaks", target_of(process, how, tmp_path), expect=1)
     found = {(group["kind"], group["cache"]): group["count"] for group in report["groups"]}
     assert found == {
