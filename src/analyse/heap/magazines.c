@@ -163,7 +163,9 @@ read_bins(struct heap *h, struct heap_thread *thread, const struct record *bins,
                         &previous);
         }
         thread->thread_cached += subtract_loaded(h, bins, at, loaded, where);
-        if (previous != 0)
+        /* In an exchange both may name one magazine, or the window be the previous one's. */
+        if (previous != 0 && previous != loaded &&
+            record_get(bins, at, off->bin_base) != previous + off->mag_round.field_offset)
             thread->thread_cached += subtract_magazine(h, previous, where, &next);
         if (loaded != 0)
             ranges_add(&h->heap_loaded, loaded, loaded + 1);

@@ -119,15 +119,17 @@ lock_counting(struct depot *depot)
     depot->depot_contention++;
 }
 
-struct magazine *
-depot_get_full(struct depot *depot, struct magazine *empty)
+bool
+depot_get_full(struct depot *depot, struct magazine **mag)
 {
     lock_counting(depot);
-    struct magazine *mag = pop_full(depot);
-    if (mag != NULL)
-        put_locked(depot, empty);
+    struct magazine *full = pop_full(depot);
+    if (full != NULL) {
+        put_locked(depot, *mag);
+        *mag = full;
+    }
     umem_lock_release(&depot->depot_lock);
-    return mag;
+    return full != NULL;
 }
 
 /* Capacity for a magazine that must be made now; the lock is held. */
@@ -141,20 +143,23 @@ size_for_new(struct depot *depot)
     return depot->depot_mag_size;
 }
 
-struct magazine *
-depot_get_empty(struct depot *depot, struct magazine *full)
+bool
+depot_get_empty(struct depot *depot, struct magazine **mag)
 {
     lock_counting(depot);
-    struct magazine *mag = pop(&depot->depot_empty);
-    uint32_t size = mag == NULL ? size_for_new(depot) : 0;
-    if (mag != NULL)
-        put_locked(depot, full);
+    struct magazine *empty = pop(&depot->depot_empty);
+    if (empty == NULL) {
+        uint32_t size = size_for_new(depot);
+        umem_lock_release(&depot->depot_lock);
+        empty = magazine_create(size);
+        if (empty == NULL)
+            return false;
+        umem_lock_acquire(&depot->depot_lock);
+    }
+    put_locked(depot, *mag);
+    *mag = empty;
     umem_lock_release(&depot->depot_lock);
-
-    if (mag != NULL || (mag = magazine_create(size)) == NULL)
-        return mag;
-    depot_put(depot, full);
-    return mag;
+    return true;
 }
 
 void

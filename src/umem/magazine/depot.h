@@ -45,15 +45,16 @@ struct depot {
 /* object_size decides how many rounds a magazine may have. */
 void depot_init(struct depot *depot, size_t object_size);
 /*
- * A magazine with rounds, or NULL; empty (may be NULL) is given in exchange.
- * On NULL the caller keeps empty.
+ * Exchanges *mag, an empty magazine or NULL, for one with rounds.  False:
+ * there is none, and *mag is as it was.  *mag changes under the lock, so that
+ * a fork finds every magazine in one place.
  */
-struct magazine *depot_get_full(struct depot *depot, struct magazine *empty);
+bool depot_get_full(struct depot *depot, struct magazine **mag);
 /*
- * An empty magazine of the current size, from the list or new, or NULL; full
- * (may be NULL) is given in exchange.  On NULL the caller keeps full.
+ * Exchanges *mag, a full magazine or NULL, for an empty one of any size from
+ * the list, or a new one of the current size.  False with errno: no memory.
  */
-struct magazine *depot_get_empty(struct depot *depot, struct magazine *full);
+bool depot_get_empty(struct depot *depot, struct magazine **mag);
 /* Gives a magazine back whatever its rounds. */
 void depot_put(struct depot *depot, struct magazine *mag);
 /*

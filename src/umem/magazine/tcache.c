@@ -80,12 +80,11 @@ create(unsigned bin, const struct tcache *old)
     tc->tc_cold = (struct tbin_cold *)&tc->tc_bin[bins];
     if (tcache_is_live(old)) {
         tc->tc_thread = old->tc_thread;
-        tc->tc_random = old->tc_random;
+        tc->tc_exit_seen = old->tc_exit_seen;
         memcpy(tc->tc_bin, old->tc_bin, old->tc_bins * sizeof(struct tbin));
         memcpy(tc->tc_cold, old->tc_cold, old->tc_bins * sizeof(struct tbin_cold));
     } else {
         tc->tc_thread = os_thread_id();
-        tc->tc_random = (uint32_t)umem_hash64((uintptr_t)tc ^ os_clock_ns()) | 1;
     }
     return tc;
 }
@@ -98,15 +97,12 @@ destroy(struct tcache *tc)
     umem_meta_free(tc, tc->tc_size);
 }
 
-struct tcache *
-tcache_get(unsigned bin)
+/* Gives this thread a cache with more than bin bins in place of its own.  False: no memory. */
+static bool
+replace(unsigned bin)
 {
     struct tcache *old = tcache_self;
 
-    if (tcache_is_live(old) && bin < old->tc_bins)
-        return old;
-    if (old->tc_state == TCACHE_EXITED)
-        return NULL;
     /* Under the lock, since tcache_bin_destroy() may be emptying a bin of the old one. */
     umem_lock_acquire(&umem_tcaches_lock);
     struct tcache *tc = create(bin, old);
@@ -117,25 +113,38 @@ tcache_get(unsigned bin)
             destroy(old);
     }
     umem_lock_release(&umem_tcaches_lock);
-    if (tc == NULL)
-        return NULL;
-
-    /* May itself allocate, from the cache just made. */
-    if (atomic_load_explicit(&exit_key_valid, memory_order_acquire))
-        (void)pthread_setspecific(exit_key, tc);
-    return tcache_self;
+    return tc != NULL;
 }
 
-/* Opens the window on a magazine. */
+/*
+ * Lets the exit of this thread flush its cache.  pthread_setspecific() may
+ * allocate, from the very cache, which may grow; where it fails, or there is
+ * no key yet, the next slow path tries again.
+ */
 static void
-load(struct tcache *tc, unsigned bin, struct magazine *mag)
+see_exit(void)
 {
-    struct tbin *b = &tc->tc_bin[bin];
+    if (!atomic_load_explicit(&exit_key_valid, memory_order_acquire))
+        return;
+    tcache_self->tc_exit_seen = true;
+    if (pthread_setspecific(exit_key, tcache_self) != 0)
+        tcache_self->tc_exit_seen = false;
+}
 
-    tc->tc_cold[bin].cold_loaded = mag;
-    b->bin_base = mag->mag_round;
-    b->bin_limit = mag->mag_round + mag->mag_size;
-    b->bin_cur = mag->mag_round + mag->mag_rounds;
+struct tcache *
+tcache_get(unsigned bin)
+{
+    struct tcache *tc = tcache_self;
+
+    if (UMEM_LIKELY(tcache_is_live(tc) && bin < tc->tc_bins && tc->tc_exit_seen))
+        return tc;
+    if (tc->tc_state == TCACHE_EXITED)
+        return NULL;
+    if ((!tcache_is_live(tc) || bin >= tc->tc_bins) && !replace(bin))
+        return NULL;
+    if (!tcache_self->tc_exit_seen)
+        see_exit();
+    return tcache_self;
 }
 
 /* Closes the window: the loaded magazine, its rounds counted, or NULL. */
@@ -145,20 +154,57 @@ unload(struct tcache *tc, unsigned bin)
     struct tbin *b = &tc->tc_bin[bin];
     struct magazine *mag = tc->tc_cold[bin].cold_loaded;
 
-    if (mag != NULL)
+    if (mag != NULL && b->bin_base == mag->mag_round)
         mag->mag_rounds = (uint32_t)(b->bin_cur - b->bin_base);
     b->bin_cur = b->bin_base = b->bin_limit = NULL;
     tc->tc_cold[bin].cold_loaded = NULL;
     return mag;
 }
 
+/* Stores before it are made before stores behind it, as a fork finds this thread. */
+static inline void
+in_order(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+/*
+ * previous is not NULL.  A fork may find the thread after any of these stores:
+ * the magazine that was loaded is still known by the window's base until it is
+ * the previous one, and its count holds from when the window closes.
+ */
 static void
 exchange_loaded_and_previous(struct tcache *tc, unsigned bin)
 {
-    struct magazine *loaded = unload(tc, bin);
+    struct tbin *b = &tc->tc_bin[bin];
+    struct tbin_cold *cold = &tc->tc_cold[bin];
+    struct magazine *loaded = cold->cold_loaded, *previous = cold->cold_previous;
 
-    load(tc, bin, tc->tc_cold[bin].cold_previous);
-    tc->tc_cold[bin].cold_previous = loaded;
+    if (loaded != NULL)
+        loaded->mag_rounds = (uint32_t)(b->bin_cur - b->bin_base);
+    in_order();
+    cold->cold_loaded = previous;
+    in_order();
+    cold->cold_previous = loaded;
+    in_order();
+    b->bin_base = NULL;
+    in_order();
+    b->bin_limit = previous->mag_round + previous->mag_size;
+    b->bin_cur = previous->mag_round + previous->mag_rounds;
+    in_order();
+    b->bin_base = previous->mag_round;
+}
+
+/* In the child of a fork, before unload(): both magazines of an exchange that was under way. */
+static void
+settle(struct tcache *tc, unsigned bin)
+{
+    struct tbin_cold *cold = &tc->tc_cold[bin];
+    void **base = tc->tc_bin[bin].bin_base;
+
+    if (cold->cold_loaded == NULL || cold->cold_loaded != cold->cold_previous)
+        return;
+    cold->cold_previous = base == NULL ? NULL : UMEM_CONTAINER_OF(base, struct magazine, mag_round);
 }
 
 bool
@@ -166,16 +212,11 @@ tcache_refill(struct tcache *tc, unsigned bin)
 {
     struct tbin_cold *cold = &tc->tc_cold[bin];
 
-    if (cold->cold_previous != NULL && cold->cold_previous->mag_rounds > 0) {
-        exchange_loaded_and_previous(tc, bin);
-        return true;
-    }
-    /* Both are empty or missing. */
-    struct magazine *full = depot_get_full(bin_depot[bin], cold->cold_previous);
-    if (full == NULL)
+    /* Without rounds in either, previous is empty or missing: for the depot. */
+    if ((cold->cold_previous == NULL || cold->cold_previous->mag_rounds == 0) &&
+        !depot_get_full(bin_depot[bin], &cold->cold_previous))
         return false;
-    cold->cold_previous = unload(tc, bin);
-    load(tc, bin, full);
+    exchange_loaded_and_previous(tc, bin);
     return true;
 }
 
@@ -186,20 +227,15 @@ tcache_make_room(struct tcache *tc, unsigned bin)
 
     if (tc->tc_bin[bin].bin_cur != tc->tc_bin[bin].bin_limit)
         return true;
-    if (cold->cold_previous != NULL && cold->cold_previous->mag_rounds == 0) {
-        exchange_loaded_and_previous(tc, bin);
-        return true;
-    }
-    /* Both are full or missing. */
-    struct magazine *empty = depot_get_empty(bin_depot[bin], cold->cold_previous);
-    if (empty == NULL)
+    /* Without room in either, previous is full or missing: for the depot. */
+    if ((cold->cold_previous == NULL || cold->cold_previous->mag_rounds > 0) &&
+        !depot_get_empty(bin_depot[bin], &cold->cold_previous))
         return false;
-    cold->cold_previous = unload(tc, bin);
-    load(tc, bin, empty);
+    exchange_loaded_and_previous(tc, bin);
     return true;
 }
 
-/* Gives both magazines of a bin to its depot.  For the owner, or where no owner runs. */
+/* Gives both magazines of a bin, whose owner does not use it, to its depot; the lock is held. */
 static void
 flush_bin(struct tcache *tc, unsigned bin)
 {
@@ -225,8 +261,12 @@ flush(struct tcache *tc)
 void
 tcache_flush_self(void)
 {
-    if (tcache_is_live(tcache_self))
-        flush(tcache_self);
+    if (!tcache_is_live(tcache_self))
+        return;
+    /* Another thread may be destroying a bin, and emptying it here too. */
+    umem_lock_acquire(&umem_tcaches_lock);
+    flush(tcache_self);
+    umem_lock_release(&umem_tcaches_lock);
 }
 
 void
@@ -293,9 +333,9 @@ tcache_init(void)
     if (pthread_key_create(&exit_key, thread_exit) != 0)
         return; /* 1,024 keys are in use: caches of exited threads stay behind */
     atomic_store_explicit(&exit_key_valid, true, memory_order_release);
-    /* The thread that sets up made its cache before there was a key. */
+    /* The thread that sets up may have made its cache before there was a key. */
     if (tcache_is_live(tcache_self))
-        (void)pthread_setspecific(exit_key, tcache_self);
+        see_exit();
 }
 
 void
@@ -320,6 +360,8 @@ tcache_fork_child(void)
         if (tc == tcache_self) {
             tc->tc_thread = os_thread_id();
         } else {
+            for (unsigned bin = 1; bin < tc->tc_bins; bin++)
+                settle(tc, bin);
             flush(tc);
             destroy(tc);
         }

@@ -10,10 +10,11 @@
  * caches under debugging, and bin 0, which belongs to nobody.
  *
  * Only the owner touches bins, without lock or atomic operation; others may
- * read a stopped owner's (bin_cur moves by single stores, after the round is
- * written), and take the magazines of an owner that is gone.  Lock:
- * umem_tcaches_lock (UMEM_RANK_THREADS) for the list, and for replacing a
- * thread cache by a larger one.
+ * read a stopped owner's, and take the magazines of an owner that is gone.
+ * Wherever an owner stops, as for a fork, its bins tell where every magazine
+ * and every round of them is: see exchange_loaded_and_previous().  Lock:
+ * umem_tcaches_lock (UMEM_RANK_THREADS) for the list, for replacing a thread
+ * cache by a larger one, and for closing windows.
  */
 #ifndef UMEM_TCACHE_H
 #define UMEM_TCACHE_H
@@ -46,7 +47,7 @@ struct tcache {
     uint32_t tc_state;
     struct umem_list tc_link; /* on umem_tcaches */
     uint32_t tc_thread;       /* kernel id */
-    uint32_t tc_random;       /* state of this thread's generator */
+    bool tc_exit_seen;        /* the thread's exit will flush it */
     struct tbin_cold *tc_cold;
     size_t tc_size; /* bytes of this record */
     struct tbin tc_bin[];
@@ -103,6 +104,7 @@ tcache_push(struct tbin *bin, void *obj)
 {
     void **cur = bin->bin_cur;
     *cur = obj;
+    atomic_signal_fence(memory_order_release); /* a fork in between finds it out, not torn */
     bin->bin_cur = cur + 1;
 }
 

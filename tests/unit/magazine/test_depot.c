@@ -33,6 +33,19 @@ drop(struct depot *depot)
     assert_int_equal(depot->depot_rounds, 0);
 }
 
+/* A full magazine for mag, or NULL. */
+static struct magazine *
+full_for(struct depot *depot, struct magazine *mag)
+{
+    return depot_get_full(depot, &mag) ? mag : NULL;
+}
+
+static struct magazine *
+empty_for(struct depot *depot, struct magazine *mag)
+{
+    return depot_get_empty(depot, &mag) ? mag : NULL;
+}
+
 static void
 test_exchange(void **state)
 {
@@ -40,23 +53,23 @@ test_exchange(void **state)
 
     (void)state;
     depot_init(&depot, 64);
-    assert_null(depot_get_full(&depot, NULL));
-    struct magazine *empty = depot_get_empty(&depot, NULL);
+    assert_null(full_for(&depot, NULL));
+    struct magazine *empty = empty_for(&depot, NULL);
     assert_non_null(empty);
     assert_int_equal(empty->mag_rounds, 0);
     /* On failure the caller keeps what it offered. */
-    assert_null(depot_get_full(&depot, empty));
+    assert_null(full_for(&depot, empty));
     assert_int_equal(depot.depot_empty.list_count, 0);
 
     struct magazine *full = filled(14, 14);
-    struct magazine *other = depot_get_empty(&depot, full);
+    struct magazine *other = empty_for(&depot, full);
     assert_non_null(other);
     assert_int_equal(depot.depot_rounds, 14);
     assert_true(depot_verify(&depot));
-    assert_ptr_equal(depot_get_full(&depot, empty), full);
+    assert_ptr_equal(full_for(&depot, empty), full);
     assert_int_equal(depot.depot_empty.list_count, 1);
     assert_int_equal(depot.depot_rounds, 0);
-    assert_ptr_equal(depot_get_empty(&depot, NULL), empty);
+    assert_ptr_equal(empty_for(&depot, NULL), empty);
     magazine_destroy(full);
     magazine_destroy(empty);
     magazine_destroy(other);
@@ -111,7 +124,7 @@ test_growth(void **state)
     (void)state;
     depot_init(&depot, 512);
     for (int i = 0; i < 200; i++) {
-        mags[i] = depot_get_empty(&depot, NULL);
+        mags[i] = empty_for(&depot, NULL);
         assert_true(mags[i]->mag_size >= last);
         assert_true(mags[i]->mag_size <= depot.depot_mag_size_max);
         last = mags[i]->mag_size;
@@ -153,7 +166,7 @@ test_working_set(void **state)
     /* Three of ten are used in the interval: seven were not needed. */
     struct magazine *used[3];
     for (int i = 0; i < 3; i++)
-        used[i] = depot_get_full(&depot, NULL);
+        used[i] = full_for(&depot, NULL);
     for (int i = 0; i < 3; i++)
         depot_put(&depot, used[i]);
     depot_update(&depot);
@@ -197,12 +210,12 @@ static void *
 trade(void *arg)
 {
     struct depot *depot = arg;
-    struct magazine *mag = depot_get_empty(depot, NULL);
+    struct magazine *mag = empty_for(depot, NULL);
 
     for (int i = 0; i < 50000; i++) {
         mag->mag_rounds = mag->mag_size;
-        mag = depot_get_empty(depot, mag);
-        struct magazine *full = depot_get_full(depot, mag);
+        mag = empty_for(depot, mag);
+        struct magazine *full = full_for(depot, mag);
         if (full != NULL)
             mag = full;
         mag->mag_rounds = 0;

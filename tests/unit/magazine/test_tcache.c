@@ -265,6 +265,136 @@ test_fork(void **state)
     end(bin, &depot);
 }
 
+enum { SHARED = 64, IN_HAND = 9, FORKS = 200 };
+
+struct storm {
+    struct depot depot;
+    unsigned bin;
+    _Atomic bool stop;
+};
+
+/* Magazines of two rounds: nearly every operation is an exchange. */
+static void *
+exchange(void *arg)
+{
+    struct storm *storm = arg;
+
+    while (!storm->stop) {
+        void *in_hand[IN_HAND];
+        int n = 0;
+        while (n < IN_HAND && (in_hand[n] = get(storm->bin)) != NULL)
+            n++;
+        while (n > 0)
+            put(storm->bin, in_hand[--n]);
+    }
+    return NULL;
+}
+
+/* Each object once, and all but what the other threads held. */
+static bool
+all_in_depot(const struct depot *depot)
+{
+    bool seen[SHARED] = {false};
+    size_t objects_seen = 0, magazines = 0;
+
+    for (struct magazine *mag = depot->depot_full.list_head; mag != NULL; mag = mag->mag_next) {
+        if (mag->mag_rounds > mag->mag_size || ++magazines > depot->depot_full.list_count)
+            return false;
+        for (uint32_t i = 0; i < mag->mag_rounds; i++, objects_seen++) {
+            size_t index = (size_t)((int *)mag->mag_round[i] - objects);
+            if (index >= SHARED || seen[index])
+                return false;
+            seen[index] = true;
+        }
+    }
+    return objects_seen >= SHARED - 2 * IN_HAND;
+}
+
+/* Wherever in an exchange other threads are, the child gets every magazine once. */
+static void
+test_fork_midway(void **state)
+{
+    struct storm storm = {.stop = false};
+    pthread_t threads[2];
+    int status;
+
+    (void)state;
+    depot_init(&storm.depot, MAGAZINE_ROUNDS_MAX * 1024);
+    assert_int_equal(storm.depot.depot_mag_size_max, 2);
+    storm.bin = tcache_bin_create(0, &storm.depot);
+    for (int i = 0; i < SHARED; i++)
+        put(storm.bin, &objects[i]);
+    tcache_flush_self();
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, exchange, &storm), 0);
+    for (int i = 0; i < FORKS; i++) {
+        tcache_fork_prepare();
+        umem_lock_acquire_fork(&storm.depot.depot_lock);
+        pid_t pid = fork();
+        if (pid == 0) {
+            umem_lock_reset_child(&storm.depot.depot_lock);
+            tcache_fork_child();
+            _exit(all_in_depot(&storm.depot) ? 0 : 1);
+        }
+        umem_lock_release(&storm.depot.depot_lock);
+        tcache_fork_parent();
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+    }
+    storm.stop = true;
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    end(storm.bin, &storm.depot);
+}
+
+enum { RACES = 2000, CACHED = 20 };
+
+struct race {
+    struct depot depot;
+    unsigned bin;
+    pthread_barrier_t step;
+};
+
+static void *
+fill_and_flush(void *arg)
+{
+    struct race *race = arg;
+
+    for (int i = 0; i < RACES; i++) {
+        pthread_barrier_wait(&race->step);
+        for (int j = 0; j < CACHED; j++)
+            put(race->bin, &objects[j]);
+        pthread_barrier_wait(&race->step);
+        tcache_flush_self();
+        pthread_barrier_wait(&race->step);
+    }
+    return NULL;
+}
+
+/* A thread flushes all its bins while another destroys one that the first had used. */
+static void
+test_flush_while_destroyed(void **state)
+{
+    struct race race;
+    pthread_t thread;
+
+    (void)state;
+    pthread_barrier_init(&race.step, NULL, 2);
+    assert_int_equal(pthread_create(&thread, NULL, fill_and_flush, &race), 0);
+    for (int i = 0; i < RACES; i++) {
+        race.bin = new_bin(&race.depot);
+        pthread_barrier_wait(&race.step);
+        pthread_barrier_wait(&race.step);
+        tcache_bin_destroy(race.bin);
+        assert_true(depot_verify(&race.depot));
+        assert_int_equal(race.depot.depot_rounds, CACHED);
+        pthread_barrier_wait(&race.step);
+        end(race.bin, &race.depot);
+    }
+    pthread_join(thread, NULL);
+    pthread_barrier_destroy(&race.step);
+}
+
 int
 main(void)
 {
@@ -278,6 +408,8 @@ main(void)
         cmocka_unit_test(test_bin_destroy),
         cmocka_unit_test(test_flush_self),
         cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_fork_midway),
+        cmocka_unit_test(test_flush_while_destroyed),
     };
 
     /* The engine's set-up does this; here only this layer runs. */
