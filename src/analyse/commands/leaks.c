@@ -10,6 +10,7 @@
 #include "leaks/leaks.h"
 #include "report/leak_report.h"
 #include "report/open.h"
+#include "report/progress.h"
 
 #include <stdio.h>
 
@@ -53,6 +54,18 @@ parse(struct arguments *args, int argc, char **argv)
     return code;
 }
 
+struct looking {
+    struct heap *heap;
+    struct progress progress;
+};
+
+static void
+tell_progress(void *arg, uint64_t scanned)
+{
+    struct looking *looking = arg;
+    progress_update(&looking->progress, scanned, looking->heap->heap_live_bytes);
+}
+
 static int
 report(struct heap *h, const struct leaks *leaks, const struct command_options *options)
 {
@@ -85,7 +98,13 @@ command_leaks(int argc, char **argv)
     enum heap_read status = report_open("leaks", name, &args.common, true, &h, &why);
     if (status == HEAP_FAILED)
         return COMMAND_TROUBLE;
-    if (status == HEAP_OK && leaks_find(&h, &args.find, &leaks) != 0)
+    struct looking looking = {&h, {0}};
+    progress_begin(&looking.progress, "looking for leaks");
+    args.find.opt_progress = tell_progress;
+    args.find.opt_progress_arg = &looking;
+    bool failed = status == HEAP_OK && leaks_find(&h, &args.find, &leaks) != 0;
+    progress_end(&looking.progress);
+    if (failed)
         code = command_error("umem leaks %s: not enough memory", name);
     else
         code = report(&h, &leaks, &args.common);

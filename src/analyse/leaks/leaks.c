@@ -122,6 +122,8 @@ leaks_find(struct heap *h, const struct leak_options *options, struct leaks *lea
         goto out;
     roots_find(h, &roots);
     if (!roots.failed && heap_seal(h) == 0 && marker_init(&m, h, false) == 0) {
+        m.m_progress = options->opt_progress;
+        m.m_progress_arg = options->opt_progress_arg;
         marker_run(&m, &roots);
         roots_scan_library(h, mark_own, &m);
         leaks->lks_scanned = m.m_scanned;

@@ -22,7 +22,10 @@ struct leak_options {
     bool opt_mappings;      /* report unnamed mappings that nothing reaches */
     const char *opt_cache;  /* only this cache, or NULL */
     uint64_t opt_min_bytes; /* only groups of at least this */
-    size_t opt_addresses;   /* addresses kept a group */
+    /* Called now and then with bytes scanned so far; may be NULL. */
+    void (*opt_progress)(void *arg, uint64_t scanned);
+    void *opt_progress_arg;
+    size_t opt_addresses; /* addresses kept a group */
 };
 
 struct leak_group {

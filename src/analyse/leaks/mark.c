@@ -9,6 +9,7 @@
 
 #define PAGE ((addr_t)4096)
 #define CACHE_LINE 64
+#define TELL_EVERY ((uint64_t)16 << 20) /* bytes: some hundredths of a second */
 /* Blocks fetched ahead: 16 * 4 lines are about what a core can have under way. */
 #define AHEAD 16
 #define AHEAD_SIZE_MAX 256
@@ -146,6 +147,15 @@ scan_ahead(struct marker *m, const struct ahead *a)
     m->m_scanned += a->ahd_size;
 }
 
+static void
+tell_progress(struct marker *m)
+{
+    if (m->m_progress == NULL || m->m_scanned - m->m_told < TELL_EVERY)
+        return;
+    m->m_told = m->m_scanned;
+    m->m_progress(m->m_progress_arg, m->m_scanned);
+}
+
 /* Blocks lie all over memory: some are fetched while others are scanned. */
 static void
 drain(struct marker *m)
@@ -161,6 +171,7 @@ drain(struct marker *m)
         first = (first + 1) % AHEAD;
         count--;
         scan_ahead(m, &a);
+        tell_progress(m);
     }
 }
 

@@ -20,7 +20,10 @@ struct marker {
     struct block *m_stack;
     size_t m_depth;
     size_t m_room;
-    uint64_t m_scanned; /* bytes */
+    uint64_t m_scanned;                              /* bytes */
+    uint64_t m_told;                                 /* of them when m_progress was called last */
+    void (*m_progress)(void *arg, uint64_t scanned); /* or NULL */
+    void *m_progress_arg;
 };
 
 /* -1: no memory. */
