@@ -25,11 +25,17 @@ keeps_constructed(const struct umem_cache *cp)
     return (cp->cache_flags & UMF_DEADBEEF) == 0;
 }
 
-/* Raw objects may wait in magazines only where neither constructor nor destructor minds. */
+/*
+ * Raw objects may wait in magazines only where neither constructor nor
+ * destructor minds.  And a window is filled only from the heap: the source of
+ * any other arena may be a function of the program's, which uses, and may
+ * replace, this thread's windows.
+ */
 static bool
 takes_batches(const struct umem_cache *cp)
 {
-    return !keeps_constructed(cp) || (cp->cache_ctor == NULL && cp->cache_dtor == NULL);
+    return cp->cache_slabs.pool_mapped &&
+           (!keeps_constructed(cp) || (cp->cache_ctor == NULL && cp->cache_dtor == NULL));
 }
 
 /* Under fault injection windows stay closed, so that every allocation can fail. */
@@ -193,6 +199,7 @@ get_checked(struct umem_cache *cp, size_t requested, int flags)
         if (obj == NULL)
             return NULL;
         UMEM_VERIFY(umem_cache_describe(cp, obj, &buf));
+        UMEM_VERIFY(buf.buf_bufctl != NULL); /* a cache under debugging has sidecars */
         if (buf.buf_bufctl->bc_state == UMEM_BUFFER_RAW)
             umem_debug_raw(&buf);
     } while (!umem_debug_alloc(&buf, requested));

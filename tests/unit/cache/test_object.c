@@ -243,13 +243,55 @@ test_misuse(void **state)
     assert_dies(inner, "guards", "bad free: free address");
 }
 
+/* A source that keeps records in caches of its own, so many that thread caches must grow. */
+enum { RECORD_CACHES = 2 * TCACHE_STATIC_BINS };
+static umem_cache_t *record_cache[RECORD_CACHES];
+
+static void *
+source_alloc(vmem_t *source, size_t size, int vmflag)
+{
+    for (int i = 0; i < RECORD_CACHES; i++) {
+        if (record_cache[i] == NULL)
+            record_cache[i] = umem_cache_create("record", 64, 0, NULL, NULL, NULL, NULL, NULL, 0);
+        CHECK(umem_cache_alloc(record_cache[i], UMEM_DEFAULT) != NULL);
+    }
+    return vmem_alloc(source, size, vmflag);
+}
+
+static void
+source_allocates(void)
+{
+    vmem_t *heap = vmem_heap_arena(NULL, NULL);
+    vmem_t *arena =
+        vmem_create("arena", NULL, 0, 4096, source_alloc, vmem_free, heap, 0, VM_NOSLEEP);
+    umem_cache_t *cp = umem_cache_create("object", 100, 0, NULL, NULL, NULL, NULL, arena, 0);
+    void *objs[200];
+
+    for (size_t i = 0; i < 200; i++) {
+        CHECK((objs[i] = umem_cache_alloc(cp, UMEM_DEFAULT)) != NULL);
+        CHECK(held(cp) == i + 1);
+    }
+    for (size_t i = 0; i < 200; i++)
+        umem_cache_free(cp, objs[i]);
+    CHECK(held(cp) == 0);
+    CHECK(verify_caches());
+}
+
+static void
+test_source_allocates(void **state)
+{
+    (void)state;
+    assert_exits(source_allocates, NULL, 0);
+    assert_exits(source_allocates, "guards", 0);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_constructed_once), cmocka_unit_test(test_constructor_fails),
         cmocka_unit_test(test_debugging),        cmocka_unit_test(test_untouched),
-        cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_misuse),           cmocka_unit_test(test_source_allocates),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
