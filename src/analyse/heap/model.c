@@ -98,8 +98,10 @@ grow_regions(struct heap *h)
     if (h->heap_region_count < h->heap_region_room)
         return true;
     size_t room = h->heap_region_room + h->heap_region_room / 2 + 256;
+    if (room >= UINT32_MAX)
+        return false;
     struct region *regions = realloc(h->heap_regions, room * sizeof(*regions));
-    if (regions == NULL || room >= UINT32_MAX)
+    if (regions == NULL)
         return false;
     h->heap_regions = regions;
     h->heap_region_room = room;

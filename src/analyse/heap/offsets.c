@@ -188,7 +188,7 @@ load_block(struct search *s, const struct module *mod, addr_t addr, struct offse
         snprintf(s->s_why, s->s_why_size,
                  "%s has layout version %u and this umem reads version %u: use the umem of the "
                  "same release as the library",
-                 off->off_module, head.layout_version, UMEM_LAYOUT_VERSION);
+                 off->off_module, head.layout_version, (unsigned)UMEM_LAYOUT_VERSION);
     } else if (!read_entries(s->s_target, addr, &head, &entries)) {
         snprintf(s->s_why, s->s_why_size, "the layout block of %s cannot be read whole",
                  off->off_module);

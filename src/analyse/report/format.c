@@ -89,7 +89,8 @@ format_age(uint64_t ns)
 double
 format_seconds(uint64_t ns)
 {
-    return (double)(ns / NS_PER_MS) / 1000.0;
+    /* Whole milliseconds. */
+    return (double)(ns / NS_PER_MS) / 1000.0; /* NOLINT(bugprone-integer-division) */
 }
 
 const char *

@@ -219,6 +219,7 @@ take_from(struct depot *depot, struct magazine_list *list, size_t max, struct ma
 
     for (size_t i = 0; i < want; i++) {
         struct magazine *mag = list == &depot->depot_full ? pop_full(depot) : pop(list);
+        UMEM_VERIFY(mag != NULL); /* list_min never exceeds list_count */
         mag->mag_next = *chain;
         *chain = mag;
     }

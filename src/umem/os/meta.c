@@ -15,8 +15,8 @@
 #define META_CHUNK_SIZE ((size_t)128 * 1024) /* modest: under mlockall() all of it is locked */
 #define META_BLOCK_MAX ((size_t)32 * 1024)   /* a quarter of a chunk bounds what a cut wastes */
 #define META_LISTS (sizeof(size_t) * 8)
-#define META_HEADER ((size_t)UMEM_CACHE_LINE) /* the chunk's header, padded to keep 64-alignment   \
-                                               */
+/* The chunk's header, padded to keep 64-alignment. */
+#define META_HEADER ((size_t)UMEM_CACHE_LINE)
 
 struct free_block {
     struct free_block *block_next;

@@ -163,6 +163,7 @@ static uintptr_t
 shift(unsigned op, uintptr_t a, uintptr_t b)
 {
     if (op == OP_SHRA)
+        /* cppcheck-suppress shiftTooManyBitsSigned; arithmetic, as gcc and clang define it */
         return (uintptr_t)((intptr_t)a >> (b < 64 ? b : 63));
     if (b >= 64)
         return 0;

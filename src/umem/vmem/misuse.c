@@ -72,6 +72,7 @@ vmem_misuse_not_allocated(struct vmem *vmp, const char *function, uintptr_t addr
     if (seg == NULL)
         vmem_misuse("%s(arena '%s', %p, %zu): not allocated here: in no span of it", function,
                     vmp->vm_name, (void *)addr, size);
+    /* cppcheck-suppress nullPointerRedundantCheck; vmem_misuse() does not return */
     if (seg->seg_type == VMEM_SEG_FREE)
         vmem_misuse("%s(arena '%s', %p, %zu): not allocated here: free already", function,
                     vmp->vm_name, (void *)addr, size);
