@@ -180,3 +180,12 @@ def test_beside_another_preload(programs, libumem, tmp_path, first, debug):
         assert (result.returncode, result.stdout, result.stderr) == (0, f"ok {section}\n", "")
     calls = max(map(int, report.read_text().split()))
     assert calls > 1000 if first == "wrapper" else calls == 0, calls
+
+
+@pytest.mark.parametrize("handlers", [1, 120])
+@pytest.mark.parametrize("way", WAYS)
+def test_handlers_of_fork_allocate(programs, way, handlers):
+    """Registered before the first allocation, which 120 of them bring about."""
+    result = run([programs("atfork.c", flags=C_FLAGS), handlers], timeout=30, **WAYS[way])
+    assert (result.returncode, result.stderr) == (0, ""), result
+    assert result.stdout == f"prepare {handlers * 20}, parent {handlers * 20}, child 0\n", result
