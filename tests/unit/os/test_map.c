@@ -19,6 +19,13 @@
 
 #include "os/os.h"
 
+/* The sanitizers make mlock() and mlockall() do nothing. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define LOCKING_WORKS 0
+#else
+#define LOCKING_WORKS 1
+#endif
+
 static bool
 all_zero(const char *p, size_t size)
 {
@@ -130,7 +137,7 @@ test_zero(void **state)
     }
     /* Locked memory stays in core: fresh pages would mean faults. */
     os_zero(p, size);
-    assert_int_equal(resident(p, size), 6);
+    assert_true(!LOCKING_WORKS || resident(p, size) == 6);
     os_unmap(p, size);
 }
 
@@ -189,6 +196,8 @@ test_memlock_limit(void **state)
     int status;
 
     (void)state;
+    if (!LOCKING_WORKS)
+        skip();
     pid_t pid = fork();
     if (pid == 0) {
         struct rlimit limit = {1 << 20, 1 << 20};

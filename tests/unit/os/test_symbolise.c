@@ -67,9 +67,10 @@ static void
 library(void **state)
 {
     (void)state;
-    (void)os_symbolise((uintptr_t)dlsym(RTLD_DEFAULT, "qsort") + 1, text, sizeof(text));
+    /* One that no sanitizer puts itself in front of. */
+    (void)os_symbolise((uintptr_t)dlsym(RTLD_DEFAULT, "strverscmp") + 1, text, sizeof(text));
     assert_begins(text, "libc.so.6`");
-    assert_ends(text, "qsort+0x1");
+    assert_ends(text, "strverscmp+0x1");
     (void)os_symbolise((uintptr_t)dlsym(RTLD_DEFAULT, "_cmocka_run_group_tests") + 9, text,
                        sizeof(text));
     assert_begins(text, "libcmocka.so.0");
