@@ -96,6 +96,7 @@ MALLOC_CASES = [
     Case("underrun_by_8", "boundary tag corrupted", allocated="make_buffer"),
     overrun("at_exit", 32),
     overrun("small_stack", 32),
+    overrun("stderr_locked", 32),
 ]
 
 OBJECT = dict(allocated="make_object", found="drop_object")
@@ -211,6 +212,15 @@ def test_reports_of_threads_do_not_mix(programs):
         assert result.signal == signal.SIGABRT, result
         assert result.stderr.count("umem allocator: ") == 1, result
         check(overrun("eight_at_once", 32), result)
+
+
+def test_constructor_of_a_module(programs):
+    """The loader's lock is held, and the module is not on every list yet."""
+    flags = ("-O1", "-fno-builtin", "-w")
+    module = programs("constructor.c", name="constructor.so",
+                      flags=(*flags, "-DMODULE", "-shared", "-fPIC"))
+    result = run([programs("constructor.c", flags=flags), module], preload=True, debug=DEBUG)
+    check(overrun("constructor", 32), result)
 
 
 def test_child_of_fork(programs):

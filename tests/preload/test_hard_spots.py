@@ -65,6 +65,12 @@ def test_exit_while_threads_allocate(programs, way):
         assert (result.returncode, result.stdout, result.stderr) == (5, "leaving\n", ""), result
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_main_thread_ends_first(programs, way):
+    result = run([programs("main_leaves.c", flags=C_FLAGS)], **WAYS[way])
+    assert (result.returncode, result.stdout, result.stderr) == (0, "went on\n", ""), result
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("way", WAYS)
 def test_closed_descriptors(programs, way, closed):
