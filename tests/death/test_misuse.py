@@ -223,6 +223,15 @@ def test_constructor_of_a_module(programs):
     check(overrun("constructor", 32), result)
 
 
+def test_deep_stacks_are_whole(programs):
+    """64 frames of long names, twice, and nothing cut off."""
+    result = run([program(programs, "deep")], preload=True, debug=DEBUG)
+    check(overrun("deep", 32), result)
+    before, after = result.stderr.split(CORRUPT)
+    assert len(frames_after(before, "allocated by")) == 64, result
+    assert len(frames_after(after, r"\s*stack of")) >= 32, result
+
+
 def test_child_of_fork(programs):
     result = run([program(programs, "child")], preload=True, debug=DEBUG)
     assert (result.returncode, result.stdout) == (0, "child: signal 6\n"), result
