@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -12,6 +13,13 @@ sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
 from harness import core_pattern_is_usable, paths  # noqa: E402
+
+
+def pytest_sessionstart():
+    """Programs must be able to die of signals that our parent ignores (nohup, "&" in a script)."""
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

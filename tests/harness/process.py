@@ -7,9 +7,13 @@ along.  LD_PRELOAD and UMEM_* of the caller never leak into a test.
 
 import dataclasses
 import os
+import pathlib
 import resource
+import shutil
 import signal
+import stat
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -73,13 +77,42 @@ def _prepare(core_limit, user):
     return prepare
 
 
-def run(argv, *, preload=False, debug=None, env=None, cwd=None, stdin=None,
-        timeout=DEFAULT_TIMEOUT_S, core=False, user=None):
+def _out_of_reach(path):
+    """Whether only this user gets to a file, as below /root."""
+    return any(not folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)
+
+
+def _within_reach(program, scratch):
+    """The program, or a copy that any user may execute."""
+    path = pathlib.Path(program)
+    if not path.is_absolute() or not _out_of_reach(path):
+        return program
+    os.chmod(scratch, 0o755)
+    copy = pathlib.Path(scratch) / path.name
+    shutil.copy(path, copy)
+    copy.chmod(0o755)
+    return str(copy)
+
+
+def run(argv, *, user=None, **options):
     """Runs a program to its end and returns a Result.
+
+    user: numeric user and group to become, for root; the program is brought
+    within that user's reach.  Other options are those of _run().
+    """
+    if user is None:
+        return _run(argv, **options)
+    with tempfile.TemporaryDirectory(prefix="umem-user-") as scratch:
+        return _run([_within_reach(str(argv[0]), scratch), *argv[1:]], user=user, **options)
+
+
+def _run(argv, *, preload=False, debug=None, env=None, cwd=None, stdin=None,
+         timeout=DEFAULT_TIMEOUT_S, core=False, user=None):
+    """As run().
 
     TimeoutError, with what it said so far, where it does not end in time.
     core: allow core files (into cwd, where the kernel's pattern is relative).
-    user: numeric user and group to become, for root.  stdin: text for it.
+    stdin: text for it.
     """
     argv = [str(part) for part in argv]
     started = time.monotonic()
