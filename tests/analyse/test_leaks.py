@@ -231,8 +231,8 @@ def normal(text):
     text = re.sub(r"[0-9.]+ % of [0-9,]+ bytes in [0-9,]+ live", "N % of N bytes in N live", text)
     text = re.sub(r" +/\S*/([^/\s]+:\d+)", r"  \1", text)
     lines = [line.rstrip() for line in text.splitlines()]
-    keep = [line for line in lines if not re.match(r"\s+(__libc_start\w*|_start|"
-                                                   r"start_thread|__clone3?|clone)\b", line)]
+    libc = r"\s+(__libc_start\w*|_start|start_thread|__clone3?|clone|libc\.so\.6\+0x)(\b|\.)"
+    keep = [line for line in lines if not re.match(libc, line)]
     return "\n".join(re.sub(r"(\S)  +(\S)", r"\1  \2", line) for line in keep) + "\n"
 
 

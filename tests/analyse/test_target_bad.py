@@ -2,11 +2,16 @@
 """Targets that are damaged, wrong or forbidden: one clear line, or a partial
 answer that says that it is partial; never a crash, never a hang."""
 
+import atexit
+import functools
 import os
+import pathlib
 import random
+import shutil
 import stat
 import struct
 import subprocess
+import tempfile
 
 import pytest
 
@@ -37,8 +42,18 @@ QUESTIONS = ["mappings", "modules", "threads", "symbol", "bad_words", "symbol", 
 FLIPPED = 30
 
 
+@functools.lru_cache(maxsize=None)
+def public_probe():
+    """The probe where any user may run it: the build directory may lie in a closed one."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="umem-probe-"))
+    atexit.register(shutil.rmtree, folder)
+    folder.chmod(0o755)
+    return shutil.copy(paths.built("tests/unit/analyse/target_probe"), folder)
+
+
 def probe(*arguments, **options):
-    return run([paths.built("tests/unit/analyse/target_probe"), *arguments], **options)
+    program = public_probe() if "user" in options else paths.built("tests/unit/analyse/target_probe")
+    return run([program, *arguments], **options)
 
 
 def refused(*arguments, **options):
