@@ -116,7 +116,9 @@ whatis_stack(struct heap *h, struct what *what)
         struct stack_extent ext = stack_of_tcb(h, thr->thr_fs_base);
         bool own =
             ext.ext_found && what->what_addr >= ext.ext_start && what->what_addr < ext.ext_end;
-        if (!own && target_mapping_of(h->heap_target, thr->thr_sp) != map)
+        bool extent_known =
+            ext.ext_found && thr->thr_sp >= ext.ext_start && thr->thr_sp < ext.ext_end;
+        if (!own && (extent_known || target_mapping_of(h->heap_target, thr->thr_sp) != map))
             continue;
         addr_t start = own && ext.ext_start > map->map_start ? ext.ext_start : map->map_start;
         addr_t end = own && ext.ext_end < map->map_end ? ext.ext_end : map->map_end;
