@@ -347,7 +347,7 @@ test_fork_midway(void **state)
     end(storm.bin, &storm.depot);
 }
 
-enum { RACES = 2000, CACHED = 20 };
+enum { RACES = 300, RACE_US = 200, CACHED = 20 };
 
 struct race {
     struct depot depot;
@@ -364,6 +364,7 @@ fill_and_flush(void *arg)
         pthread_barrier_wait(&race->step);
         for (int j = 0; j < CACHED; j++)
             put(race->bin, &objects[j]);
+        pthread_barrier_wait(&race->step);
         pthread_barrier_wait(&race->step);
         tcache_flush_self();
         pthread_barrier_wait(&race->step);
@@ -385,6 +386,10 @@ test_flush_while_destroyed(void **state)
         race.bin = new_bin(&race.depot);
         pthread_barrier_wait(&race.step);
         pthread_barrier_wait(&race.step);
+        umem_lock_acquire(&race.depot.depot_lock);
+        pthread_barrier_wait(&race.step);
+        usleep(RACE_US); /* till the other thread waits for the depot, its bin half empty */
+        umem_lock_release(&race.depot.depot_lock);
         tcache_bin_destroy(race.bin);
         assert_true(depot_verify(&race.depot));
         assert_int_equal(race.depot.depot_rounds, CACHED);
