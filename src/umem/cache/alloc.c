@@ -64,7 +64,7 @@ free_in_slab(void *buf, struct slab *slab, size_t stated)
     struct umem_cache *cp = umem_cache_of_slab(slab);
     enum slab_status status = slab_check(slab, buf);
 
-    if (cp->cache_flags != 0 && !is_class_cache(cp)) {
+    if (!is_class_cache(cp)) {
         report_object(buf, cp);
         return;
     }

@@ -74,7 +74,6 @@ choose_geometry(struct umem_cache *cp, const struct umem_cache_args *args,
         .geo_align = align,
         .geo_slab_min = args->args_slab_min,
         .geo_sidecar = cp->cache_flags != 0 ? sizeof(struct umem_bufctl) : 0,
-        .geo_bin = cp->cache_bin,
     };
     return true;
 }
@@ -106,7 +105,8 @@ umem_cache_init(struct umem_cache *cp, const struct umem_cache_args *args)
         return -1;
     depot_init(&cp->cache_depot, geo.geo_chunk_size);
     choose_bins(cp, args);
-    geo.geo_bin = cp->cache_bin;
+    /* Only blocks of a size class may go to free(), whose fast path asks for no more than a bin. */
+    geo.geo_bin = args->args_bin != 0 ? cp->cache_bin : 0;
     if (slab_pool_init(&cp->cache_slabs, &geo) != 0) {
         if (cp->cache_slow_bin != 0)
             tcache_bin_destroy(cp->cache_slow_bin);
@@ -201,6 +201,8 @@ umem_cache_destroy(umem_cache_t *cp)
 
     if (cp->cache_slow_bin != 0)
         tcache_bin_destroy(cp->cache_slow_bin);
+    /* The bin is another cache's from now on; objects that live may still be freed here. */
+    cp->cache_bin = cp->cache_slow_bin = 0;
     umem_cache_empty_magazines(cp, depot_take_all(&cp->cache_depot));
     if (cp->cache_slabs.pool_allocated != 0) {
         /* Their slabs, and this record that the page map leads to, stay in place. */

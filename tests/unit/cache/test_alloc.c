@@ -161,6 +161,30 @@ object_freed(void)
     umem_free(umem_cache_alloc(cp, 0), 64);
 }
 
+static umem_cache_t *far_cache;
+
+static void *
+take_far(void *arg)
+{
+    (void)arg;
+    return umem_cache_alloc(far_cache, UMEM_DEFAULT);
+}
+
+/* An object whose bin this thread does not have. */
+static void
+far_object_freed(void)
+{
+    pthread_t thread;
+    void *obj;
+
+    for (int i = 0; i < 2 * TCACHE_STATIC_BINS; i++)
+        far_cache = umem_cache_create("far", 40, 0, NULL, NULL, NULL, NULL, NULL, 0);
+    umem_free(umem_alloc(40, UMEM_DEFAULT), 40);
+    CHECK(pthread_create(&thread, NULL, take_far, NULL) == 0);
+    CHECK(pthread_join(thread, &obj) == 0);
+    umem_free(obj, 40);
+}
+
 static void
 test_misuse(void **state)
 {
@@ -170,12 +194,13 @@ test_misuse(void **state)
     for (size_t i = 0; i < UMEM_ARRAY_SIZE(modes); i++) {
         assert_dies(free_static, modes[i], "invalid free: buffer not in cache");
         assert_dies(free_wild, modes[i], "invalid free: buffer not in cache");
+        assert_dies(object_freed, modes[i], "buffer freed to wrong cache");
+        assert_dies(far_object_freed, modes[i], "buffer freed to wrong cache");
         if (modes[i] == NULL)
             continue; /* the fast path asks nothing */
         assert_dies(free_inner, modes[i], "bad free: free address");
         assert_dies(wrong_size, modes[i], "bad free: free size (90) != alloc size (100)");
         assert_dies(wrong_size_large, modes[i], "bad free: free size (1000001)");
-        assert_dies(object_freed, modes[i], "buffer freed to wrong cache");
     }
 }
 
