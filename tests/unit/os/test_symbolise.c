@@ -117,11 +117,11 @@ no_module(void **state)
     char expected[32];
 
     (void)state;
-    /* With other rights than the .bss that it may happen to lie behind, lest the two be one. */
-    assert_int_equal(os_protect(page, os_page_size(), false), 0);
-    snprintf(expected, sizeof(expected), "%p", page);
+    /* One byte in: a return address belongs to what lies before it, which may be a module's end. */
+    void *inside = (char *)page + 1;
+    snprintf(expected, sizeof(expected), "%p", inside);
     errno = EDOM;
-    (void)os_symbolise((uintptr_t)page, text, sizeof(text));
+    (void)os_symbolise((uintptr_t)inside, text, sizeof(text));
     assert_string_equal(text, expected);
     (void)os_symbolise(0, text, sizeof(text));
     assert_string_equal(text, "0x0");
