@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "heap/memory.h"
+
 #define RECIPROCAL_ONE ((uint64_t)1 << 32)
 /* A slab has fewer blocks than this, or it is damaged. */
 #define BLOCKS_MAX ((uint32_t)1 << 26)
@@ -16,14 +18,8 @@ ranges_add(struct ranges *r, addr_t start, addr_t end)
 {
     if (start >= end)
         return true;
-    if (r->count == r->room) {
-        size_t room = r->room == 0 ? 64 : 2 * r->room;
-        struct range *list = realloc(r->list, room * sizeof(*list));
-        if (list == NULL)
-            return false;
-        r->list = list;
-        r->room = room;
-    }
+    if (!memory_grow(&r->list, &r->room, r->count, sizeof(*r->list)))
+        return false;
     r->list[r->count++] = (struct range){start, end};
     return true;
 }
@@ -95,17 +91,9 @@ grow_bits(struct heap *h, uint64_t words)
 static bool
 grow_regions(struct heap *h)
 {
-    if (h->heap_region_count < h->heap_region_room)
-        return true;
-    size_t room = h->heap_region_room + h->heap_region_room / 2 + 256;
-    if (room >= UINT32_MAX)
-        return false;
-    struct region *regions = realloc(h->heap_regions, room * sizeof(*regions));
-    if (regions == NULL)
-        return false;
-    h->heap_regions = regions;
-    h->heap_region_room = room;
-    return true;
+    return h->heap_region_count < UINT32_MAX - 1 &&
+           memory_grow(&h->heap_regions, &h->heap_region_room, h->heap_region_count,
+                       sizeof(*h->heap_regions));
 }
 
 /* Room below the whole address space, and blocks that fill it exactly. */
@@ -244,7 +232,7 @@ index_region(struct granule_index *index, const struct region *region, uint32_t 
     for (addr_t g = region->region_base >> GRANULE_SHIFT; g <= last; g++) {
         uint32_t **leaf = &index->leaf[g >> GRANULE_LEAF_BITS & 0xffff];
         if (*leaf == NULL)
-            *leaf = calloc((size_t)1 << GRANULE_LEAF_BITS, sizeof(**leaf));
+            *leaf = memory_zeroed((size_t)1 << GRANULE_LEAF_BITS, sizeof(**leaf));
         if (*leaf == NULL)
             return false;
         uint32_t *slot = &(*leaf)[g & 0xffff];

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "heap/memory.h"
+
 /* Records and blocks that are asked for whole are smaller than this, or the target is damaged. */
 #define SCRATCH_MAX ((size_t)64 << 20)
 /* reader_some() copies at most this much at a time. */
@@ -53,7 +55,7 @@ get_line(struct reader *rd, addr_t addr)
     struct reader_line *line = &rd->rd_lines[line_slot(start)];
 
     if (line->line_data == NULL) {
-        line->line_data = malloc(READER_LINE);
+        line->line_data = memory_zeroed(1, READER_LINE);
         if (line->line_data == NULL)
             return NULL;
     } else if (line->line_addr == start) {

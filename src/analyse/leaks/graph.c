@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "heap/memory.h"
+
 struct frame { /* of the walk of pass 3: where in the block it goes on */
     struct block frm_block;
     addr_t frm_next; /* the word to go on at */
@@ -78,15 +80,9 @@ for_leaked(struct graph *g, void (*fn)(struct graph *, struct block, uint64_t))
 static void
 push(struct graph *g, struct block b)
 {
-    if (g->depth == g->room) {
-        size_t room = g->room == 0 ? 1024 : 2 * g->room;
-        struct block *stack = realloc(g->stack, room * sizeof(*stack));
-        if (stack == NULL) {
-            g->failed = true;
-            return;
-        }
-        g->stack = stack;
-        g->room = room;
+    if (!memory_grow(&g->stack, &g->room, g->depth, sizeof(*g->stack))) {
+        g->failed = true;
+        return;
     }
     g->stack[g->depth++] = b;
 }
@@ -180,14 +176,8 @@ struct walk {
 static bool
 walk_enter(struct walk *w, struct block b)
 {
-    if (w->depth == w->room) {
-        size_t room = w->room == 0 ? 256 : 2 * w->room;
-        struct frame *frames = realloc(w->frames, room * sizeof(*frames));
-        if (frames == NULL)
-            return false;
-        w->frames = frames;
-        w->room = room;
-    }
+    if (!memory_grow(&w->frames, &w->room, w->depth, sizeof(*w->frames)))
+        return false;
     bit_set(w->entered, heap_block_number(w->g->h, b));
     w->frames[w->depth++] = (struct frame){b, heap_block_addr(w->g->h, b)};
     return true;
@@ -196,14 +186,8 @@ walk_enter(struct walk *w, struct block b)
 static bool
 walk_leave(struct walk *w)
 {
-    if (w->left_count == w->left_room) {
-        size_t room = w->left_room == 0 ? 256 : 2 * w->left_room;
-        struct block *left = realloc(w->left, room * sizeof(*left));
-        if (left == NULL)
-            return false;
-        w->left = left;
-        w->left_room = room;
-    }
+    if (!memory_grow(&w->left, &w->left_room, w->left_count, sizeof(*w->left)))
+        return false;
     w->left[w->left_count++] = w->frames[--w->depth].frm_block;
     return true;
 }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "heap/memory.h"
+
 #define BUCKETS 4096 /* groups are few: one a leaking call site */
 
 struct group_node {
@@ -60,16 +62,10 @@ find_group(struct group_table *table, enum leak_kind kind, const struct block_in
 static void
 keep_address(struct group_table *table, struct leak_group *group, addr_t addr)
 {
-    if (group->grp_address_count >= table->options->opt_addresses)
+    if (group->grp_address_count >= table->options->opt_addresses ||
+        !memory_grow(&group->grp_addresses, &group->grp_address_room, group->grp_address_count,
+                     sizeof(*group->grp_addresses)))
         return;
-    if (group->grp_address_count == group->grp_address_room) {
-        size_t room = group->grp_address_room == 0 ? 8 : 2 * group->grp_address_room;
-        uint64_t *addresses = realloc(group->grp_addresses, room * sizeof(*addresses));
-        if (addresses == NULL)
-            return;
-        group->grp_addresses = addresses;
-        group->grp_address_room = room;
-    }
     group->grp_addresses[group->grp_address_count++] = addr;
 }
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "heap/memory.h"
+
 #define PAGE ((addr_t)4096)
 #define CACHE_LINE 64
 #define TELL_EVERY ((uint64_t)16 << 20) /* bytes: some hundredths of a second */
@@ -38,15 +40,9 @@ marker_fini(struct marker *m)
 static void
 push(struct marker *m, struct block b)
 {
-    if (m->m_depth == m->m_room) {
-        size_t room = m->m_room == 0 ? 4096 : 2 * m->m_room;
-        struct block *stack = realloc(m->m_stack, room * sizeof(*stack));
-        if (stack == NULL) {
-            m->m_failed = true;
-            return;
-        }
-        m->m_stack = stack;
-        m->m_room = room;
+    if (!memory_grow(&m->m_stack, &m->m_room, m->m_depth, sizeof(*m->m_stack))) {
+        m->m_failed = true;
+        return;
     }
     m->m_stack[m->m_depth++] = b;
 }

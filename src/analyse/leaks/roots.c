@@ -9,6 +9,7 @@
  */
 #include "leaks/roots.h"
 
+#include "heap/memory.h"
 #include "leaks/mark.h"
 
 #include <stdlib.h>
@@ -36,15 +37,9 @@ add_root(struct roots *roots, addr_t start, addr_t end, enum root_kind kind, pid
 {
     if (start >= end)
         return;
-    if (roots->count == roots->room) {
-        size_t room = roots->room == 0 ? 256 : 2 * roots->room;
-        struct root *list = realloc(roots->list, room * sizeof(*list));
-        if (list == NULL) {
-            roots->failed = true;
-            return;
-        }
-        roots->list = list;
-        roots->room = room;
+    if (!memory_grow(&roots->list, &roots->room, roots->count, sizeof(*roots->list))) {
+        roots->failed = true;
+        return;
     }
     roots->list[roots->count++] = (struct root){start, end, kind, thread};
 }
@@ -156,8 +151,10 @@ whole_stack(struct finder *f, const struct thread *thr, const struct stack_exten
 static void
 find_stack(struct finder *f, const struct thread *thr)
 {
-    struct stack_extent ext = stack_of_tcb(f->h, thr->thr_fs_base);
+    struct stack_extent ext;
     struct block b;
+
+    stack_of_tcb(f->h, thr->thr_fs_base, &ext);
 
     if (thr->thr_stopped && thr->thr_sp != 0) {
         if (heap_find(f->h, thr->thr_sp, &b) && heap_is_live(f->h, b))

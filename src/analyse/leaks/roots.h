@@ -60,7 +60,7 @@ struct stack_extent {
 };
 
 /* Reads what libc recorded in the control block at tcb. */
-struct stack_extent stack_of_tcb(struct heap *h, addr_t tcb);
+void stack_of_tcb(struct heap *h, addr_t tcb, struct stack_extent *ext);
 /*
  * Looks for control blocks of threads that are gone in [start, end) and calls
  * fn with the extent of their stacks.

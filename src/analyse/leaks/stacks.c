@@ -49,22 +49,21 @@ search_extent(struct heap *h, addr_t from, struct stack_extent *ext)
     }
 }
 
-struct stack_extent
-stack_of_tcb(struct heap *h, addr_t tcb)
+void
+stack_of_tcb(struct heap *h, addr_t tcb, struct stack_extent *ext)
 {
-    struct stack_extent ext = {.ext_tcb = tcb};
     const struct field first = {0, h->heap_offsets.off_word};
 
+    *ext = (struct stack_extent){.ext_tcb = tcb};
     if (tcb < TCB_SEARCH || tcb % h->heap_offsets.off_word != 0)
-        return ext;
+        return;
     struct record rec = reader_record(&h->heap_reader, tcb, h->heap_offsets.off_word);
     /* Where the thread pointer leads to the block itself (x86), what lies below it is not libc's.
      */
     bool behind = record_get(&rec, 0, first) == tcb;
-    search_extent(h, tcb, &ext);
-    if (!ext.ext_found && !behind)
-        search_extent(h, tcb - TCB_SEARCH, &ext);
-    return ext;
+    search_extent(h, tcb, ext);
+    if (!ext->ext_found && !behind)
+        search_extent(h, tcb - TCB_SEARCH, ext);
 }
 
 static bool
@@ -108,7 +107,8 @@ stacks_find_dead(struct heap *h, addr_t start, addr_t end,
         for (size_t i = (size_t)(-at & (TCB_ALIGN - 1)); i + TCB_ALIGN <= got; i += TCB_ALIGN) {
             if (!looks_like_tcb(h, &rec, i) || is_live_tcb(h, at + i))
                 continue;
-            struct stack_extent ext = stack_of_tcb(h, at + i);
+            struct stack_extent ext;
+            stack_of_tcb(h, at + i, &ext);
             if (ext.ext_found)
                 fn(arg, &ext);
         }

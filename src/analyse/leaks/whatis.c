@@ -113,7 +113,8 @@ whatis_stack(struct heap *h, struct what *what)
         const struct thread *thr = &threads[i];
         if (!thr->thr_stopped)
             continue;
-        struct stack_extent ext = stack_of_tcb(h, thr->thr_fs_base);
+        struct stack_extent ext;
+        stack_of_tcb(h, thr->thr_fs_base, &ext);
         bool own =
             ext.ext_found && what->what_addr >= ext.ext_start && what->what_addr < ext.ext_end;
         bool extent_known =
