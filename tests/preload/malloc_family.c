@@ -211,6 +211,10 @@ realloc_null_and_zero(void)
     stamp(p, 50, 1);
     /* glibc frees and returns NULL. */
     CHECK(opaque(realloc(p, opaque_size(0))) == NULL);
+    /* One of size 0 stays where the new one cannot be had. */
+    NEED((p = malloc(opaque_size(0))) != NULL);
+    CHECK(opaque(realloc(p, opaque_size(SIZE_MAX / 4))) == NULL);
+    free(p);
     p = realloc(NULL, opaque_size(0));
     CHECK(p != NULL);
     free(p);

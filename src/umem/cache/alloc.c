@@ -103,14 +103,25 @@ cache_of(const void *buf)
     return umem_cache_of_slab(pagemap_pointer(word));
 }
 
+/* The record of the oversize block that word leads to, or NULL where buf is inside of it. */
+static struct umem_large *
+large_of(const void *buf, uint64_t word)
+{
+    struct umem_large *large = pagemap_pointer(word);
+
+    return large->large_base == buf ? large : NULL;
+}
+
 size_t
 umem_usable_size(const void *buf)
 {
     uint64_t word = pagemap_get(buf);
     struct umem_buffer found;
 
-    if (pagemap_kind(word) == UMEM_PAGEMAP_LARGE)
-        return umem_large_usable(pagemap_pointer(word));
+    if (pagemap_kind(word) == UMEM_PAGEMAP_LARGE) {
+        struct umem_large *large = large_of(buf, word);
+        return large != NULL ? umem_large_usable(large) : 0;
+    }
     struct umem_cache *cp = cache_of(buf);
     if (cp == NULL)
         return 0;
@@ -125,8 +136,10 @@ umem_resize(void *buf, size_t size)
 {
     uint64_t word = pagemap_get(buf);
 
-    if (pagemap_kind(word) == UMEM_PAGEMAP_LARGE)
-        return umem_large_resize(pagemap_pointer(word), size);
+    if (pagemap_kind(word) == UMEM_PAGEMAP_LARGE) {
+        struct umem_large *large = large_of(buf, word);
+        return large != NULL && umem_large_resize(large, size);
+    }
     struct umem_cache *cp = cache_of(buf);
     /* Under debugging a block always moves, so that stale pointers to it are seen. */
     if (cp == NULL || cp->cache_flags != 0 || size > cp->cache_bufspace)

@@ -52,7 +52,7 @@ static struct umem_buffer
 describe(struct umem_large *large)
 {
     return (struct umem_buffer){
-        .buf_bufctl = &large->large_bufctl,
+        .buf_bufctl = large_flags() != 0 ? &large->large_bufctl : NULL, /* else not kept */
         .buf_addr = large->large_base,
         .buf_space = umem_align_up(large->large_size, LARGE_ALIGN),
         .buf_flags = large_flags(),
@@ -267,17 +267,33 @@ umem_large_usable(const struct umem_large *large)
     return large_flags() & UMF_REDZONE ? large->large_size : large->large_span_size;
 }
 
+/* The record and the arena change together, as a fork or a walk of the list sees them. */
+static bool
+resize_span(struct umem_large *large, size_t span_size, size_t size)
+{
+    umem_lock_acquire(&umem_larges_lock);
+    bool resized = span_size == large->large_span_size ||
+                   vmem_resize(&vmem_heap, large->large_base, large->large_span_size, span_size);
+    if (resized) {
+        large->large_span_size = span_size;
+        large->large_size = size;
+    }
+    umem_lock_release(&umem_larges_lock);
+    return resized;
+}
+
 bool
 umem_large_resize(struct umem_large *large, size_t size)
 {
     size_t span_size = span_size_of(size);
+    int saved = errno;
 
     if (large_flags() != 0 || span_size == 0 || size <= UMEM_MAX_CLASS_SIZE)
         return false;
-    if (span_size != large->large_span_size &&
-        !vmem_resize(&vmem_heap, large->large_base, large->large_span_size, span_size))
-        return false;
-    large->large_span_size = span_size;
-    large->large_size = size;
-    return true;
+    /* The arena keeps what is cut off: its pages go, which nobody will read again. */
+    if (span_size < large->large_span_size)
+        (void)os_purge(large->large_base + span_size, large->large_span_size - span_size);
+    bool resized = resize_span(large, span_size, size);
+    errno = saved;
+    return resized;
 }

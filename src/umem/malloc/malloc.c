@@ -66,11 +66,8 @@ realloc(void *old, size_t size)
     }
     if (umem_resize(old, size))
         return old;
+    /* 0 for a block of that size, and where it is none of ours, which free() then reports. */
     size_t old_size = umem_usable_size(old);
-    if (UMEM_UNLIKELY(old_size == 0)) {
-        free(old); /* no block of ours, or one of size 0: free() knows which */
-        return malloc(size);
-    }
     void *buf = malloc(size);
     if (buf == NULL)
         return NULL;

@@ -5,6 +5,8 @@
  */
 #include "support.h"
 
+#include <sys/mman.h>
+
 static size_t
 recorded(void)
 {
@@ -62,8 +64,13 @@ test_resize(void **state)
     assert_true(umem_large_resize(large, span));   /* to the end of its span */
     assert_true(umem_large_resize(large, 200000)); /* shrinks where it lies */
     assert_true(large->large_span_size < span);
+    unsigned char resident;
+    assert_int_equal(mincore(p + large->large_span_size, os_page_size(), &resident), 0);
+    assert_false(resident & 1);
     assert_true(umem_large_resize(large, 400000)); /* what it gave back is free */
     assert_int_equal(p[199999], 5);
+    assert_false(umem_resize(p + 16, 300000)); /* no block starts there */
+    assert_int_equal(umem_usable_size(p + 16), 0);
     assert_false(umem_large_resize(large, 1000)); /* now a matter of classes */
     assert_false(umem_large_resize(large, SIZE_MAX - 1));
     umem_free(p, 400000);
