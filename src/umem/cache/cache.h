@@ -205,7 +205,12 @@ void umem_reap_fork_child(void);
 /* After a failed UMEM_NOFAIL allocation: true to try again, or does not return. */
 bool umem_nofail_retry(void);
 
+/* Registers the handlers of fork; they do nothing while the engine is asleep. */
 void umem_fork_init(void);
+/* init_lock across a fork; prepare: whether the engine is set up. */
+bool umem_init_fork_prepare(void);
+void umem_init_fork_parent(void);
+void umem_init_fork_child(void);
 extern const struct vmem_qcache_ops umem_qcache_ops;
 
 #endif

@@ -7,9 +7,10 @@
  * (their waiters do not exist there) and takes over what other threads had
  * cached.  Their windows are whole at any instant: see tcache.h.
  *
- * Our handlers are registered by the first allocation of the process, that is
- * before anybody else's: prepare handlers run last registered first, the
- * others first registered first, so the program's handlers may allocate.
+ * Our handlers are registered when the library is loaded (see init.c), that is
+ * before the program's: prepare handlers run last registered first, the others
+ * first registered first, so the program's handlers may allocate.  While the
+ * engine is asleep they only keep other threads from waking it half-way.
  * reap_lock is not taken: it is held round the program's destructors.
  */
 #include <pthread.h>
@@ -35,9 +36,14 @@ for_pools(void (*fn)(struct umem_lock *lock))
         fn(&UMEM_CONTAINER_OF(node, struct umem_cache, cache_link)->cache_slabs.pool_lock);
 }
 
+static bool awake; /* as the prepare handler found it; under init_lock */
+
 static void
 prepare(void)
 {
+    awake = umem_init_fork_prepare();
+    if (!awake)
+        return;
     umem_lock_acquire_fork(&umem_caches_lock);
     tcache_fork_prepare();
     for_depots(umem_lock_acquire_fork);
@@ -51,7 +57,7 @@ prepare(void)
 }
 
 static void
-parent(void)
+release_all(void)
 {
     umem_debug_fork_parent();
     umem_stacks_fork_parent();
@@ -66,7 +72,7 @@ parent(void)
 }
 
 static void
-child(void)
+reset_all(void)
 {
     umem_debug_fork_child();
     umem_stacks_fork_child();
@@ -79,6 +85,22 @@ child(void)
     umem_lock_reset_child(&umem_caches_lock);
     umem_reap_fork_child();
     tcache_fork_child();
+}
+
+static void
+parent(void)
+{
+    if (awake)
+        release_all();
+    umem_init_fork_parent();
+}
+
+static void
+child(void)
+{
+    if (awake)
+        reset_all();
+    umem_init_fork_child();
 }
 
 void

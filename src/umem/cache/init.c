@@ -2,11 +2,17 @@
 /*
  * init.c - first use: options, arenas, the caches of the size classes.
  *
- * Nothing runs in constructors: a library that is loaded and not used costs
- * its mapping only, and where libumem and libumem_core are both loaded the one
- * that the dynamic linker chose serves everybody.  Set-up happens under
- * init_lock in whichever thread allocates first, very early in the life of a
- * preloaded process: it allocates nothing from the engine it sets up.
+ * A library that is loaded and not used costs its mapping only, and where
+ * libumem and libumem_core are both loaded the one that the dynamic linker
+ * chose serves everybody.  Set-up happens under init_lock in whichever thread
+ * allocates first, very early in the life of a preloaded process: it allocates
+ * nothing from the engine it sets up.
+ *
+ * One thing cannot wait for first use, and is all that the constructor does:
+ * to be the first with pthread_atfork().  A program may call that before it
+ * ever allocates, and would have its handlers run while ours hold every lock;
+ * or its first allocation may come from within pthread_atfork(), which holds a
+ * lock of libc's.
  */
 #include <string.h>
 
@@ -56,10 +62,33 @@ umem_ready_slow(void)
     }
     umem_lock_release(&init_lock);
 
-    /* These call libc, which may allocate: from here on it can. */
-    if (set_up) {
+    /* Calls libc, which may allocate: from here on it can. */
+    if (set_up)
         tcache_init();
-        umem_fork_init();
-    }
     return true;
+}
+
+bool
+umem_init_fork_prepare(void)
+{
+    umem_lock_acquire_fork(&init_lock);
+    return atomic_load_explicit(&umem_state, memory_order_relaxed) == UMEM_STATE_READY;
+}
+
+void
+umem_init_fork_parent(void)
+{
+    umem_lock_release(&init_lock);
+}
+
+void
+umem_init_fork_child(void)
+{
+    umem_lock_reset_child(&init_lock);
+}
+
+__attribute__((constructor)) static void
+register_fork_handlers(void)
+{
+    umem_fork_init();
 }
