@@ -52,7 +52,8 @@ def public_probe():
 
 
 def probe(*arguments, **options):
-    program = public_probe() if "user" in options else paths.built("tests/unit/analyse/target_probe")
+    built = paths.built("tests/unit/analyse/target_probe")
+    program = public_probe() if "user" in options else built
     return run([program, *arguments], **options)
 
 
