@@ -195,3 +195,17 @@ def test_handlers_of_fork_allocate(programs, way, handlers):
     result = run([programs("atfork.c", flags=C_FLAGS), handlers], timeout=30, **WAYS[way])
     assert (result.returncode, result.stderr) == (0, ""), result
     assert result.stdout == f"prepare {handlers * 20}, parent {handlers * 20}, child 0\n", result
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_fork_while_streams_are_flushed(programs, way):
+    """libc's lock of its streams comes before ours, whoever takes which."""
+    result = run([programs("streams.c", flags=("-O1", "-w", "-pthread"))], timeout=90, **WAYS[way])
+    assert (result.returncode, result.stdout, result.stderr) == (0, "200 children of 200\n", "")
+
+
+def test_unloaded_library(programs, libumem):
+    """It stays as long as threads have its exit handler and fork its handlers."""
+    program = programs("unload.c", flags=("-O1", "-w", "-pthread"))
+    result = run([program, libumem.with_name("libumem_core.so.1")])
+    assert (result.returncode, result.stdout) == (0, "ok\n"), result

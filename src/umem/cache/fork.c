@@ -11,6 +11,8 @@
  * before the program's: prepare handlers run last registered first, the others
  * first registered first, so the program's handlers may allocate.  While the
  * engine is asleep they only keep other threads from waking it half-way.
+ * libc's fork() takes the lock of its streams after all handlers, and a thread
+ * that holds that one may allocate, so we take it first; it is recursive.
  * reap_lock is not taken: it is held round the program's destructors.
  */
 #include <pthread.h>
@@ -19,6 +21,7 @@
 #include "debug/debug.h"
 #include "debug/stacks.h"
 #include "os/meta.h"
+#include "os/os.h"
 #include "slab/pagemap.h"
 
 /* Calls fn on one lock of every cache; umem_caches_lock is held. */
@@ -41,6 +44,7 @@ static bool awake; /* as the prepare handler found it; under init_lock */
 static void
 prepare(void)
 {
+    os_streams_lock();
     awake = umem_init_fork_prepare();
     if (!awake)
         return;
@@ -93,6 +97,7 @@ parent(void)
     if (awake)
         release_all();
     umem_init_fork_parent();
+    os_streams_unlock();
 }
 
 static void
@@ -101,6 +106,7 @@ child(void)
     if (awake)
         reset_all();
     umem_init_fork_child();
+    os_streams_reset_child();
 }
 
 void

@@ -48,6 +48,15 @@ uint32_t os_thread_id(void);
 uint32_t os_process_id(void);
 unsigned os_cpu_count(void);
 
+/*
+ * libc's lock of its streams, which its fork() takes when the prepare handlers
+ * are done, and whose holder may allocate (a stream that is flushed): to be
+ * taken before any lock that an allocation waits for.  The child resets it.
+ */
+void os_streams_lock(void);
+void os_streams_unlock(void);
+void os_streams_reset_child(void);
+
 /* Writes all of buf, retrying on EINTR. (AS) */
 void os_write(int fd, const void *buf, size_t size);
 /*

@@ -61,6 +61,32 @@ os_write(int fd, const void *buf, size_t size)
     errno = saved;
 }
 
+/* Of glibc, since 2.2.5: a recursive lock.  Other libcs lack them. */
+extern void _IO_list_lock(void) __attribute__((weak));
+extern void _IO_list_unlock(void) __attribute__((weak));
+extern void _IO_list_resetlock(void) __attribute__((weak));
+
+void
+os_streams_lock(void)
+{
+    if (_IO_list_lock != NULL && _IO_list_unlock != NULL && _IO_list_resetlock != NULL)
+        _IO_list_lock();
+}
+
+void
+os_streams_unlock(void)
+{
+    if (_IO_list_lock != NULL && _IO_list_unlock != NULL && _IO_list_resetlock != NULL)
+        _IO_list_unlock();
+}
+
+void
+os_streams_reset_child(void)
+{
+    if (_IO_list_resetlock != NULL)
+        _IO_list_resetlock();
+}
+
 static const char *
 find_variable(char *const *environment, const char *name, size_t length)
 {
