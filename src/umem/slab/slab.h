@@ -137,7 +137,7 @@ slab_chunk_index(const struct slab *slab, const void *addr)
      * Exact for offset < 2^32 and chunk_size < 2^32 after one correction: the
      * reciprocal is rounded up, so the product overshoots by at most one.
      */
-    if (UMEM_UNLIKELY((offset | chunk_size) >> 32 != 0))
+    if (UMEM_UNLIKELY((uint64_t)(offset | chunk_size) >> 32 != 0))
         return (uint32_t)(offset / chunk_size);
     uint32_t index = (uint32_t)((offset * slab->slab_pool->pool_reciprocal) >> 32);
     return (uint64_t)index * chunk_size > offset ? index - 1 : index;
