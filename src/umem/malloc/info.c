@@ -64,17 +64,24 @@ malloc_trim(size_t pad)
     return count().total_allocated < before;
 }
 
+/* The numbers are read one after another while other threads allocate. */
+static size_t
+less(size_t whole, size_t part)
+{
+    return whole > part ? whole - part : 0;
+}
+
 UMEM_EXPORT struct mallinfo2
 mallinfo2(void)
 {
     struct totals totals = count();
 
     return (struct mallinfo2){
-        .arena = totals.total_heap - totals.total_large_bytes,
+        .arena = less(totals.total_heap, totals.total_large_bytes),
         .hblks = totals.total_larges,
         .hblkhd = totals.total_large_bytes,
-        .uordblks = totals.total_blocks - totals.total_large_bytes,
-        .fordblks = totals.total_heap - totals.total_blocks,
+        .uordblks = less(totals.total_blocks, totals.total_large_bytes),
+        .fordblks = less(totals.total_heap, totals.total_blocks),
     };
 }
 
