@@ -4,6 +4,7 @@
  * glibc and POSIX have it.  Holds for glibc's own malloc too, which keeps the
  * test honest; functions that glibc may lack are looked up with dlsym().
  */
+#include "bytes.h"
 #include "check.h"
 
 #include <dlfcn.h>
@@ -14,44 +15,6 @@
 #include <unistd.h>
 
 #define PAGE ((size_t)sysconf(_SC_PAGESIZE))
-
-static int
-aligned(const void *p, size_t align)
-{
-    return ((uintptr_t)p & (align - 1)) == 0;
-}
-
-static int
-all_bytes(const void *p, int c, size_t n)
-{
-    const unsigned char *b = p;
-    for (size_t i = 0; i < n; i++)
-        if (b[i] != c)
-            return 0;
-    return 1;
-}
-
-static unsigned char
-pattern(size_t i, size_t seed)
-{
-    return (unsigned char)(i * 31 + seed * 7 + 1);
-}
-
-static void
-stamp(void *p, size_t n, size_t seed)
-{
-    for (size_t i = 0; i < n; i++)
-        ((unsigned char *)p)[i] = pattern(i, seed);
-}
-
-static int
-stamped(const void *p, size_t n, size_t seed)
-{
-    for (size_t i = 0; i < n; i++)
-        if (((const unsigned char *)p)[i] != pattern(i, seed))
-            return 0;
-    return 1;
-}
 
 static void
 malloc_zero(void)
