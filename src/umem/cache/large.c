@@ -16,7 +16,7 @@
 #include "os/meta.h"
 #include "os/os.h"
 
-/* What is kept of the flags: a freed block's pages go back, so there is no free fill to check. */
+/* What is kept of the flags: a freed block's pages may go back, so no free fill can be checked. */
 #define LARGE_FLAGS (UMF_AUDIT | UMF_REDZONE)
 /*
  * Fresh blocks up to this get the fill of uninitialised memory.  Larger ones

@@ -5,7 +5,8 @@
  * No thread runs for this.  An update is due once a reap interval; the thread
  * that finds it so, on its way to a depot, measures the working sets and takes
  * a bounded step: what lay unused for an interval goes from depots to slabs,
- * and half of the empty slabs go from the pools to the heap.  umem_reap() does
+ * half of the empty slabs go from the pools to the heap, and the pages of what
+ * is free there, as between oversize blocks, to the system.  umem_reap() does
  * all of it at once.
  *
  * Lock: reap_lock (UMEM_RANK_REAP).  An allocation only ever tries it.
@@ -111,6 +112,8 @@ umem_update_if_due(void)
     struct umem_cache *cp;
     for (size_t n = 0; due != 0 && (cp = nth_cache(n)) != NULL; n++)
         update_cache(cp);
+    if (due != 0)
+        vmem_heap_purge();
     release_reap_lock();
 }
 
@@ -160,5 +163,6 @@ umem_reap(void)
         if (cp->cache_reclaim != NULL)
             cp->cache_reclaim(cp->cache_private);
     (void)reap_caches(true);
+    vmem_heap_purge();
     umem_reap_admit(true);
 }

@@ -37,6 +37,23 @@ heap_unmap(vmem_t *source, void *addr, size_t size)
         (void)os_purge(addr, size);
 }
 
+/* Taken while its pages go, so that nobody gets it meanwhile; whoever was faster may have it. */
+static void
+purge_segment(void *arg, void *start, size_t size)
+{
+    (void)arg;
+    if (vmem_xalloc(&vmem_heap, size, 0, 0, 0, start, (char *)start + size, VM_NOSLEEP) == NULL)
+        return;
+    (void)os_purge(start, size);
+    vmem_xfree(&vmem_heap, start, size);
+}
+
+void
+vmem_heap_purge(void)
+{
+    vmem_walk(&vmem_heap, VMEM_FREE | (int)VMEM_REENTRANT, purge_segment, NULL);
+}
+
 void
 vmem_init(void)
 {

@@ -162,6 +162,8 @@ bool vmem_resize(struct vmem *vmp, void *addr, size_t old_size, size_t new_size)
 bool vmem_is_full_of_holes(const struct vmem *vmp);
 /* Returns the wholly free span that the arena keeps, and what its quantum caches can spare. */
 void vmem_reap(struct vmem *vmp);
+/* Gives back the pages of what is free in the heap between what is not. */
+void vmem_heap_purge(void);
 /* The policy of the heap, and the one that arenas created from now on start with. */
 void vmem_set_default_policy(uint32_t policy);
 /* Whether every invariant of the arena holds. */

@@ -259,13 +259,45 @@ test_init_race(void **state)
     }
 }
 
+/* The pages of a free segment go, its neighbours' stay. */
+static void
+test_purge(void **state)
+{
+    vmem_t *heap = the_heap();
+    char *p[3];
+    unsigned char resident[3];
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        assert_non_null(p[i] = vmem_alloc(heap, VMEM_HEAP_QUANTUM, VM_FIRSTFIT));
+        memset(p[i], i + 1, VMEM_HEAP_QUANTUM);
+    }
+    vmem_free(heap, p[1], VMEM_HEAP_QUANTUM);
+    size_t free_before = vmem_size(heap, VMEM_FREE);
+    vmem_heap_purge();
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(mincore(p[i], os_page_size(), &resident[i]), 0);
+    assert_true((resident[0] & 1) && (resident[2] & 1));
+    assert_false(resident[1] & 1);
+    assert_int_equal(p[0][100], 1);
+    assert_int_equal(p[2][100], 3);
+    assert_int_equal(vmem_size(heap, VMEM_FREE), free_before);
+    assert_true(vmem_verify(heap));
+    vmem_free(heap, p[0], VMEM_HEAP_QUANTUM);
+    vmem_free(heap, p[2], VMEM_HEAP_QUANTUM);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_init_race),        cmocka_unit_test(test_first_use),
-        cmocka_unit_test(test_one_span_is_kept), cmocka_unit_test(test_aligned),
-        cmocka_unit_test(test_little_memory),    cmocka_unit_test(test_locked_memory),
+        cmocka_unit_test(test_init_race),
+        cmocka_unit_test(test_first_use),
+        cmocka_unit_test(test_one_span_is_kept),
+        cmocka_unit_test(test_aligned),
+        cmocka_unit_test(test_little_memory),
+        cmocka_unit_test(test_locked_memory),
+        cmocka_unit_test(test_purge),
     };
     return cmocka_run_group_tests_name("vmem/heap", tests, NULL, NULL);
 }
