@@ -194,7 +194,7 @@ static int
 in_child(int (*fn)(void))
 {
     int status;
-    pid_t pid = fork();
+    pid_t pid = _Fork(); /* the handlers are called here */
 
     assert_int_not_equal(pid, -1);
     if (pid == 0)

@@ -250,7 +250,7 @@ test_fork(void **state)
     start(&worker, bin, &thread);
     put(bin, &objects[50]);
     tcache_fork_prepare();
-    pid_t pid = fork();
+    pid_t pid = _Fork(); /* the handlers are called here */
     if (pid == 0) {
         tcache_fork_child();
         bool good = depot.depot_rounds == 10 && tcache_bin_rounds(bin) == 1 &&
@@ -330,7 +330,7 @@ test_fork_midway(void **state)
     for (int i = 0; i < FORKS; i++) {
         tcache_fork_prepare();
         umem_lock_acquire_fork(&storm.depot.depot_lock);
-        pid_t pid = fork();
+        pid_t pid = _Fork(); /* the handlers are called here */
         if (pid == 0) {
             umem_lock_reset_child(&storm.depot.depot_lock);
             tcache_fork_child();

@@ -83,7 +83,7 @@ fork_with_handlers(void)
 {
     vmem_fork_prepare();
     umem_meta_fork_prepare();
-    pid_t pid = fork();
+    pid_t pid = _Fork(); /* the handlers are called here */
     if (pid == 0) {
         umem_meta_fork_child();
         vmem_fork_child();
