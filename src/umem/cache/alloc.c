@@ -164,7 +164,14 @@ umem_zalloc(size_t size, int flags)
 {
     void *buf = umem_alloc(size, flags);
 
-    return buf == NULL ? NULL : memset(buf, 0, size);
+    if (buf == NULL)
+        return NULL;
+    /* Fresh pages are zero as they are: an oversize block may be used sparsely. */
+    if (size > UMEM_MAX_CLASS_SIZE)
+        os_zero(buf, size);
+    else
+        memset(buf, 0, size);
+    return buf;
 }
 
 UMEM_EXPORT void

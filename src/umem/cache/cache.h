@@ -163,7 +163,7 @@ umem_free_fast(void *buf, size_t stated)
 }
 
 void *umem_large_alloc(size_t size, size_t align, int flags);
-/* large is from the page map, which another thread's free may have outdated: checked. */
+/* buf is in no slab: an oversize block, or a report. */
 void umem_large_free(void *buf, size_t stated);
 bool umem_large_resize(struct umem_large *large, size_t size);
 size_t umem_large_usable(const struct umem_large *large);

@@ -36,7 +36,7 @@ choose_slab_size(size_t chunk_size, size_t quantum, size_t least)
     size_t best = first;
     size_t best_waste = first % chunk_size;
 
-    for (size_t size = first; size / chunk_size <= CHUNKS_TO_TRY || size == first;
+    for (size_t size = first; size >= first && size / chunk_size <= CHUNKS_TO_TRY;
          size += quantum) {
         size_t waste = size % chunk_size;
         if (waste <= size / WASTE_FRACTION)

@@ -5,6 +5,8 @@
  */
 #include "support.h"
 
+#include <sys/mman.h>
+
 static void
 test_sizes(void **state)
 {
@@ -161,6 +163,46 @@ object_freed(void)
     umem_free(umem_cache_alloc(cp, 0), 64);
 }
 
+/* An oversize block of zeroes takes no memory before it is used. */
+static void
+test_zeroed_sparsely(void **state)
+{
+    enum { PAGES = 3 };
+    size_t size = (size_t)64 << 20;
+    unsigned char resident[PAGES];
+
+    (void)state;
+    char *p = umem_zalloc(size, UMEM_DEFAULT);
+    assert_non_null(p);
+    assert_int_equal(mincore(p + size / 2, PAGES * os_page_size(), resident), 0);
+    for (int i = 0; i < PAGES; i++)
+        assert_false(resident[i] & 1);
+    assert_int_equal(p[size / 2], 0);
+    memset(p, 1, size / 4);
+    umem_free(p, size);
+    p = umem_zalloc(size, UMEM_DEFAULT);
+    assert_int_equal(p[0] | p[size / 4 - 1], 0);
+    umem_free(p, size);
+}
+
+/* Sizes near the end of the address space are computed without going round it. */
+static void
+test_vast_quantum(void **state)
+{
+    size_t quantum = (SIZE_MAX >> 2) + 1;
+    vmem_t *arena = vmem_create("vast", NULL, 2 * quantum, quantum, NULL, NULL, NULL, 0, 0);
+
+    (void)state;
+    assert_non_null(arena);
+    umem_cache_t *cp = umem_cache_create("vast", quantum / 2 + 8, 0, NULL, NULL, NULL, NULL, arena,
+                                         UMC_NOTOUCH | UMC_NODEBUG);
+    assert_non_null(cp);
+    assert_true(cp->cache_slabs.pool_slab_size >= quantum);
+    assert_true(cp->cache_slabs.pool_chunks > 0);
+    umem_cache_destroy(cp);
+    vmem_destroy(arena);
+}
+
 static umem_cache_t *far_cache;
 
 static void *
@@ -209,9 +251,10 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_injected), /* first: their children are fresh engines */
-        cmocka_unit_test(test_misuse),   cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_nothing),  cmocka_unit_test(test_align),
-        cmocka_unit_test(test_too_much), cmocka_unit_test(test_resize),
+        cmocka_unit_test(test_misuse),          cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_nothing),         cmocka_unit_test(test_align),
+        cmocka_unit_test(test_too_much),        cmocka_unit_test(test_resize),
+        cmocka_unit_test(test_zeroed_sparsely), cmocka_unit_test(test_vast_quantum),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
