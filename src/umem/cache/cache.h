@@ -37,6 +37,7 @@ struct umem_cache {
     struct slab_pool cache_slabs;
     struct umem_list cache_link; /* on umem_caches */
     char cache_name[UMEM_CACHE_NAME_SIZE];
+    _Atomic bool cache_update_left; /* an update waits for this cache's next slow allocation */
     /* Statistics beside the bins' and the depot's own; relaxed. */
     _Atomic uint64_t cache_slow_allocs; /* not counted by any bin */
     _Atomic uint64_t cache_fails;
@@ -188,8 +189,8 @@ int umem_cache_init(struct umem_cache *cp, const struct umem_cache_args *args);
 /* The same on a record of its own.  NULL with errno. */
 struct umem_cache *umem_cache_new(const struct umem_cache_args *args);
 
-/* A step of update where the reap interval is over: called where slabs are asked for. */
-void umem_update_if_due(void);
+/* A step of update where the reap interval is over: for who allocates from a cache. */
+void umem_update_if_due(struct umem_cache *allocating);
 /*
  * For an allocation that failed: gives back, unless a reap is under way, what
  * depots and slabs keep of objects without a constructor (constructed ones,

@@ -68,7 +68,7 @@ get_from_window(struct umem_cache *cp)
     unsigned bin = cp->cache_slow_bin;
     struct tcache *tc = tcache_get(bin);
     if (tc != NULL && tc->tc_bin[bin].bin_cur == tc->tc_bin[bin].bin_base) {
-        umem_update_if_due(); /* may run destructors, which may use any bin */
+        umem_update_if_due(cp); /* may run destructors, which may use any bin */
         tc = tcache_get(bin);
     }
     if (tc == NULL)

@@ -9,6 +9,10 @@
  * is free there, as between oversize blocks, to the system.  umem_reap() does
  * all of it at once.
  *
+ * An update runs on some allocation's way, where the thread may hold any of
+ * the program's locks: destructors are called on the way to their own cache
+ * only, or from umem_reap().
+ *
  * Lock: reap_lock (UMEM_RANK_REAP).  An allocation only ever tries it.
  * Destructors and reclaim functions run under it, but under no other lock, so
  * they may allocate, free, create and destroy caches.
@@ -97,9 +101,29 @@ update_cache(struct umem_cache *cp)
         (void)slab_pool_reap(&cp->cache_slabs, empty / 2);
 }
 
-void
-umem_update_if_due(void)
+/* Destructors may take locks that a thread holds which allocates something else. */
+static bool
+may_update(const struct umem_cache *cp, const struct umem_cache *allocating)
 {
+    return cp->cache_dtor == NULL || cp == allocating;
+}
+
+/* What an update on another cache's way left undone. */
+static void
+catch_up(struct umem_cache *cp)
+{
+    if (!try_reap_lock())
+        return;
+    atomic_store_explicit(&cp->cache_update_left, false, memory_order_relaxed);
+    update_cache(cp);
+    release_reap_lock();
+}
+
+void
+umem_update_if_due(struct umem_cache *allocating)
+{
+    if (UMEM_UNLIKELY(atomic_load_explicit(&allocating->cache_update_left, memory_order_relaxed)))
+        catch_up(allocating);
     uint64_t now = os_clock_coarse_ms();
     uint64_t due = atomic_load_explicit(&next_update_ms, memory_order_relaxed);
 
@@ -110,8 +134,12 @@ umem_update_if_due(void)
                           memory_order_relaxed);
     /* due is 0 on the first call: nothing can have gone unused yet. */
     struct umem_cache *cp;
-    for (size_t n = 0; due != 0 && (cp = nth_cache(n)) != NULL; n++)
-        update_cache(cp);
+    for (size_t n = 0; due != 0 && (cp = nth_cache(n)) != NULL; n++) {
+        if (may_update(cp, allocating))
+            update_cache(cp);
+        else
+            atomic_store_explicit(&cp->cache_update_left, true, memory_order_relaxed);
+    }
     if (due != 0)
         vmem_heap_purge();
     release_reap_lock();
@@ -135,7 +163,7 @@ reap_caches(bool constructed)
     if (constructed)
         tcache_flush_self();
     for (size_t n = 0; (cp = nth_cache(n)) != NULL; n++)
-        if (constructed || cp->cache_ctor == NULL)
+        if (constructed || (cp->cache_ctor == NULL && cp->cache_dtor == NULL))
             any |= umem_cache_reap(cp);
     vmem_reap(&vmem_heap);
     return any;

@@ -94,16 +94,56 @@ updating(void)
         umem_cache_free(cp, objs[i]);
     size_t rounds = cp->cache_depot.depot_rounds, slabs = cp->cache_slabs.pool_slabs;
     CHECK(rounds > MANY / 2);
-    umem_update_if_due(); /* the first sets the clock or measures */
-    umem_update_if_due();
-    umem_update_if_due();
+    umem_update_if_due(cp); /* the first sets the clock or measures */
+    umem_update_if_due(cp);
+    umem_update_if_due(cp);
     CHECK(cp->cache_depot.depot_rounds < rounds);
     CHECK(cp->cache_depot.depot_rounds > 0); /* a bounded step */
     for (int i = 0; i < 100; i++)
-        umem_update_if_due();
+        umem_update_if_due(cp);
     CHECK(cp->cache_depot.depot_rounds == 0);
     CHECK(cp->cache_slabs.pool_slabs < slabs / 2);
     CHECK(verify_caches());
+}
+
+static int destroyed;
+
+static void
+count_destroyed(void *buf, void *private_data)
+{
+    (void)buf;
+    (void)private_data;
+    destroyed++;
+}
+
+/* The thread may hold locks that a destructor takes, unless it allocates from that cache. */
+static void
+update_elsewhere(void)
+{
+    umem_options.opt_reap_interval_s = 0;
+    umem_cache_t *cp =
+        umem_cache_create("mine", 256, 0, NULL, count_destroyed, NULL, NULL, NULL, 0);
+    umem_cache_t *other = umem_cache_create("other", 64, 0, NULL, NULL, NULL, NULL, NULL, 0);
+    void *objs[500];
+
+    for (int i = 0; i < 500; i++)
+        CHECK((objs[i] = umem_cache_alloc(cp, UMEM_DEFAULT)) != NULL);
+    for (int i = 0; i < 500; i++)
+        umem_cache_free(cp, objs[i]);
+    for (int i = 0; i < 5; i++)
+        umem_update_if_due(other);
+    CHECK(destroyed == 0);
+    umem_update_if_due(cp);
+    umem_update_if_due(cp);
+    CHECK(destroyed > 0);
+    _exit(0);
+}
+
+static void
+test_update_elsewhere(void **state)
+{
+    (void)state;
+    assert_exits(update_elsewhere, NULL, 0);
 }
 
 static void
@@ -157,9 +197,12 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_update), /* first: its child is a fresh engine */
-        cmocka_unit_test(test_reap),        cmocka_unit_test(test_reclaim),
-        cmocka_unit_test(test_destructors), cmocka_unit_test(test_reap_races),
+        cmocka_unit_test(test_update_elsewhere), /* children first, of a fresh engine */
+        cmocka_unit_test(test_update),           /* first: its child is a fresh engine */
+        cmocka_unit_test(test_reap),
+        cmocka_unit_test(test_reclaim),
+        cmocka_unit_test(test_destructors),
+        cmocka_unit_test(test_reap_races),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
