@@ -18,10 +18,6 @@
 #define PR_SET_VMA 0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
 #endif
-/* Linux 5.18: DONTNEED that also works on locked pages. */
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24
-#endif
 
 /* Where the auxiliary vector has no AT_PAGESZ (it always has on Linux). */
 #define FALLBACK_PAGE_SIZE 4096
@@ -109,12 +105,9 @@ int
 os_purge(void *addr, size_t size)
 {
     int saved = errno;
-    int result = madvise(addr, size, MADV_DONTNEED);
+    int result = madvise(addr, size, MADV_DONTNEED); /* EINVAL on locked memory */
 
-    if (result != 0 && errno == EINVAL)
-        result = madvise(addr, size, MADV_DONTNEED_LOCKED);
-    if (result == 0)
-        errno = saved;
+    errno = saved;
     return result;
 }
 

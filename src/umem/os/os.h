@@ -26,8 +26,8 @@ int os_unmap(void *addr, size_t size);
 int os_protect(void *addr, size_t size, bool accessible);
 /*
  * Gives the physical pages of a range back: it reads as zeroes afterwards.
- * Works on locked memory too (they stay locked and are faulted again on
- * use).  Returns 0, or -1 where the system refused: the contents are kept.
+ * -1, and the contents are kept, where the memory is locked: whoever locked it
+ * wants no page faults later.  Keeps errno.
  */
 int os_purge(void *addr, size_t size);
 /*
