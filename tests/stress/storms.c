@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,7 @@ enum {
 #endif
 
 static atomic_bool stop;
+static atomic_uint running; /* threads that are past their start */
 static const struct stress_ops *driven;
 
 /* Makes n blocks, looks at them and drops them. */
@@ -56,6 +58,7 @@ storm_thread(void *arg)
 {
     struct rng r = {.state = (uint64_t)(uintptr_t)arg * 77 + 1};
     struct block b[20];
+    atomic_fetch_add(&running, 1);
     do
         use_heap(&r, b, 20);
     while (!atomic_load_explicit(&stop, memory_order_relaxed));
@@ -121,6 +124,9 @@ stress_fork(const struct stress_ops *ops, int argc, char **argv)
     for (unsigned i = 0; i < threads; i++)
         if (pthread_create(&t[i], NULL, storm_thread, (void *)(uintptr_t)(i + 1)) != 0)
             return 1;
+    /* A thread at its start may be inside AddressSanitizer's malloc, which no fork makes whole. */
+    while (atomic_load(&running) < threads)
+        sched_yield();
     for (unsigned i = 0; i < forks && failures == 0; i++) {
         pid_t pid = fork();
         if (pid == 0)
