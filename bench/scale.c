@@ -6,7 +6,7 @@
  *       ns a pair of a FIFO of 1,000 blocks of 64 bytes, and of replacing one
  *       of the COUNT blocks at random
  *   scale sparse COUNT MILLISECONDS   COUNT live blocks of 64 MiB, one page of
- *       each touched; ns a pair of the FIFO, us of a block of 1 to 63 MiB
+ *       each touched; ns a pair of the FIFO, us of a block of 1 to 64 MiB
  */
 #include "common.h"
 

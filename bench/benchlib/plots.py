@@ -38,8 +38,7 @@ def percentiles(table, noise):
         if noise is not None:
             floor = [min(cells.values()) for cells in noise.rows.values()]
             panels[title]["nothing"] = floor
-    ticks = [latency.point_name(p) for p in latency.POINTS]
-    return svg.lines(table.title, "ns", panels, ticks)
+    return svg.lines(table.title, "ns", panels, latency.POINTS)
 
 
 def over_time(table):

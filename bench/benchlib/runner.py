@@ -129,7 +129,7 @@ class Bench:
             for number, row in enumerate(rows, 1):
                 started = time.monotonic()
                 for column in columns(row) if columns else self.allocators:
-                    if (row, column) not in failed:
+                    if not {row, (row, column)} & failed:
                         self._sample(samples[row], failed, row, column, measure)
                 say(f"{section} {turn}/{rounds}, {number}/{len(rows)}: {row}, "
                     f"{time.monotonic() - started:.1f} s")
@@ -156,8 +156,8 @@ class Bench:
         try:
             of_row.setdefault(column, []).append(measure(row, column))
         except NotPermitted as why:
-            failed.add((row, column))
-            say(f"{row}, {column}: not permitted here: {why}")
+            failed.add(row)
+            say(f"{row}: left out, not permitted here: {why}")
         except (Failed, OSError, ValueError) as why:
             failed.add((row, column))
             of_row.pop(column, None)

@@ -2,7 +2,6 @@
 """Section "space": resident memory after a peak, of idle threads; storms
 (bench/space.c, bench/storms.c)."""
 
-from benchlib.runner import OURS
 from benchlib.tables import Table, of_field
 
 MIB = 1 << 20
@@ -68,12 +67,12 @@ def storms(bench):
         return bench.run("storms", rows[row], column)
 
     found = bench.interleaved("storms", list(rows), measure, min(3, bench.rounds))
-    tables = [Table("space", "storms", "Storms of threads and forks", "µs each",
-                    of_field(found, "us"))]
-    rss = {"after the storm of threads": cells for cells in
-           [of_field(found, "rss")[next(iter(rows))]] if OURS in cells}
-    return [*tables, Table("space", "storm-rss", "Resident memory after a storm", "MiB", rss,
-                           scale=MIB)]
+    first = next(iter(rows))
+    return [
+        Table("space", "storms", "Storms of threads and forks", "µs each", of_field(found, "us")),
+        Table("space", "storm-rss", "Resident memory after the storm of threads", "MiB",
+              {f"{threads:,} threads": of_field(found, "rss")[first]}, scale=MIB),
+    ]
 
 
 def run(bench):

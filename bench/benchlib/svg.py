@@ -21,6 +21,8 @@ ROW = 19
 LABEL = 215  # of a row
 RADIUS = 4.5
 PANEL_HEIGHT = 250
+# A logarithmic axis of less than so many times has ticks at these steps.
+STEPS = ((6, (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8)), (1000, (1, 2, 5)), (math.inf, (1,)))
 
 
 def colour(name):
@@ -63,8 +65,9 @@ def legend(names, y):
     return parts
 
 
-def log_ticks(low, high, steps):
-    """Ticks between, at these steps of every power of ten."""
+def log_ticks(low, high):
+    """Ticks between two values: the fewer for a power of ten, the more powers there are."""
+    steps = next(steps for limit, steps in STEPS if high / low < limit)
     ticks = []
     for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
         ticks += [step * 10.0 ** power for step in steps]
@@ -101,8 +104,7 @@ def dots(title, axis, rows, columns):
     bottom = top + ROW * len(rows)
     at = log_scale(low, high, LABEL, WIDTH - 2 * MARGIN)
     parts = legend(columns, MARGIN + LARGE + 24)
-    steps = (1, 2, 5) if high / low > 6 else (1, 1.2, 1.5, 2, 3, 5, 7)
-    for tick in log_ticks(low, high, steps):
+    for tick in log_ticks(low, high):
         parts += [line(at(tick), top - 4, at(tick), bottom),
                   text(at(tick), bottom + 15, show(tick), "middle")]
     parts.append(line(at(1), top - 4, at(1), bottom, colour("umem"), 1.5))
@@ -140,7 +142,7 @@ def panel_of(title, unit, panel, ticks, box, limits):
     up = log_scale(low, high, bottom, top)
     across = (right - left) / max(1, len(ticks) - 1)
     parts = [text(left, top - 12, f"{title} ({unit})", extra="font-weight='600'")]
-    for tick in log_ticks(low, high, (1, 2, 5) if high / low < 50 else (1,)):
+    for tick in log_ticks(low, high):
         parts += [line(left, up(tick), right, up(tick)),
                   text(left - 6, up(tick) + 4, show(tick), "end")]
     for number, tick in enumerate(ticks):
