@@ -11,6 +11,7 @@ rounds.  Ratios count, times do not: below 1.00 ours is faster (or smaller).
 """
 
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -22,11 +23,11 @@ from benchlib import document, latency, machine, micro, plots, programs  # noqa:
 from benchlib import runner, scale, space, tables  # noqa: E402
 
 SECTIONS = {
-    "micro": micro.run,
-    "latency": latency.run,
-    "space": space.run,
-    "scale": scale.run,
-    "programs": programs.run,
+    "micro": micro,
+    "latency": latency,
+    "space": space,
+    "scale": scale,
+    "programs": programs,
 }
 ROUNDS, RUN_MS = 5, 100
 QUICK_ROUNDS, QUICK_MS = 1, 10
@@ -61,25 +62,26 @@ def measure(options):
     build = options.build.resolve()
     os.environ["UMEM_BUILD"] = str(build)
     bench = runner.Bench(build, options.rounds, options.ms, options.quick)
-    found = []
+    found, about = [], {}
     for section in options.only or SECTIONS:
         started = time.monotonic()
-        found += SECTIONS[section](bench)
+        found += SECTIONS[section].run(bench)
+        about[section] = SECTIONS[section].about(bench)
         runner.say(f"{section}: {time.monotonic() - started:.0f} s in all")
     return {"machine": machine.describe(),
-            "settings": {"rounds": options.rounds, "ms": options.ms, "quick": options.quick},
+            "about": about,
             "tables": [tables.to_json(table) for table in found]}
 
 
 def load(options):
     """Later files' tables take the place of earlier ones of the same name."""
-    result, by_name = {}, {}
+    about, by_name = {}, {}
     for path in options.earlier:
         data = json.loads(path.read_text(encoding="utf-8"))
         by_name.update({table["name"]: table for table in data["tables"]
                         if not options.only or table["section"] in options.only})
-        result.update(data)
-    return dict(result, tables=list(by_name.values()))
+        about.update(data["about"])
+    return {"machine": data["machine"], "about": about, "tables": list(by_name.values())}
 
 
 def main(arguments=None):
@@ -91,16 +93,19 @@ def main(arguments=None):
         options.json.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n",
                                 encoding="utf-8")
     drawn = plots.write(found, options.plot) if options.plot else {}
-    about = "\n".join(machine.markdown(data["machine"], data["settings"]))
+    about_machine = machine.markdown(data["machine"])
+
+    def text(section, names=None, prefix=""):
+        return document.section_text(section, found, data["about"][section], names, prefix)
+
     if options.docs:
-        contents = {"machine": lambda prefix: about}
+        contents = {"machine": lambda prefix: about_machine}
         for section in sections:
-            contents[section] = lambda prefix, section=section: document.section_text(
-                section, found, drawn.get(section), prefix)
+            contents[section] = functools.partial(text, section, drawn.get(section))
         document.update(options.docs, options.plot, contents)
     for section in sections:
-        print(f"\n## {section.capitalize()}\n\n{document.section_text(section, found)}")
-    print(f"\n{about} A ratio below 1.00 says that ours is faster or smaller.")
+        print(f"\n## {section.capitalize()}\n\n{text(section)}")
+    print(f"\n{about_machine}\nA ratio below 1.00 says that ours is faster or smaller.")
     return 0
 
 

@@ -14,9 +14,9 @@ import re
 from benchlib import tables
 
 
-def section_text(section, all_tables, plots=None, prefix=""):
-    """Markdown of a section: its plots, then its tables."""
-    lines = []
+def section_text(section, all_tables, about, plots=None, prefix=""):
+    """Markdown of a section: how it was measured, its plots, then its tables."""
+    lines = [about, ""]
     for name, title in (plots or {}).items():
         lines += [f"![{title}]({prefix}{name})", ""]
     for table in all_tables:

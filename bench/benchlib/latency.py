@@ -12,7 +12,7 @@ TITLES = {
 }
 # The tail wants samples: at p99.999 some hundred of a run of two seconds.
 LENGTH = 20  # times --ms
-ROUNDS = 3
+ROUNDS_MAX = 3
 
 
 def point_name(point):
@@ -37,9 +37,17 @@ def tables_of(mode, cells):
                   note="Two readings of the clock with nothing between, in the same loop.")]
 
 
+def rounds(bench):
+    return min(ROUNDS_MAX, bench.rounds)
+
+
+def about(bench):
+    return f"Medians of {rounds(bench)} rounds, {bench.ms * LENGTH} ms a run."
+
+
 def run(bench):
     def measure(mode, column):
         return bench.run("latency", [bench.ms * LENGTH, *MODES[mode]], column)
 
-    found = bench.interleaved("latency", list(MODES), measure, min(ROUNDS, bench.rounds))
+    found = bench.interleaved("latency", list(MODES), measure, rounds(bench))
     return [table for mode, cells in found.items() if cells for table in tables_of(mode, cells)]

@@ -45,8 +45,7 @@ def describe():
     }
 
 
-def markdown(machine, settings):
+def markdown(machine):
     """One paragraph."""
-    return [f"{machine['processors']}, {machine['memory']}; {machine['system']}; "
-            f"{machine['libraries']}. Medians of {settings['rounds']} interleaved rounds, "
-            f"{settings['ms']} ms a run of a pattern."]
+    return (f"{machine['processors']}, {machine['memory']}; {machine['system']};\n"
+            f"{machine['libraries']}.")

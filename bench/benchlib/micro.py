@@ -20,6 +20,10 @@ def row_name(pattern, threads):
     return f"{pattern}, {threads} thread{'s' if threads > 1 else ''}"
 
 
+def about(bench):
+    return f"Medians of {bench.rounds} rounds, {bench.ms} ms a run."
+
+
 def run(bench):
     rows = {row_name(pattern, threads): (pattern, threads)
             for pattern in PATTERNS for threads in THREADS}

@@ -31,6 +31,7 @@ PEERS = {
 }
 # Many times what the slowest child takes.
 TIMEOUT_S = 120
+SIDE_BY_SIDE = 4  # children a processor that mostly sleep
 NOT_PERMITTED = 77  # exit code: this machine does not allow the measurement
 
 
@@ -138,7 +139,8 @@ class Bench:
     def side_by_side(self, section, rows, measure, bytes_each):
         """As interleaved(), once, as many at a time as memory has room for:
         for measurements of space, which do not mind each other's company."""
-        jobs = max(1, min(2 * (os.cpu_count() or 1), int(memory_available() // bytes_each)))
+        jobs = max(1, min(SIDE_BY_SIDE * (os.cpu_count() or 1),
+                          int(memory_available() // bytes_each)))
         samples = {row: {} for row in rows}
         failed = set()
 

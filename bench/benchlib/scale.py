@@ -3,7 +3,15 @@
 
 from benchlib.tables import Table, of_field, ratio
 
-ROUNDS = 3
+ROUNDS_MAX = 3
+
+
+def rounds(bench):
+    return min(ROUNDS_MAX, bench.rounds)
+
+
+def about(bench):
+    return f"Medians of {rounds(bench)} rounds, {bench.ms} ms a run."
 
 
 def run(bench):
@@ -19,7 +27,7 @@ def run(bench):
     def measure(row, column):
         return bench.run("scale", [*rows[row], bench.ms], column)
 
-    found = bench.interleaved("scale", list(rows), measure, min(ROUNDS, bench.rounds))
+    found = bench.interleaved("scale", list(rows), measure, rounds(bench))
     names = list(rows)
     times = of_field(found, "fifo")
     small = {f"FIFO of 1,000, {name}": times[name] for name in names}
@@ -42,5 +50,6 @@ def run(bench):
         Table("scale", "scale", "Small blocks beside many others", "ns a pair", small),
         Table("scale", "scale-large", "Large blocks, one page touched", "µs a pair", large,
               scale=1000),
-        Table("scale", "growth", "Growth of these times with what is live", "times", growths, digits=2),
+        Table("scale", "growth", "Growth of these times with what is live", "times", growths,
+              digits=2),
     ]

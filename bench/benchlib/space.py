@@ -9,6 +9,7 @@ KIB = 1 << 10
 # What one run holds beside its blocks: its list of them, and what allocators add.
 OVERHEAD = 1.5
 KEPT = {"all freed": 0, "10 % kept": 10}
+ROUNDS_MAX = 3  # of the storms, which are timed
 WAYS = {"asleep": "sleep", "a few calls a second": "trickle"}
 
 
@@ -66,13 +67,21 @@ def storms(bench):
     def measure(row, column):
         return bench.run("storms", rows[row], column)
 
-    found = bench.interleaved("storms", list(rows), measure, min(3, bench.rounds))
+    found = bench.interleaved("storms", list(rows), measure, rounds(bench))
     first = next(iter(rows))
     return [
         Table("space", "storms", "Storms of threads and forks", "µs each", of_field(found, "us")),
         Table("space", "storm-rss", "Resident memory after the storm of threads", "MiB",
               {f"{threads:,} threads": of_field(found, "rss")[first]}, scale=MIB),
     ]
+
+
+def rounds(bench):
+    return min(ROUNDS_MAX, bench.rounds)
+
+
+def about(bench):
+    return f"One run each; storms: medians of {rounds(bench)} rounds."
 
 
 def run(bench):
