@@ -129,12 +129,15 @@ class Bench:
         for turn in range(1, rounds + 1):
             for number, row in enumerate(rows, 1):
                 started = time.monotonic()
-                for column in columns(row) if columns else self.allocators:
+                asked = list(columns(row) if columns else self.allocators)
+                # Another one is first each time: the first finds cold caches.
+                first = turn % len(asked)
+                for column in asked[first:] + asked[:first]:
                     if not {row, (row, column)} & failed:
                         self._sample(samples[row], failed, row, column, measure)
                 say(f"{section} {turn}/{rounds}, {number}/{len(rows)}: {row}, "
                     f"{time.monotonic() - started:.1f} s")
-        return {row: medians(of_row) for row, of_row in samples.items()}
+        return self._medians(samples)
 
     def side_by_side(self, section, rows, measure, bytes_each):
         """As interleaved(), once, as many at a time as memory has room for:
@@ -151,7 +154,7 @@ class Bench:
 
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
             list(pool.map(one, [(row, column) for row in rows for column in self.allocators]))
-        return {row: medians(of_row) for row, of_row in samples.items()}
+        return self._medians(samples)
 
     @staticmethod
     def _sample(of_row, failed, row, column, measure):
@@ -165,12 +168,16 @@ class Bench:
             of_row.pop(column, None)
             say(f"{row}, {column} failed and is left out: {why}")
 
+    def _medians(self, samples):
+        """row -> column -> [dict] becomes row -> column -> dict of medians, columns in order."""
+        order = [*self.allocators, CACHE]
+        return {row: {column: medians(of_row[column]) for column in order if of_row.get(column)}
+                for row, of_row in samples.items()}
 
-def medians(of_row):
-    """column -> [dict] becomes column -> dict of medians."""
-    return {column: {name: statistics.median(sample[name] for sample in samples)
-                     for name in samples[0]}
-            for column, samples in of_row.items() if samples}
+
+def medians(samples):
+    """Dicts of the same names become one."""
+    return {name: statistics.median(sample[name] for sample in samples) for name in samples[0]}
 
 
 def memory_available():

@@ -3,7 +3,7 @@
 
 from benchlib.tables import Table, of_field, ratio
 
-ROUNDS_MAX = 3
+ROUNDS_MAX = 5
 
 
 def rounds(bench):
@@ -15,7 +15,7 @@ def about(bench):
 
 
 def run(bench):
-    many, sparse = (200_000, 50) if bench.quick else (10_000_000, 1000)
+    many, sparse = (200_000, 64) if bench.quick else (10_000_000, 1024)
     few = 10_000
     rows = {
         f"{few:,} live blocks": ["blocks", few],

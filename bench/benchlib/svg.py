@@ -18,7 +18,8 @@ SMALL, LARGE = 11, 14  # px
 WIDTH = 820
 MARGIN = 14
 ROW = 19
-LABEL = 215  # of a row
+LETTER = 6.4  # of a label, on average: room for the longest row name
+LABEL_MIN = 120
 RADIUS = 4.5
 PANEL_HEIGHT = 250
 # A logarithmic axis of less than so many times has ticks at these steps.
@@ -102,7 +103,8 @@ def dots(title, axis, rows, columns):
     low, high = bounds([*every, 1.0], 1.1)
     top = MARGIN + LARGE + 46
     bottom = top + ROW * len(rows)
-    at = log_scale(low, high, LABEL, WIDTH - 2 * MARGIN)
+    left = max(LABEL_MIN, MARGIN + 10 + LETTER * max(map(len, rows), default=0))
+    at = log_scale(low, high, left, WIDTH - 2 * MARGIN)
     parts = legend(columns, MARGIN + LARGE + 24)
     for tick in log_ticks(low, high):
         parts += [line(at(tick), top - 4, at(tick), bottom),
@@ -111,12 +113,12 @@ def dots(title, axis, rows, columns):
     for number, (name, cells) in enumerate(rows.items()):
         y = top + ROW * (number + 0.5)
         shown = {column: cells[column] for column in columns if cells.get(column)}
-        parts.append(text(LABEL - 10, y + 4, name, "end"))
+        parts.append(text(left - 10, y + 4, name, "end"))
         if shown:
             ends = [at(value) for value in shown.values()]
             parts.append(line(min(ends), y, max(ends), y, "#c3cacf", 1.5))
         parts += [dot(at(value), y, column) for column, value in shown.items()]
-    parts.append(text((LABEL + WIDTH) / 2, bottom + 34, axis, "middle"))
+    parts.append(text((left + WIDTH) / 2, bottom + 34, axis, "middle"))
     return document(title, bottom + 48, parts)
 
 

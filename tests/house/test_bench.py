@@ -75,12 +75,19 @@ def test_dots():
     rows["empty"] = {"glibc": None, "umem": 1.0}
     root = parse(svg.dots("A & B", "axis", rows, ["glibc", "umem"]))
     assert {"A & B", "axis", "row 0 <&>", "glibc", "1"} <= set(texts(root))
-    circles = [c for c in root.iter(SVG + "circle") if float(c.get("cx")) > svg.LABEL]
+    circles = list(root.iter(SVG + "circle"))[2:]  # the legend has two
     assert len(circles) == 81
-    assert all(svg.LABEL <= float(c.get("cx")) <= svg.WIDTH for c in circles)
+    assert all(svg.LABEL_MIN <= float(c.get("cx")) <= svg.WIDTH for c in circles)
     # Larger is further to the right.
     glibc = [float(c.get("cx")) for c in circles if c.get("fill") == svg.colour("glibc")]
     assert glibc == sorted(glibc)
+
+
+def test_long_names_have_room():
+    name = "a name of a row that is as long as any will be, I suppose"
+    root = parse(svg.dots("t", "axis", {name: {"umem": 1.0}}, ["umem"]))
+    label = next(t for t in root.iter(SVG + "text") if t.text == name)
+    assert float(label.get("x")) >= 6 * len(name) and label.get("text-anchor") == "end"
 
 
 def test_dots_of_equal_values():
