@@ -21,7 +21,8 @@ def row_name(pattern, threads):
 
 
 def about(bench):
-    return f"Medians of {bench.rounds} rounds, {bench.ms} ms a run."
+    return (f"Medians of {bench.rounds} rounds, {bench.ms} ms a run; {CROWD:,} threads "
+            f"{LONGER[CROWD]} times that, large blocks {LONGER['large']} times.")
 
 
 def run(bench):

@@ -23,7 +23,7 @@ LABEL_MIN = 120
 RADIUS = 4.5
 PANEL_HEIGHT = 250
 # A logarithmic axis of less than so many times has ticks at these steps.
-STEPS = ((6, (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8)), (1000, (1, 2, 5)), (math.inf, (1,)))
+STEPS = ((10, (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8)), (1000, (1, 2, 5)), (math.inf, (1,)))
 
 
 def colour(name):
