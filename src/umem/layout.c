@@ -69,18 +69,17 @@
         FIELD(magazine, mag_rounds), ARRAY(magazine, mag_round),                                   \
                                                                                                    \
         STRUCT(magazine_list), FIELD(magazine_list, list_head), FIELD(magazine_list, list_count),  \
-        FIELD(magazine_list, list_min), FIELD(magazine_list, list_reap),                           \
+        FIELD(magazine_list, list_min),                                                            \
                                                                                                    \
         STRUCT(depot), FIELD(depot, depot_mag_size), FIELD(depot, depot_contention),               \
         FIELD(depot, depot_full), FIELD(depot, depot_empty), FIELD(depot, depot_rounds),           \
                                                                                                    \
         STRUCT(tbin), FIELD(tbin, bin_cur), FIELD(tbin, bin_base), FIELD(tbin, bin_limit),         \
-        FIELD(tbin, bin_allocs), STRUCT(tbin_cold), FIELD(tbin_cold, cold_loaded),                 \
-        FIELD(tbin_cold, cold_previous),                                                           \
+        FIELD(tbin, bin_credit), FIELD(tbin, bin_granted), FIELD(tbin, bin_loaded),                \
+        FIELD(tbin, bin_previous),                                                                 \
                                                                                                    \
         STRUCT(tcache), FIELD(tcache, tc_bins), FIELD(tcache, tc_state), FIELD(tcache, tc_link),   \
-        FIELD(tcache, tc_thread), FIELD(tcache, tc_cold), FIELD(tcache, tc_size),                  \
-        ARRAY(tcache, tc_bin),                                                                     \
+        FIELD(tcache, tc_thread), FIELD(tcache, tc_size), ARRAY(tcache, tc_bin),                   \
                                                                                                    \
         STRUCT(umem_cache), FIELD(umem_cache, cache_bin), FIELD(umem_cache, cache_slow_bin),       \
         FIELD(umem_cache, cache_flags), FIELD(umem_cache, cache_cflags),                           \

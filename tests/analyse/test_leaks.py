@@ -84,8 +84,8 @@ def test_kinds_without_stacks(kinds, tmp_path, debug, how):
     found = {(group["kind"], group["cache"]): group["count"] for group in report["groups"]}
     assert found == {
         ("direct", "umem_oversize"): 2, ("direct", "stack_64k"): 1, ("direct", "pages"): 2,
-        ("direct", "umem_alloc_640"): 3, ("direct", "umem_alloc_48"): 2,
-        ("direct", "widgets"): 3, ("direct", "umem_alloc_320"): 1,
+        ("direct", "umem_alloc_576"): 3, ("direct", "umem_alloc_48"): 2,
+        ("direct", "widgets"): 3, ("direct", "umem_alloc_288"): 1,
         ("indirect", "umem_alloc_48"): 19, ("indirect", "umem_alloc_128"): 3}
     assert report["audit"] is False
 

@@ -119,35 +119,32 @@ make_bin_table(const struct heap *h)
  * together, and what the magazine itself says counts.
  */
 static uint64_t
-subtract_loaded(struct heap *h, const struct record *bins, uint64_t at, addr_t loaded,
-                const char *where)
+subtract_loaded(struct heap *h, uint64_t cur, addr_t loaded, const char *where)
 {
     const struct offsets *off = &h->heap_offsets;
-    uint64_t base = record_get(bins, at, off->bin_base);
-    uint64_t cur = record_get(bins, at, off->bin_cur);
-    uint64_t rounds = 0;
+    addr_t first = loaded + off->mag_round.field_offset;
+    struct record rec = reader_record(&h->heap_reader, loaded, off->size_magazine);
+    uint64_t size = record_get(&rec, 0, off->mag_size);
     addr_t next;
 
-    if (cur >= base && base != 0)
-        rounds = subtract_rounds(h, base, (cur - base) / off->off_word, where);
-    if (loaded != 0 && (base != loaded + off->mag_round.field_offset || cur < base))
-        rounds += subtract_magazine(h, loaded, where, &next);
-    return rounds;
+    if (cur >= first && cur <= first + size * off->off_word)
+        return subtract_rounds(h, first, (cur - first) / off->off_word, where);
+    return subtract_magazine(h, loaded, where, &next);
 }
 
 /* The thread's bins are copied, since reading rounds moves the reader on. */
 static void
 read_bins(struct heap *h, struct heap_thread *thread, const struct record *bins, uint64_t count,
-          addr_t cold, const uint32_t *table)
+          const uint32_t *table)
 {
     const struct offsets *off = &h->heap_offsets;
-    unsigned word = off->off_word;
 
     for (uint64_t i = 1; i < count; i++) {
         uint64_t at = i * off->size_tbin;
-        uint64_t allocs = record_get(bins, at, off->bin_allocs);
-        uint64_t loaded = 0;
-        uint64_t previous = 0;
+        uint32_t allocs = (uint32_t)record_get(bins, at, off->bin_granted) -
+                          (uint32_t)record_get(bins, at, off->bin_credit);
+        addr_t loaded = record_get(bins, at, off->bin_loaded);
+        addr_t previous = record_get(bins, at, off->bin_previous);
         addr_t next;
         struct heap_cache *cache =
             i < BINS_MAX && table[i] != 0 ? &h->heap_caches[table[i] - 1] : NULL;
@@ -156,19 +153,14 @@ read_bins(struct heap *h, struct heap_thread *thread, const struct record *bins,
         if (cache != NULL)
             cache->cache_allocs += allocs;
         thread->thread_allocs += allocs;
-        addr_t cold_bin = cold + i * off->size_tbin_cold;
-        if (cold != 0) {
-            reader_word(&h->heap_reader, cold_bin + off->cold_loaded.field_offset, word, &loaded);
-            reader_word(&h->heap_reader, cold_bin + off->cold_previous.field_offset, word,
-                        &previous);
-        }
-        thread->thread_cached += subtract_loaded(h, bins, at, loaded, where);
-        /* In an exchange both may name one magazine, or the window be the previous one's. */
-        if (previous != 0 && previous != loaded &&
-            record_get(bins, at, off->bin_base) != previous + off->mag_round.field_offset)
-            thread->thread_cached += subtract_magazine(h, previous, where, &next);
-        if (loaded != 0)
+        if (loaded != 0) {
+            thread->thread_cached +=
+                subtract_loaded(h, record_get(bins, at, off->bin_cur), loaded, where);
             ranges_add(&h->heap_loaded, loaded, loaded + 1);
+        }
+        /* In an exchange both may name one magazine. */
+        if (previous != 0 && previous != loaded)
+            thread->thread_cached += subtract_magazine(h, previous, where, &next);
     }
 }
 
@@ -177,7 +169,6 @@ read_thread(struct heap *h, addr_t addr, const struct record *head, const uint32
 {
     const struct offsets *off = &h->heap_offsets;
     uint64_t count = record_get(head, 0, off->tc_bins);
-    addr_t cold = record_get(head, 0, off->tc_cold);
     struct heap_thread *threads =
         realloc(h->heap_threads, (h->heap_thread_count + 1) * sizeof(*threads));
 
@@ -198,7 +189,7 @@ read_thread(struct heap *h, addr_t addr, const struct record *head, const uint32
     } else {
         memcpy(copy, bins, size);
         struct record rec = {copy, size, addr};
-        read_bins(h, thread, &rec, count, cold, table);
+        read_bins(h, thread, &rec, count, table);
     }
     free(copy);
 }

@@ -48,14 +48,13 @@ struct field {
     X(magazine_list, list_count, list_count)                                                       \
     X(depot, depot_full, depot_full)                                                               \
     X(tbin, bin_cur, bin_cur)                                                                      \
-    X(tbin, bin_base, bin_base)                                                                    \
-    X(tbin, bin_allocs, bin_allocs)                                                                \
-    X(tbin_cold, cold_loaded, cold_loaded)                                                         \
-    X(tbin_cold, cold_previous, cold_previous)                                                     \
+    X(tbin, bin_credit, bin_credit)                                                                \
+    X(tbin, bin_granted, bin_granted)                                                              \
+    X(tbin, bin_loaded, bin_loaded)                                                                \
+    X(tbin, bin_previous, bin_previous)                                                            \
     X(tcache, tc_bins, tc_bins)                                                                    \
     X(tcache, tc_link, tc_link)                                                                    \
     X(tcache, tc_thread, tc_thread)                                                                \
-    X(tcache, tc_cold, tc_cold)                                                                    \
     X(tcache, tc_bin, tc_bin)                                                                      \
     X(umem_cache, cache_slow_bin, cache_slow_bin)                                                  \
     X(umem_cache, cache_flags, cache_flags)                                                        \
@@ -117,7 +116,6 @@ struct field {
     X(slab)                                                                                        \
     X(magazine)                                                                                    \
     X(tbin)                                                                                        \
-    X(tbin_cold)                                                                                   \
     X(tcache)                                                                                      \
     X(umem_cache)                                                                                  \
     X(umem_large)                                                                                  \

@@ -82,10 +82,14 @@ UMEM_NOINLINE void
 umem_free_slow(void *buf, uint64_t word, size_t stated)
 {
     int error = errno;
+    unsigned bin = pagemap_bin(word);
 
     if (buf == NULL)
         return;
-    if (pagemap_kind(word) == UMEM_PAGEMAP_SLAB)
+    /* A window that is full, as happens all the time: no line of the slab's record is needed. */
+    if (UMEM_LIKELY(bin != 0 && tcache_self->tc_bin[bin].bin_loaded != NULL))
+        umem_cache_free_slow(&umem_class_cache[bin - 1], buf, stated);
+    else if (pagemap_kind(word) == UMEM_PAGEMAP_SLAB)
         free_in_slab(buf, pagemap_pointer(word), stated);
     else
         umem_large_free(buf, stated);

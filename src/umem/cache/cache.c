@@ -103,7 +103,7 @@ umem_cache_init(struct umem_cache *cp, const struct umem_cache_args *args)
     strncpy(cp->cache_name, args->args_name, sizeof(cp->cache_name) - 1);
     if (!choose_geometry(cp, args, &geo))
         return -1;
-    depot_init(&cp->cache_depot, geo.geo_chunk_size);
+    depot_init(&cp->cache_depot, geo.geo_chunk_size, geo.geo_mapped && umem_cache_is_plain(cp));
     choose_bins(cp, args);
     /* Only blocks of a size class may go to free(), whose fast path asks for no more than a bin. */
     geo.geo_bin = args->args_bin != 0 ? cp->cache_bin : 0;
@@ -194,6 +194,7 @@ umem_cache_destroy(umem_cache_t *cp)
     if (cp == NULL)
         return;
     bool excluded = umem_reap_exclude();
+    umem_update_forget(cp);
     umem_lock_acquire(&umem_caches_lock);
     umem_list_remove(&cp->cache_link);
     umem_lock_release(&umem_caches_lock);

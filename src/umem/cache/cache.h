@@ -74,7 +74,7 @@ umem_ready(void)
 /* --- Size classes (cache/sizes.c) --- */
 
 #define UMEM_MAX_CLASS_SIZE ((size_t)131072) /* above: the oversize arena */
-#define UMEM_CLASS_COUNT 49
+#define UMEM_CLASS_COUNT 101
 #define UMEM_SMALL_MAX 1024 /* classes to here are looked up by one table */
 
 struct umem_class {
@@ -87,15 +87,24 @@ extern const uint8_t umem_class_of_small[UMEM_SMALL_MAX / 16 + 1];
 /* Their caches, umem_alloc_8 to umem_alloc_131072; bin of class c is c + 1. */
 extern struct umem_cache umem_class_cache[UMEM_CLASS_COUNT];
 
+/* The class that ends each row of classes with the same number a doubling: see sizes.c. */
+#define UMEM_CLASS_1K 32
+#define UMEM_CLASS_8K 80
+#define UMEM_CLASS_16K 88
+
 /* Class for 1 <= size <= UMEM_MAX_CLASS_SIZE, 16-aligned. */
 static inline unsigned
 umem_class_of(size_t size)
 {
     if (UMEM_LIKELY(size <= UMEM_SMALL_MAX))
         return umem_class_of_small[(size + 15) >> 4];
-    /* Four classes a doubling: 2^k + j * 2^(k-2); 1024 is class 20. */
-    unsigned shift = umem_log2(size - 1) - 2;
-    return 20 + (shift - 8) * 4 + (unsigned)((size - 1) >> shift) - 3;
+    /* The four, three or two bits below the highest tell which class of a doubling. */
+    unsigned log2 = umem_log2(size - 1);
+    if (size <= 8192)
+        return UMEM_CLASS_1K + (log2 - 10) * 16 + (unsigned)((size - 1) >> (log2 - 4)) - 15;
+    if (size <= 16384)
+        return UMEM_CLASS_8K + (unsigned)((size - 1) >> (log2 - 3)) - 7;
+    return UMEM_CLASS_16K + (log2 - 14) * 4 + (unsigned)((size - 1) >> (log2 - 2)) - 3;
 }
 
 /* --- Objects (cache/object.c): the slow paths under every allocation --- */
@@ -110,6 +119,12 @@ void *umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags);
 void umem_cache_free_slow(struct umem_cache *cp, void *buf, size_t stated);
 /* Destroys the objects of a chain of magazines, and the magazines. */
 void umem_cache_empty_magazines(struct umem_cache *cp, struct magazine *chain);
+/* Whether objects are as cheap to make as to keep: neither constructor nor destructor. */
+static inline bool
+umem_cache_is_plain(const struct umem_cache *cp)
+{
+    return cp->cache_ctor == NULL && cp->cache_dtor == NULL;
+}
 /* The buffer of which addr is the start.  False: addr is not that. */
 struct umem_buffer;
 bool umem_cache_describe(struct umem_cache *cp, const void *addr, struct umem_buffer *buf);
@@ -126,10 +141,10 @@ umem_cache_alloc_fast(struct umem_cache *cp, unsigned bin, size_t requested, int
 {
     struct tbin *b = &tcache_self->tc_bin[bin];
 
-    if (UMEM_LIKELY(b->bin_cur != b->bin_base)) {
-        b->bin_allocs++;
-        return tcache_pop(b);
-    }
+    void *obj;
+
+    if (UMEM_LIKELY(tcache_pop(b, &obj)))
+        return obj;
     return umem_cache_alloc_slow(cp, requested, flags);
 }
 
@@ -157,9 +172,7 @@ umem_free_fast(void *buf, size_t stated)
     uint64_t word = pagemap_get(buf);
     struct tbin *b = &tcache_self->tc_bin[pagemap_bin(word)];
 
-    if (UMEM_LIKELY(b->bin_cur != b->bin_limit))
-        tcache_push(b, buf);
-    else
+    if (UMEM_UNLIKELY(!tcache_push(b, buf)))
         umem_free_slow(buf, word, stated);
 }
 
@@ -189,8 +202,13 @@ int umem_cache_init(struct umem_cache *cp, const struct umem_cache_args *args);
 /* The same on a record of its own.  NULL with errno. */
 struct umem_cache *umem_cache_new(const struct umem_cache_args *args);
 
-/* A step of update where the reap interval is over: for who allocates from a cache. */
-void umem_update_if_due(struct umem_cache *allocating);
+/*
+ * A step of update where one is due, on the way of an operation on a cache
+ * (NULL: on something else).  Returns the time in milliseconds.
+ */
+uint32_t umem_update_if_due(struct umem_cache *cp);
+/* A cache that is about to leave the list; reap_lock is held. */
+void umem_update_forget(struct umem_cache *cp);
 /*
  * For an allocation that failed: gives back, unless a reap is under way, what
  * depots and slabs keep of objects without a constructor (constructed ones,

@@ -34,8 +34,7 @@ keeps_constructed(const struct umem_cache *cp)
 static bool
 takes_batches(const struct umem_cache *cp)
 {
-    return cp->cache_slabs.pool_mapped &&
-           (!keeps_constructed(cp) || (cp->cache_ctor == NULL && cp->cache_dtor == NULL));
+    return cp->cache_slabs.pool_mapped && (!keeps_constructed(cp) || umem_cache_is_plain(cp));
 }
 
 /* Under fault injection windows stay closed, so that every allocation can fail. */
@@ -43,75 +42,6 @@ static bool
 uses_magazines(const struct umem_cache *cp)
 {
     return cp->cache_slow_bin != 0 && atomic_load_explicit(&umem_mtbf, memory_order_relaxed) == 0;
-}
-
-/* Fills the window of an empty loaded magazine from the slabs, lowest address on top. */
-static bool
-fill_window(struct umem_cache *cp, struct tbin *bin)
-{
-    void **window = bin->bin_base;
-    unsigned got = slab_alloc(&cp->cache_slabs, window, (unsigned)(bin->bin_limit - window));
-
-    for (unsigned i = 0; i < got / 2; i++) {
-        void *swapped = window[i];
-        window[i] = window[got - 1 - i];
-        window[got - 1 - i] = swapped;
-    }
-    bin->bin_cur = window + got;
-    return got > 0;
-}
-
-/* An object from the magazines, or a batch of raw ones made into a window; NULL: neither. */
-static void *
-get_from_window(struct umem_cache *cp)
-{
-    unsigned bin = cp->cache_slow_bin;
-    struct tcache *tc = tcache_get(bin);
-    if (tc != NULL && tc->tc_bin[bin].bin_cur == tc->tc_bin[bin].bin_base) {
-        umem_update_if_due(cp); /* may run destructors, which may use any bin */
-        tc = tcache_get(bin);
-    }
-    if (tc == NULL)
-        return NULL;
-
-    struct tbin *b = &tc->tc_bin[bin];
-    if (b->bin_cur == b->bin_base && !tcache_refill(tc, bin)) {
-        if (!takes_batches(cp) || !tcache_make_room(tc, bin) || !fill_window(cp, b))
-            return NULL;
-    }
-    b->bin_allocs++;
-    return tcache_pop(b);
-}
-
-/* One object straight from the slabs, constructed if that is this cache's way. */
-static void *
-get_from_slab(struct umem_cache *cp, int flags)
-{
-    enum slab_status status;
-    void *obj;
-
-    if (slab_alloc(&cp->cache_slabs, &obj, 1) == 0)
-        return NULL;
-    if (cp->cache_ctor != NULL && keeps_constructed(cp)) {
-        errno = 0;
-        if (cp->cache_ctor(obj, cp->cache_private, flags) != 0) {
-            int error = errno != 0 ? errno : ENOMEM;
-            (void)slab_free(&cp->cache_slabs, &obj, 1, &status);
-            errno = error;
-            return NULL;
-        }
-    }
-    atomic_fetch_add_explicit(&cp->cache_slow_allocs, 1, memory_order_relaxed);
-    return obj;
-}
-
-/* An object as the magazines hold them; NULL with errno. */
-static void *
-get(struct umem_cache *cp, int flags)
-{
-    void *obj = uses_magazines(cp) ? get_from_window(cp) : NULL;
-
-    return obj != NULL ? obj : get_from_slab(cp, flags);
 }
 
 /* Reports what slab_free() found wrong with an address. */
@@ -146,13 +76,87 @@ put_to_slab(struct umem_cache *cp, void **objs, unsigned n)
     }
 }
 
+/* Gives objects of a full magazine back to the slabs, and the magazine to the depot. */
+static void
+empty_surplus(struct umem_cache *cp, struct magazine *mag)
+{
+    if (mag == NULL)
+        return;
+    put_to_slab(cp, mag->mag_round, mag->mag_rounds);
+    mag->mag_rounds = 0;
+    depot_put(&cp->cache_depot, mag);
+}
+
+/* A batch of raw objects from the slabs: the first for the caller, the rest for the bin. */
+static void *
+get_batch(struct umem_cache *cp, struct tcache *tc)
+{
+    void *batch[TCACHE_BATCH_MAX];
+    unsigned got = slab_alloc(&cp->cache_slabs, batch, tcache_batch(tc, cp->cache_slow_bin));
+
+    if (got == 0)
+        return NULL;
+    /* Lower addresses go out first, so that pages are touched in order. */
+    unsigned taken = tcache_put_batch(tc, cp->cache_slow_bin, batch + 1, got - 1);
+    put_to_slab(cp, batch + 1 + taken, got - 1 - taken);
+    atomic_fetch_add_explicit(&cp->cache_slow_allocs, 1, memory_order_relaxed);
+    return batch[0];
+}
+
+/* An object from the magazines, or one of a batch of raw ones; NULL: neither. */
+static void *
+get_from_bin(struct umem_cache *cp)
+{
+    uint32_t now_ms = umem_update_if_due(cp); /* may run destructors, which may use any bin */
+    struct tcache *tc = tcache_get(cp->cache_slow_bin);
+    void *obj = tc != NULL ? tcache_take(tc, cp->cache_slow_bin, now_ms) : NULL;
+
+    if (obj == NULL && tc != NULL && takes_batches(cp))
+        obj = get_batch(cp, tc);
+    return obj;
+}
+
+/* One object straight from the slabs, constructed if that is this cache's way. */
+static void *
+get_from_slab(struct umem_cache *cp, int flags)
+{
+    enum slab_status status;
+    void *obj;
+
+    if (slab_alloc(&cp->cache_slabs, &obj, 1) == 0)
+        return NULL;
+    if (cp->cache_ctor != NULL && keeps_constructed(cp)) {
+        errno = 0;
+        if (cp->cache_ctor(obj, cp->cache_private, flags) != 0) {
+            int error = errno != 0 ? errno : ENOMEM;
+            (void)slab_free(&cp->cache_slabs, &obj, 1, &status);
+            errno = error;
+            return NULL;
+        }
+    }
+    atomic_fetch_add_explicit(&cp->cache_slow_allocs, 1, memory_order_relaxed);
+    return obj;
+}
+
+/* An object as the magazines hold them; NULL with errno. */
+static void *
+get(struct umem_cache *cp, int flags)
+{
+    void *obj = uses_magazines(cp) ? get_from_bin(cp) : NULL;
+
+    return obj != NULL ? obj : get_from_slab(cp, flags);
+}
+
 static void
 put(struct umem_cache *cp, void *obj)
 {
+    struct magazine *surplus;
+
     if (uses_magazines(cp)) {
+        uint32_t now_ms = umem_update_if_due(cp);
         struct tcache *tc = tcache_get(cp->cache_slow_bin);
-        if (tc != NULL && tcache_make_room(tc, cp->cache_slow_bin)) {
-            tcache_push(&tc->tc_bin[cp->cache_slow_bin], obj);
+        if (tc != NULL && tcache_put(tc, cp->cache_slow_bin, obj, now_ms, &surplus)) {
+            empty_surplus(cp, surplus);
             return;
         }
     }
@@ -165,7 +169,7 @@ umem_cache_empty_magazines(struct umem_cache *cp, struct magazine *chain)
     for (struct magazine *mag = chain, *next; mag != NULL; mag = next) {
         next = mag->mag_next;
         put_to_slab(cp, mag->mag_round, mag->mag_rounds);
-        magazine_destroy(mag);
+        magazine_destroy(&cp->cache_depot, mag);
     }
 }
 
@@ -310,11 +314,8 @@ umem_cache_free(umem_cache_t *cp, void *buf)
     struct tcache *tc = tcache_self;
 
     if (UMEM_LIKELY(cp->cache_bin < tc->tc_bins)) {
-        struct tbin *bin = &tc->tc_bin[cp->cache_bin];
-        if (UMEM_LIKELY(bin->bin_cur != bin->bin_limit)) {
-            tcache_push(bin, buf);
+        if (UMEM_LIKELY(tcache_push(&tc->tc_bin[cp->cache_bin], buf)))
             return;
-        }
     }
     int error = errno;
     umem_cache_free_slow(cp, buf, SIZE_MAX);

@@ -2,14 +2,14 @@
 /*
  * reap.c - memory that the working set does not need goes back.
  *
- * No thread runs for this.  An update is due once a reap interval; the thread
- * that finds it so, on its way to a depot, measures the working sets and takes
- * a bounded step: what lay unused for an interval goes from depots to slabs,
- * half of the empty slabs go from the pools to the heap, and the pages of what
- * is free there, as between oversize blocks, to the system.  umem_reap() does
- * all of it at once.
+ * No thread runs for this.  An update is due once a reap interval; threads that
+ * find it so, on their way to a depot, do it in bounded steps, some
+ * milliseconds apart: magazines of bins that lay idle go from threads to the
+ * depots, what lay unused there for an interval goes to the slabs, and the
+ * pages of what is free in the heap to the system.  umem_reap() does all of it
+ * at once.
  *
- * An update runs on some allocation's way, where the thread may hold any of
+ * An update runs on some operation's way, where the thread may hold any of
  * the program's locks: destructors are called on the way to their own cache
  * only, or from umem_reap().
  *
@@ -22,12 +22,25 @@
 #include "os/os.h"
 
 #define MS_PER_S 1000u
-/* Magazines that one update takes from one depot: at 254 rounds some 100 us of work. */
-#define UPDATE_MAGAZINES_MAX 16
+/*
+ * What one step does at most: magazines emptied (at 126 rounds some 1 us each),
+ * thread caches looked through (a barrier of 1 us each, where one is idle).
+ */
+#define STEP_MAGAZINES_MAX 64
+#define STEP_TCACHES_MAX 16
+/* Between two steps of one update: they take a few percent of a thread's time at the most. */
+#define STEP_INTERVAL_MS 10
 
 static struct umem_lock reap_lock = UMEM_LOCK_INIT(UMEM_RANK_REAP);
-static UMEM_TLS bool reaping; /* this thread holds reap_lock */
-static _Atomic uint64_t next_update_ms;
+static UMEM_TLS bool reaping;         /* this thread holds reap_lock */
+static _Atomic uint64_t next_step_ms; /* 0: the first update has not begun */
+
+/* Where an update that is under way goes on; under reap_lock. */
+static struct update {
+    enum { UPDATE_THREADS, UPDATE_CACHES, UPDATE_HEAP } update_phase;
+    struct umem_list *update_at; /* the next cache, on umem_caches, while UPDATE_CACHES */
+    bool update_begun;           /* its working set has been measured */
+} update;
 
 static bool
 try_reap_lock(void)
@@ -89,68 +102,161 @@ nth_cache(size_t n)
     return found;
 }
 
-static void
-update_cache(struct umem_cache *cp)
+/* The cache behind a place in the list, or NULL. */
+static struct umem_list *
+next_cache(struct umem_list *at)
 {
-    depot_update(&cp->cache_depot);
-    umem_cache_empty_magazines(cp, depot_take_reapable(&cp->cache_depot, UPDATE_MAGAZINES_MAX));
+    umem_lock_acquire(&umem_caches_lock);
+    struct umem_list *next = at->next != &umem_caches ? at->next : NULL;
+    umem_lock_release(&umem_caches_lock);
+    return next;
+}
+
+void
+umem_update_forget(struct umem_cache *cp)
+{
+    if (update.update_at != &cp->cache_link)
+        return;
+    update.update_at = next_cache(&cp->cache_link);
+    update.update_begun = false;
+}
+
+/* Takes up to *budget magazines; true when that was all. */
+static bool
+reap_magazines(struct umem_cache *cp, size_t *budget)
+{
+    struct magazine *chain;
+
+    if (cp->cache_depot.depot_pinned)
+        return true;
+    size_t taken = depot_take_reapable(&cp->cache_depot, *budget, &chain);
+    bool all = taken < *budget;
+    *budget -= taken;
+    umem_cache_empty_magazines(cp, chain);
+    return all;
+}
+
+/* Half of the empty slabs that an arena of the program's keeps; the heap's go as they come. */
+static void
+reap_slabs(struct umem_cache *cp)
+{
     umem_lock_acquire(&cp->cache_slabs.pool_lock);
     size_t empty = cp->cache_slabs.pool_slabs_empty;
     umem_lock_release(&cp->cache_slabs.pool_lock);
-    if (empty > 0)
+    if (empty > 0 && !cp->cache_depot.depot_pinned)
         (void)slab_pool_reap(&cp->cache_slabs, empty / 2);
 }
 
 /* Destructors may take locks that a thread holds which allocates something else. */
 static bool
-may_update(const struct umem_cache *cp, const struct umem_cache *allocating)
+may_update(const struct umem_cache *cp, const struct umem_cache *operating)
 {
-    return cp->cache_dtor == NULL || cp == allocating;
+    return cp->cache_dtor == NULL || cp == operating;
 }
 
 /* What an update on another cache's way left undone. */
 static void
 catch_up(struct umem_cache *cp)
 {
+    size_t budget = STEP_MAGAZINES_MAX;
+
     if (!try_reap_lock())
         return;
     atomic_store_explicit(&cp->cache_update_left, false, memory_order_relaxed);
-    update_cache(cp);
+    depot_update(&cp->cache_depot);
+    (void)reap_magazines(cp, &budget);
+    reap_slabs(cp);
     release_reap_lock();
 }
 
-void
-umem_update_if_due(struct umem_cache *allocating)
+/* Caches from update_at on, until the budget is used up.  True: all are done. */
+static bool
+step_caches(const struct umem_cache *operating)
 {
-    if (UMEM_UNLIKELY(atomic_load_explicit(&allocating->cache_update_left, memory_order_relaxed)))
-        catch_up(allocating);
-    uint64_t now = os_clock_coarse_ms();
-    uint64_t due = atomic_load_explicit(&next_update_ms, memory_order_relaxed);
+    size_t budget = STEP_MAGAZINES_MAX;
 
-    if (UMEM_LIKELY(now < due) || !try_reap_lock())
-        return;
-    atomic_store_explicit(&next_update_ms,
-                          now + (uint64_t)umem_options.opt_reap_interval_s * MS_PER_S,
-                          memory_order_relaxed);
-    /* due is 0 on the first call: nothing can have gone unused yet. */
-    struct umem_cache *cp;
-    for (size_t n = 0; due != 0 && (cp = nth_cache(n)) != NULL; n++) {
-        if (may_update(cp, allocating))
-            update_cache(cp);
-        else
+    while (update.update_at != NULL) {
+        struct umem_list *at = update.update_at;
+        struct umem_cache *cp = UMEM_CONTAINER_OF(at, struct umem_cache, cache_link);
+        if (!may_update(cp, operating)) {
             atomic_store_explicit(&cp->cache_update_left, true, memory_order_relaxed);
+        } else {
+            if (!update.update_begun)
+                depot_update(&cp->cache_depot);
+            update.update_begun = true;
+            if (!reap_magazines(cp, &budget))
+                return false;
+            reap_slabs(cp);
+        }
+        /* Unless a destructor destroyed the cache, and so moved on. */
+        if (update.update_at == at) {
+            update.update_at = next_cache(at);
+            update.update_begun = false;
+        }
     }
-    if (due != 0)
+    return true;
+}
+
+/* One step of an update; the lock is held.  True: it was the last one. */
+static bool
+step(const struct umem_cache *operating)
+{
+    switch (update.update_phase) {
+    case UPDATE_THREADS:
+        if (!tcache_sweep(STEP_TCACHES_MAX)) {
+            update.update_phase = UPDATE_CACHES;
+            update.update_at = next_cache(&umem_caches);
+        }
+        return false;
+    case UPDATE_CACHES:
+        if (step_caches(operating))
+            update.update_phase = UPDATE_HEAP;
+        return false;
+    case UPDATE_HEAP:
+    default:
         vmem_heap_purge();
-    release_reap_lock();
+        update.update_phase = UPDATE_THREADS;
+        return true;
+    }
+}
+
+static uint64_t
+interval_ms(void)
+{
+    return (uint64_t)umem_options.opt_reap_interval_s * MS_PER_S;
+}
+
+uint32_t
+umem_update_if_due(struct umem_cache *cp)
+{
+    uint64_t now = os_clock_coarse_ms();
+
+    if (UMEM_UNLIKELY(cp != NULL &&
+                      atomic_load_explicit(&cp->cache_update_left, memory_order_relaxed)))
+        catch_up(cp);
+    uint64_t due = atomic_load_explicit(&next_step_ms, memory_order_relaxed);
+    if (UMEM_UNLIKELY(now >= due) && try_reap_lock()) {
+        /* Nothing can have gone unused on the first call. */
+        bool last = due == 0 || step(cp);
+        atomic_store_explicit(&next_step_ms, now + (last ? interval_ms() : STEP_INTERVAL_MS),
+                              memory_order_relaxed);
+        release_reap_lock();
+    }
+    return (uint32_t)now;
 }
 
 bool
 umem_cache_reap(struct umem_cache *cp)
 {
+    struct magazine *chain;
+
+    if (cp->cache_depot.depot_pinned)
+        return false;
     depot_zero_working_set(&cp->cache_depot);
-    umem_cache_empty_magazines(cp, depot_take_reapable(&cp->cache_depot, SIZE_MAX));
-    return slab_pool_reap(&cp->cache_slabs, 0) > 0;
+    /* Slabs that become empty on the way go back as they do. */
+    size_t taken = depot_take_reapable(&cp->cache_depot, SIZE_MAX, &chain);
+    umem_cache_empty_magazines(cp, chain);
+    return slab_pool_reap(&cp->cache_slabs, 0) > 0 || taken > 0;
 }
 
 /* The lock is held.  constructed: also caches whose objects took work to make. */
@@ -163,7 +269,7 @@ reap_caches(bool constructed)
     if (constructed)
         tcache_flush_self();
     for (size_t n = 0; (cp = nth_cache(n)) != NULL; n++)
-        if (constructed || (cp->cache_ctor == NULL && cp->cache_dtor == NULL))
+        if (constructed || umem_cache_is_plain(cp))
             any |= umem_cache_reap(cp);
     vmem_reap(&vmem_heap);
     return any;

@@ -2,51 +2,82 @@
 /*
  * sizes.c - the size classes and the table that finds them.
  *
- * 8, 16, 32, 48, 64 to 128 by 16, then four classes a doubling: a block wastes
- * at most a fifth, and a class is found by one load up to UMEM_SMALL_MAX and
+ * 8, 16 to 128 by 16, eight classes a doubling to 1 KiB, sixteen to 8 KiB,
+ * eight to 16 KiB, four to 128 KiB.  So a block above 128 bytes loses at most
+ * a ninth to rounding, and a page with a header, which databases like, a
+ * sixteenth; docs/performance.md has what that comes to in programs.  Beyond
+ * 16 KiB at most a fifth of the address space is lost, of which less than a
+ * page was ever touched.  A class is found by one load up to UMEM_SMALL_MAX and
  * by shifts above (umem_class_of() in cache.h).  Constant data only.
  */
 #include "cache/cache.h"
 
-/* Four classes from a power of two up: alignment is the lowest set bit, at most a page. */
-#define FOUR(base)                                                                                 \
-    {(base), CLASS_ALIGN(base)}, {(base) / 4 * 5, CLASS_ALIGN((base) / 4)},                        \
-        {(base) / 4 * 6, CLASS_ALIGN((base) / 2)},                                                 \
-    {                                                                                              \
-        (base) / 4 * 7, CLASS_ALIGN((base) / 4)                                                    \
-    }
+/* Alignment is the lowest set bit, at most a page. */
 #define CLASS_ALIGN_MAX 4096 /* the smallest page of any system we run on */
-#define CLASS_ALIGN(x) ((x) < CLASS_ALIGN_MAX ? (x) : CLASS_ALIGN_MAX)
+#define LOWEST_BIT(x) ((x) & (0u - (x)))
+#define CLASS_ALIGN(x) (LOWEST_BIT(x) < CLASS_ALIGN_MAX ? LOWEST_BIT(x) : CLASS_ALIGN_MAX)
+#define CLASS(x)                                                                                   \
+    {                                                                                              \
+        (x), CLASS_ALIGN(x)                                                                        \
+    }
+/* The classes above a power of two, to the next one. */
+#define FOUR(base)                                                                                 \
+    CLASS((base) / 4 * 5u), CLASS((base) / 4 * 6u), CLASS((base) / 4 * 7u), CLASS((base) / 4 * 8u)
+#define EIGHT(base)                                                                                \
+    CLASS((base) / 8 * 9u), CLASS((base) / 8 * 10u), CLASS((base) / 8 * 11u),                      \
+        CLASS((base) / 8 * 12u), CLASS((base) / 8 * 13u), CLASS((base) / 8 * 14u),                 \
+        CLASS((base) / 8 * 15u), CLASS((base) / 8 * 16u)
+
+/* From base, up to the next power of two, every sixteenth of it. */
+#define SIXTEEN(base)                                                                              \
+    CLASS((base) / 16 * 17u), CLASS((base) / 16 * 18u), CLASS((base) / 16 * 19u),                  \
+        CLASS((base) / 16 * 20u), CLASS((base) / 16 * 21u), CLASS((base) / 16 * 22u),              \
+        CLASS((base) / 16 * 23u), CLASS((base) / 16 * 24u), CLASS((base) / 16 * 25u),              \
+        CLASS((base) / 16 * 26u), CLASS((base) / 16 * 27u), CLASS((base) / 16 * 28u),              \
+        CLASS((base) / 16 * 29u), CLASS((base) / 16 * 30u), CLASS((base) / 16 * 31u),              \
+        CLASS((base) / 16 * 32u)
 
 const struct umem_class umem_classes[UMEM_CLASS_COUNT] = {
-    {8, 8},
-    {16, 16},
-    {32, 32},
-    {48, 16},
-    {64, 64},
-    {80, 16},
-    {96, 32},
-    {112, 16},
-    FOUR(128),
-    FOUR(256),
-    FOUR(512),
-    FOUR(1024),
-    FOUR(2048),
-    FOUR(4096),
-    FOUR(8192),
-    FOUR(16384),
-    FOUR(32768),
-    FOUR(65536),
-    {131072, CLASS_ALIGN_MAX},
+    CLASS(8u),     CLASS(16u),  CLASS(32u),  CLASS(48u),  CLASS(64u),  CLASS(80u),    CLASS(96u),
+    CLASS(112u),   CLASS(128u), EIGHT(128),  EIGHT(256),  EIGHT(512),  SIXTEEN(1024), SIXTEEN(2048),
+    SIXTEEN(4096), EIGHT(8192), FOUR(16384), FOUR(32768), FOUR(65536),
 };
 
-/* Classes 1 to 8 are 16 apart but for the first; then 32, 64, 128 apart. */
-#define ROW2(c) (c), (c)
-#define ROW4(c) ROW2(c), ROW2(c)
-#define ROW8(c) ROW4(c), ROW4(c)
+/* Entries a class: classes are 16, 32 and 64 apart. */
+#define TWICE(c) (c), (c)
+#define FOUR_TIMES(c) TWICE(c), TWICE(c)
 const uint8_t umem_class_of_small[UMEM_SMALL_MAX / 16 + 1] = {
-    1,        1,        2,        3,        4, 5, 6, 7, 8, /* 0 to 128 by 16 */
-    ROW2(9),  ROW2(10), ROW2(11), ROW2(12),                /* 160 to 256 by 32 */
-    ROW4(13), ROW4(14), ROW4(15), ROW4(16),                /* 320 to 512 by 64 */
-    ROW8(17), ROW8(18), ROW8(19), ROW8(20),                /* 640 to 1,024 by 128 */
+    1,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8, /* 0 to 128 by 16 */
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16, /* 144 to 256 by 16 */
+    TWICE(17),
+    TWICE(18),
+    TWICE(19),
+    TWICE(20),
+    TWICE(21),
+    TWICE(22),
+    TWICE(23),
+    TWICE(24),
+    FOUR_TIMES(25),
+    FOUR_TIMES(26),
+    FOUR_TIMES(27),
+    FOUR_TIMES(28),
+    FOUR_TIMES(29),
+    FOUR_TIMES(30),
+    FOUR_TIMES(31),
+    FOUR_TIMES(32),
 };

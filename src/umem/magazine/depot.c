@@ -3,11 +3,14 @@
  * depot.c - the depot: full and empty magazines of one cache.
  *
  * After Bonwick and Adams, "Magazines and Vmem" (USENIX 2001), sections 3.1 to
- * 3.6: exchange of whole magazines, working-set reaping, resizing.  A size
- * that has proved itself is remembered in depot_mag_size: it grows when the
- * lock is contended (their rule), and when a cache needs many magazines at the
- * current size (ours: a lone thread that frees by the thousand contends with
- * nobody and still pays for each exchange).
+ * 3.6: exchange of whole magazines, working-set reaping, resizing.  Theirs
+ * grow where the lock is contended; ours do so also for a bin that comes here
+ * often (tcache_bin.c counts), since a lone thread that frees by the thousand
+ * contends with nobody and still pays for each exchange.
+ *
+ * What all magazines of all caches may hold is bounded, so that a thousand
+ * threads do not keep a thousand times what one does: beyond the bound they
+ * stay at the size that they begin with.
  */
 #include "magazine/depot.h"
 
@@ -15,51 +18,97 @@
 
 /*
  * Rounds are 2^n - 2, so that a magazine with its 16-byte header fills a
- * power-of-two block of the metadata pool.
+ * power-of-two block of the metadata pool.  Of objects so large that two
+ * would be too many a magazine holds one.
  */
+#define MAG_SIZE_ONE 1u
 #define MAG_SIZE_MIN 2u      /* 32 bytes */
 #define MAG_SIZE_INITIAL 14u /* 128 bytes: cheap for a thread that allocates little */
-/* Objects that one magazine may hold, in bytes; a thread has two magazines a cache. */
-#define MAG_BYTES_MAX ((size_t)128 * 1024)
+/*
+ * Bytes of objects that one magazine may hold, and that the first one of a bin
+ * may.  A bin that sways, a thousand objects out and a thousand in, would pass
+ * them to and fro through the depot, where other threads' cold ones lie too.
+ */
+#define MAG_BYTES_MAX ((size_t)64 * 1024)
+#define MAG_ROUNDS_MAX 254
+#define MAG_BYTES_SWAY ((size_t)256 * 1024)
+#define MAG_BYTES_INITIAL ((size_t)4 * 1024)
+/* Bytes that all magazines there are may hold before none grows: 64 KiB of 1,000 threads each. */
+#define MAG_BYTES_TOTAL_MAX ((size_t)64 * 1024 * 1024)
 /* Failed trylocks in an update interval above which the size takes a step. */
 #define CONTENTION_MAX 3u
-/* Magazines of one size before the next ones are made larger. */
-#define CREATED_MAX 4u
+/* Bytes of free objects that a bounded depot always may keep: two magazines of the largest. */
+#define ROUNDS_BYTES_MIN (2 * MAG_BYTES_MAX)
 
 _Static_assert(sizeof(struct magazine) == 16 || sizeof(void *) == 4, "see MAG_SIZE_MIN");
 
-/* The next size up or the same: 2^n - 2 -> 2^(n+1) - 2. */
+/* Bytes of objects that all magazines there are have room for. */
+static _Atomic size_t bytes_total;
+
+/* The next size up: 1, 2, 6, 14, 30, 62, 126, 254. */
 static uint32_t
 next_size(uint32_t size)
 {
-    return 2 * (size + 2) - 2;
+    return size < MAG_SIZE_MIN ? MAG_SIZE_MIN : 2 * (size + 2) - 2;
+}
+
+/* The largest size up to limit whose objects take no more than bytes. */
+static uint32_t
+largest_size(size_t object_size, size_t bytes, uint32_t limit)
+{
+    uint32_t size = MAG_SIZE_ONE;
+
+    while (size < limit && next_size(size) * object_size <= bytes)
+        size = next_size(size);
+    return size;
 }
 
 void
-depot_init(struct depot *depot, size_t object_size)
+depot_init(struct depot *depot, size_t object_size, bool bounded)
 {
-    uint32_t max = MAG_SIZE_MIN;
-
-    while (max < MAGAZINE_ROUNDS_MAX && next_size(max) * object_size <= MAG_BYTES_MAX)
-        max = next_size(max);
     umem_lock_init(&depot->depot_lock, UMEM_RANK_DEPOT);
-    depot->depot_mag_size_max = max;
-    depot->depot_mag_size = max < MAG_SIZE_INITIAL ? max : MAG_SIZE_INITIAL;
+    depot->depot_object_size = object_size;
+    depot->depot_mag_size_max = largest_size(object_size, MAG_BYTES_MAX, MAG_ROUNDS_MAX);
+    depot->depot_mag_size_sway = largest_size(object_size, MAG_BYTES_SWAY, MAGAZINE_ROUNDS_MAX);
+    depot->depot_mag_size = largest_size(object_size, MAG_BYTES_INITIAL, MAG_SIZE_INITIAL);
+    depot->depot_rounds_min = bounded ? ROUNDS_BYTES_MIN / object_size : SIZE_MAX;
+    depot->depot_rounds_max = depot->depot_rounds_min;
+}
+
+static bool
+is_memory_short(void)
+{
+    return atomic_load_explicit(&bytes_total, memory_order_relaxed) >= MAG_BYTES_TOTAL_MAX;
+}
+
+uint32_t
+depot_next_size(const struct depot *depot, uint32_t size, bool sways)
+{
+    uint32_t max = sways ? depot->depot_mag_size_sway : depot->depot_mag_size_max;
+
+    if (size == 0)
+        return depot->depot_mag_size;
+    return size >= max || is_memory_short() ? size : next_size(size);
 }
 
 struct magazine *
-magazine_create(uint32_t size)
+magazine_create(const struct depot *depot, uint32_t size)
 {
     struct magazine *mag = umem_meta_alloc(sizeof(*mag) + size * sizeof(void *));
 
-    if (mag != NULL)
+    if (mag != NULL) {
         mag->mag_size = size;
+        atomic_fetch_add_explicit(&bytes_total, size * depot->depot_object_size,
+                                  memory_order_relaxed);
+    }
     return mag;
 }
 
 void
-magazine_destroy(struct magazine *mag)
+magazine_destroy(const struct depot *depot, struct magazine *mag)
 {
+    atomic_fetch_sub_explicit(&bytes_total, mag->mag_size * depot->depot_object_size,
+                              memory_order_relaxed);
     umem_meta_free(mag, sizeof(*mag) + mag->mag_size * sizeof(void *));
 }
 
@@ -119,6 +168,19 @@ lock_counting(struct depot *depot)
     depot->depot_contention++;
 }
 
+/* Objects are wanted that were sent away not long ago: next time as many more may stay. */
+static void
+regret(struct depot *depot)
+{
+    size_t rounds = umem_min(depot->depot_sent_away, MAGAZINE_ROUNDS_MAX);
+
+    if (rounds == 0 || !depot_is_bounded(depot))
+        return;
+    depot->depot_sent_away -= rounds;
+    depot->depot_rounds_max += rounds;
+    depot->depot_regretted = true;
+}
+
 bool
 depot_get_full(struct depot *depot, struct magazine **mag)
 {
@@ -127,36 +189,47 @@ depot_get_full(struct depot *depot, struct magazine **mag)
     if (full != NULL) {
         put_locked(depot, *mag);
         *mag = full;
+    } else {
+        regret(depot);
     }
     umem_lock_release(&depot->depot_lock);
     return full != NULL;
 }
 
-/* Capacity for a magazine that must be made now; the lock is held. */
-static uint32_t
-size_for_new(struct depot *depot)
+/* An empty magazine of at least size rounds; smaller ones are replaced.  No lock held. */
+static struct magazine *
+large_enough(struct depot *depot, struct magazine *mag, uint32_t size)
 {
-    if (++depot->depot_created > CREATED_MAX && depot->depot_mag_size < depot->depot_mag_size_max) {
-        depot->depot_mag_size = next_size(depot->depot_mag_size);
-        depot->depot_created = 1;
-    }
-    return depot->depot_mag_size;
+    if (mag != NULL && mag->mag_size >= size)
+        return mag;
+    struct magazine *larger = magazine_create(depot, size);
+    if (larger == NULL)
+        return mag;
+    if (mag != NULL)
+        magazine_destroy(depot, mag);
+    return larger;
 }
 
 bool
-depot_get_empty(struct depot *depot, struct magazine **mag)
+depot_get_empty(struct depot *depot, struct magazine **mag, uint32_t size,
+                struct magazine **surplus)
 {
+    *surplus = NULL;
     lock_counting(depot);
     struct magazine *empty = pop(&depot->depot_empty);
-    if (empty == NULL) {
-        uint32_t size = size_for_new(depot);
+    if (empty == NULL || empty->mag_size < size) {
         umem_lock_release(&depot->depot_lock);
-        empty = magazine_create(size);
+        empty = large_enough(depot, empty, size);
         if (empty == NULL)
             return false;
         umem_lock_acquire(&depot->depot_lock);
     }
-    put_locked(depot, *mag);
+    if (*mag != NULL && (*mag)->mag_rounds != 0 && depot->depot_rounds >= depot->depot_rounds_max) {
+        *surplus = *mag;
+        depot->depot_sent_away += (*mag)->mag_rounds;
+    } else {
+        put_locked(depot, *mag);
+    }
     *mag = empty;
     umem_lock_release(&depot->depot_lock);
     return true;
@@ -172,29 +245,30 @@ depot_put(struct depot *depot, struct magazine *mag)
     umem_lock_release(&depot->depot_lock);
 }
 
-void
-depot_retire(struct depot *depot, uint64_t allocs)
+static void
+update_list(struct magazine_list *list, size_t *reap)
 {
-    if (allocs == 0)
-        return;
-    umem_lock_acquire(&depot->depot_lock);
-    depot->depot_retired_allocs += allocs;
-    umem_lock_release(&depot->depot_lock);
+    *reap = list->list_min;
+    list->list_min = list->list_count;
 }
 
+/* Without regret the bound halves, down to its minimum. */
 static void
-update_list(struct magazine_list *list)
+update_bound(struct depot *depot)
 {
-    list->list_reap = list->list_min;
-    list->list_min = list->list_count;
+    if (!depot->depot_regretted)
+        depot->depot_rounds_max = umem_max(depot->depot_rounds_max / 2, depot->depot_rounds_min);
+    depot->depot_regretted = false;
+    depot->depot_sent_away = 0;
 }
 
 void
 depot_update(struct depot *depot)
 {
     umem_lock_acquire(&depot->depot_lock);
-    update_list(&depot->depot_full);
-    update_list(&depot->depot_empty);
+    update_list(&depot->depot_full, &depot->depot_full_reap);
+    update_list(&depot->depot_empty, &depot->depot_empty_reap);
+    update_bound(depot);
     if (depot->depot_contention > CONTENTION_MAX &&
         depot->depot_mag_size < depot->depot_mag_size_max)
         depot->depot_mag_size = next_size(depot->depot_mag_size);
@@ -206,16 +280,17 @@ void
 depot_zero_working_set(struct depot *depot)
 {
     umem_lock_acquire(&depot->depot_lock);
-    depot->depot_full.list_reap = depot->depot_full.list_min = depot->depot_full.list_count;
-    depot->depot_empty.list_reap = depot->depot_empty.list_min = depot->depot_empty.list_count;
+    depot->depot_full_reap = depot->depot_full.list_min = depot->depot_full.list_count;
+    depot->depot_empty_reap = depot->depot_empty.list_min = depot->depot_empty.list_count;
     umem_lock_release(&depot->depot_lock);
 }
 
 /* Moves up to max reapable magazines to the chain; returns how many. */
 static size_t
-take_from(struct depot *depot, struct magazine_list *list, size_t max, struct magazine **chain)
+take_from(struct depot *depot, struct magazine_list *list, size_t *reap, size_t max,
+          struct magazine **chain)
 {
-    size_t want = umem_min(umem_min(list->list_reap, list->list_min), max);
+    size_t want = umem_min(umem_min(*reap, list->list_min), max);
 
     for (size_t i = 0; i < want; i++) {
         struct magazine *mag = list == &depot->depot_full ? pop_full(depot) : pop(list);
@@ -223,27 +298,29 @@ take_from(struct depot *depot, struct magazine_list *list, size_t max, struct ma
         mag->mag_next = *chain;
         *chain = mag;
     }
-    list->list_reap -= umem_min(list->list_reap, want);
+    *reap -= want;
     return want;
 }
 
-struct magazine *
-depot_take_reapable(struct depot *depot, size_t max)
+size_t
+depot_take_reapable(struct depot *depot, size_t max, struct magazine **chain)
 {
-    struct magazine *chain = NULL;
-
+    *chain = NULL;
     umem_lock_acquire(&depot->depot_lock);
-    size_t taken = take_from(depot, &depot->depot_full, max, &chain);
-    (void)take_from(depot, &depot->depot_empty, max - taken, &chain);
+    size_t taken = take_from(depot, &depot->depot_full, &depot->depot_full_reap, max, chain);
+    taken += take_from(depot, &depot->depot_empty, &depot->depot_empty_reap, max - taken, chain);
     umem_lock_release(&depot->depot_lock);
-    return chain;
+    return taken;
 }
 
 struct magazine *
 depot_take_all(struct depot *depot)
 {
+    struct magazine *chain;
+
     depot_zero_working_set(depot);
-    return depot_take_reapable(depot, SIZE_MAX);
+    (void)depot_take_reapable(depot, SIZE_MAX, &chain);
+    return chain;
 }
 
 static bool

@@ -14,7 +14,7 @@
 #include "base/base.h"
 #include "os/lock.h"
 
-#define MAGAZINE_ROUNDS_MAX 254 /* 2 KiB: exchanges then cost under 0.2 ns a round */
+#define MAGAZINE_ROUNDS_MAX 1022 /* 8 KiB: exchanges then cost under 0.1 ns a round */
 
 struct magazine {
     struct magazine *mag_next; /* in a depot's list */
@@ -27,52 +27,77 @@ struct magazine_list {
     struct magazine *list_head;
     size_t list_count; /* magazines */
     size_t list_min;   /* least count since the last depot_update(): the reapable part */
-    size_t list_reap;  /* magazines that an update found unused for a whole interval */
 };
 
 struct depot {
-    struct umem_lock depot_lock;
-    uint32_t depot_mag_size;     /* capacity of new magazines; grows with contention */
-    uint32_t depot_mag_size_max; /* bound of it, from the object's size */
-    uint32_t depot_contention;   /* failed trylocks since the last update */
+    /* What an exchange writes fills one cache line, which two threads that meet here pass on. */
+    _Alignas(UMEM_CACHE_LINE) struct umem_lock depot_lock;
     struct magazine_list depot_full;
     struct magazine_list depot_empty;
-    size_t depot_rounds;           /* objects in the full list */
-    uint64_t depot_retired_allocs; /* of bins that are gone: see tbin.bin_allocs */
-    uint32_t depot_created;        /* magazines made at the current size */
+    size_t depot_rounds;          /* objects in the full list */
+    size_t depot_rounds_max;      /* bound of it; SIZE_MAX: none */
+    size_t depot_object_size;     /* bytes */
+    uint32_t depot_mag_size;      /* capacity that a bin starts with; grows with contention */
+    uint32_t depot_mag_size_max;  /* bound of a bin's, from the object's size */
+    uint32_t depot_mag_size_sway; /* bound where the bin sways */
+    uint32_t depot_contention;    /* failed trylocks since the last update */
+    bool depot_regretted;         /* the bound was, since the last update */
+    bool depot_pinned;            /* nothing is reaped from here, nor from bins: see reserve.c */
+    size_t depot_rounds_min;      /* what the bound never falls below */
+    size_t depot_sent_away;       /* objects refused since the last update and not yet regretted */
+    size_t depot_full_reap;       /* magazines that an update found unused for a whole interval */
+    size_t depot_empty_reap;
+    _Atomic uint64_t depot_retired_allocs; /* not counted by any bin: see tbin.bin_granted */
 };
 
-/* object_size decides how many rounds a magazine may have. */
-void depot_init(struct depot *depot, size_t object_size);
+/*
+ * object_size decides how many rounds a magazine may have; bounded: objects
+ * are cheap to make, so that not many of them need be kept.
+ */
+void depot_init(struct depot *depot, size_t object_size, bool bounded);
+static inline bool
+depot_is_bounded(const struct depot *depot)
+{
+    return depot->depot_rounds_min != SIZE_MAX;
+}
+
 /*
  * Exchanges *mag, an empty magazine or NULL, for one with rounds.  False:
- * there is none, and *mag is as it was.  *mag changes under the lock, so that
- * a fork finds every magazine in one place.
+ * there is none, and *mag is as it was.
  */
 bool depot_get_full(struct depot *depot, struct magazine **mag);
 /*
- * Exchanges *mag, a full magazine or NULL, for an empty one of any size from
- * the list, or a new one of the current size.  False with errno: no memory.
+ * Exchanges *mag, any magazine or NULL, for an empty one of size rounds at
+ * least: from the list, or new.  Where the depot is at its bound, a full one
+ * is left in *surplus, for the caller to empty and give back; else *surplus is
+ * NULL.  False with errno: no memory, and *mag is as it was.
  */
-bool depot_get_empty(struct depot *depot, struct magazine **mag);
-/* Gives a magazine back whatever its rounds. */
+bool depot_get_empty(struct depot *depot, struct magazine **mag, uint32_t size,
+                     struct magazine **surplus);
+/* Gives a magazine back whatever its rounds and the bound. */
 void depot_put(struct depot *depot, struct magazine *mag);
 /*
- * Working set: what lay unused since the last update becomes reapable; with
- * contention above its threshold the magazine size takes a step up.
+ * The capacity that follows size (0: the one to start with) for a bin that
+ * exchanges often; size itself where there is none.  sways: its window runs out
+ * on either side by turns, so that a larger magazine serves both.
+ */
+uint32_t depot_next_size(const struct depot *depot, uint32_t size, bool sways);
+/*
+ * Working set: what lay unused since the last update becomes reapable; the
+ * bound falls; with contention above its threshold the size that bins start
+ * with takes a step up.
  */
 void depot_update(struct depot *depot);
-/* Adds to depot_retired_allocs. */
-void depot_retire(struct depot *depot, uint64_t allocs);
 /* Makes everything in it reapable at once. */
 void depot_zero_working_set(struct depot *depot);
-/* Detaches up to max reapable magazines, full ones first, as a chain. */
-struct magazine *depot_take_reapable(struct depot *depot, size_t max);
+/* Detaches up to max reapable magazines, full ones first, as a chain; returns how many. */
+size_t depot_take_reapable(struct depot *depot, size_t max, struct magazine **chain);
 /* Detaches everything. */
 struct magazine *depot_take_all(struct depot *depot);
 bool depot_verify(struct depot *depot);
 
-struct magazine *magazine_create(uint32_t size);
-void magazine_destroy(struct magazine *mag);
+/* Of a depot's objects.  NULL with errno. */
+struct magazine *magazine_create(const struct depot *depot, uint32_t size);
+void magazine_destroy(const struct depot *depot, struct magazine *mag);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tcache.c - thread caches: birth, growth, exchange with the depot, thread
- * exit, fork.
+ * tcache.c - thread caches: birth, growth, thread exit, fork.
  *
  * A thread starts on the static tcache_unset, whose windows are all closed, so
  * that its first allocation or free falls to the slow path, which makes it a
@@ -19,24 +18,20 @@
 #include "os/meta.h"
 #include "os/os.h"
 
-/* All windows closed: cur, base and limit are NULL. */
-static struct tcache tcache_unset = {
-    .tc_bins = TCACHE_STATIC_BINS,
-    .tc_state = TCACHE_UNSET,
-    .tc_bin = {[TCACHE_STATIC_BINS - 1] = {NULL, NULL, NULL, 0}},
-};
-static struct tcache tcache_exited = {
-    .tc_bins = TCACHE_STATIC_BINS,
-    .tc_state = TCACHE_EXITED,
-    .tc_bin = {[TCACHE_STATIC_BINS - 1] = {NULL, NULL, NULL, 0}},
-};
+/*
+ * All windows closed: cur, base and limit are NULL.  Threads leave marks in
+ * them, which nobody looks at.
+ */
+static struct tcache_static {
+    struct tcache static_tcache;
+    struct tbin static_bins[TCACHE_STATIC_BINS];
+} tcache_unset, tcache_exited;
 
-UMEM_TLS struct tcache *tcache_self = &tcache_unset;
+UMEM_TLS struct tcache *tcache_self = &tcache_unset.static_tcache;
 struct umem_list umem_tcaches = UMEM_LIST_INIT(umem_tcaches);
 struct umem_lock umem_tcaches_lock = UMEM_LOCK_INIT(UMEM_RANK_THREADS);
 
-/* Depot of each bin, NULL where unused; under umem_tcaches_lock but for reads by bin owners. */
-static struct depot *bin_depot[TCACHE_MAX_BINS];
+struct depot *tcache_depot[TCACHE_MAX_BINS];
 static unsigned bin_next = TCACHE_STATIC_BINS; /* where the search for an unused one starts */
 
 static pthread_key_t exit_key;
@@ -47,12 +42,12 @@ tcache_bin_create(unsigned bin, struct depot *depot)
 {
     umem_lock_acquire(&umem_tcaches_lock);
     for (unsigned i = 0; bin == 0 && i < TCACHE_MAX_BINS - TCACHE_STATIC_BINS; i++) {
-        if (bin_depot[bin_next] == NULL)
+        if (tcache_depot[bin_next] == NULL)
             bin = bin_next;
         bin_next = bin_next + 1 < TCACHE_MAX_BINS ? bin_next + 1 : TCACHE_STATIC_BINS;
     }
     if (bin != 0)
-        bin_depot[bin] = depot;
+        tcache_depot[bin] = depot;
     umem_lock_release(&umem_tcaches_lock);
     return bin;
 }
@@ -60,7 +55,7 @@ tcache_bin_create(unsigned bin, struct depot *depot)
 static size_t
 tcache_size(uint32_t bins)
 {
-    return sizeof(struct tcache) + bins * (sizeof(struct tbin) + sizeof(struct tbin_cold));
+    return sizeof(struct tcache) + bins * sizeof(struct tbin);
 }
 
 /* Makes a thread cache with more than bin bins, with the contents of old. */
@@ -77,12 +72,11 @@ create(unsigned bin, const struct tcache *old)
     tc->tc_size = tcache_size(bins);
     tc->tc_bins = bins;
     tc->tc_state = TCACHE_LIVE;
-    tc->tc_cold = (struct tbin_cold *)&tc->tc_bin[bins];
+    umem_lock_init(&tc->tc_lock, UMEM_RANK_TCACHE);
     if (tcache_is_live(old)) {
         tc->tc_thread = old->tc_thread;
         tc->tc_exit_seen = old->tc_exit_seen;
         memcpy(tc->tc_bin, old->tc_bin, old->tc_bins * sizeof(struct tbin));
-        memcpy(tc->tc_cold, old->tc_cold, old->tc_bins * sizeof(struct tbin_cold));
     } else {
         tc->tc_thread = os_thread_id();
     }
@@ -147,126 +141,21 @@ tcache_get(unsigned bin)
     return tcache_self;
 }
 
-/* Closes the window: the loaded magazine, its rounds counted, or NULL. */
-static struct magazine *
-unload(struct tcache *tc, unsigned bin)
-{
-    struct tbin *b = &tc->tc_bin[bin];
-    struct magazine *mag = tc->tc_cold[bin].cold_loaded;
-
-    if (mag != NULL && b->bin_base == mag->mag_round)
-        mag->mag_rounds = (uint32_t)(b->bin_cur - b->bin_base);
-    b->bin_cur = b->bin_base = b->bin_limit = NULL;
-    tc->tc_cold[bin].cold_loaded = NULL;
-    return mag;
-}
-
-/* Stores before it are made before stores behind it, as a fork finds this thread. */
-static inline void
-in_order(void)
-{
-    atomic_signal_fence(memory_order_seq_cst);
-}
-
-/*
- * previous is not NULL.  A fork may find the thread after any of these stores:
- * the magazine that was loaded is still known by the window's base until it is
- * the previous one, and its count holds from when the window closes.
- */
+/* fn on every bin. */
 static void
-exchange_loaded_and_previous(struct tcache *tc, unsigned bin)
+for_bins(struct tcache *tc, void (*fn)(struct tcache *tc, unsigned bin))
 {
-    struct tbin *b = &tc->tc_bin[bin];
-    struct tbin_cold *cold = &tc->tc_cold[bin];
-    struct magazine *loaded = cold->cold_loaded, *previous = cold->cold_previous;
-
-    if (loaded != NULL)
-        loaded->mag_rounds = (uint32_t)(b->bin_cur - b->bin_base);
-    in_order();
-    cold->cold_loaded = previous;
-    in_order();
-    cold->cold_previous = loaded;
-    in_order();
-    b->bin_base = NULL;
-    in_order();
-    b->bin_limit = previous->mag_round + previous->mag_size;
-    b->bin_cur = previous->mag_round + previous->mag_rounds;
-    in_order();
-    b->bin_base = previous->mag_round;
-}
-
-/* In the child of a fork, before unload(): both magazines of an exchange that was under way. */
-static void
-settle(struct tcache *tc, unsigned bin)
-{
-    struct tbin_cold *cold = &tc->tc_cold[bin];
-    void **base = tc->tc_bin[bin].bin_base;
-
-    if (cold->cold_loaded == NULL || cold->cold_loaded != cold->cold_previous)
-        return;
-    cold->cold_previous = base == NULL ? NULL : UMEM_CONTAINER_OF(base, struct magazine, mag_round);
-}
-
-bool
-tcache_refill(struct tcache *tc, unsigned bin)
-{
-    struct tbin_cold *cold = &tc->tc_cold[bin];
-
-    /* Without rounds in either, previous is empty or missing: for the depot. */
-    if ((cold->cold_previous == NULL || cold->cold_previous->mag_rounds == 0) &&
-        !depot_get_full(bin_depot[bin], &cold->cold_previous))
-        return false;
-    exchange_loaded_and_previous(tc, bin);
-    return true;
-}
-
-bool
-tcache_make_room(struct tcache *tc, unsigned bin)
-{
-    struct tbin_cold *cold = &tc->tc_cold[bin];
-
-    if (tc->tc_bin[bin].bin_cur != tc->tc_bin[bin].bin_limit)
-        return true;
-    /* Without room in either, previous is full or missing: for the depot. */
-    if ((cold->cold_previous == NULL || cold->cold_previous->mag_rounds > 0) &&
-        !depot_get_empty(bin_depot[bin], &cold->cold_previous))
-        return false;
-    exchange_loaded_and_previous(tc, bin);
-    return true;
-}
-
-/* Gives both magazines of a bin, whose owner does not use it, to its depot; the lock is held. */
-static void
-flush_bin(struct tcache *tc, unsigned bin)
-{
-    struct tbin_cold *cold = &tc->tc_cold[bin];
-    struct depot *depot = bin_depot[bin];
-
-    if (depot == NULL)
-        return;
-    depot_put(depot, unload(tc, bin));
-    depot_put(depot, cold->cold_previous);
-    cold->cold_previous = NULL;
-    depot_retire(depot, tc->tc_bin[bin].bin_allocs);
-    tc->tc_bin[bin].bin_allocs = 0;
-}
-
-static void
-flush(struct tcache *tc)
-{
+    umem_lock_acquire(&tc->tc_lock);
     for (unsigned bin = 1; bin < tc->tc_bins; bin++)
-        flush_bin(tc, bin);
+        fn(tc, bin);
+    umem_lock_release(&tc->tc_lock);
 }
 
 void
 tcache_flush_self(void)
 {
-    if (!tcache_is_live(tcache_self))
-        return;
-    /* Another thread may be destroying a bin, and emptying it here too. */
-    umem_lock_acquire(&umem_tcaches_lock);
-    flush(tcache_self);
-    umem_lock_release(&umem_tcaches_lock);
+    if (tcache_is_live(tcache_self))
+        for_bins(tcache_self, tcache_flush_bin);
 }
 
 void
@@ -275,37 +164,14 @@ tcache_bin_destroy(unsigned bin)
     umem_lock_acquire(&umem_tcaches_lock);
     UMEM_LIST_FOR (node, &umem_tcaches) {
         struct tcache *tc = UMEM_CONTAINER_OF(node, struct tcache, tc_link);
-        if (bin < tc->tc_bins)
-            flush_bin(tc, bin);
-    }
-    bin_depot[bin] = NULL;
-    umem_lock_release(&umem_tcaches_lock);
-}
-
-/*
- * Reads other threads' windows as they move.  Each load is of one word; a
- * magazine that went meanwhile still is memory of the pool, which never unmaps.
- */
-__attribute__((no_sanitize("thread"))) size_t
-tcache_bin_rounds(unsigned bin)
-{
-    size_t rounds = 0;
-
-    umem_lock_acquire(&umem_tcaches_lock);
-    UMEM_LIST_FOR (node, &umem_tcaches) {
-        struct tcache *tc = UMEM_CONTAINER_OF(node, struct tcache, tc_link);
         if (bin >= tc->tc_bins)
             continue;
-        void **base = *(void **volatile *)&tc->tc_bin[bin].bin_base;
-        void **cur = *(void **volatile *)&tc->tc_bin[bin].bin_cur;
-        struct magazine *previous = *(struct magazine *volatile *)&tc->tc_cold[bin].cold_previous;
-        if (base != NULL && cur > base && cur - base <= MAGAZINE_ROUNDS_MAX)
-            rounds += (size_t)(cur - base);
-        if (previous != NULL)
-            rounds += previous->mag_rounds;
+        umem_lock_acquire(&tc->tc_lock);
+        tcache_retire_bin(tc, bin);
+        umem_lock_release(&tc->tc_lock);
     }
+    tcache_depot[bin] = NULL;
     umem_lock_release(&umem_tcaches_lock);
-    return rounds;
 }
 
 /*
@@ -320,9 +186,10 @@ thread_exit(void *value)
     (void)value;
     if (!tcache_is_live(tc))
         return;
-    tcache_self = &tcache_exited;
+    tcache_exited.static_tcache.tc_state = TCACHE_EXITED;
+    tcache_self = &tcache_exited.static_tcache;
     umem_lock_acquire(&umem_tcaches_lock);
-    flush(tc);
+    for_bins(tc, tcache_retire_bin);
     destroy(tc);
     umem_lock_release(&umem_tcaches_lock);
 }
@@ -330,6 +197,7 @@ thread_exit(void *value)
 void
 tcache_init(void)
 {
+    os_barrier_init();
     if (pthread_key_create(&exit_key, thread_exit) != 0)
         return; /* 1,024 keys are in use: caches of exited threads stay behind */
     atomic_store_explicit(&exit_key_valid, true, memory_order_release);
@@ -338,21 +206,31 @@ tcache_init(void)
         see_exit();
 }
 
+static void
+for_locks(void (*fn)(struct umem_lock *lock))
+{
+    UMEM_LIST_FOR (node, &umem_tcaches)
+        fn(&UMEM_CONTAINER_OF(node, struct tcache, tc_link)->tc_lock);
+}
+
 void
 tcache_fork_prepare(void)
 {
     umem_lock_acquire_fork(&umem_tcaches_lock);
+    for_locks(umem_lock_acquire_fork);
 }
 
 void
 tcache_fork_parent(void)
 {
+    for_locks(umem_lock_release);
     umem_lock_release(&umem_tcaches_lock);
 }
 
 void
 tcache_fork_child(void)
 {
+    for_locks(umem_lock_reset_child);
     umem_lock_reset_child(&umem_tcaches_lock);
     for (struct umem_list *node = umem_tcaches.next, *next; node != &umem_tcaches; node = next) {
         struct tcache *tc = UMEM_CONTAINER_OF(node, struct tcache, tc_link);
@@ -360,9 +238,7 @@ tcache_fork_child(void)
         if (tc == tcache_self) {
             tc->tc_thread = os_thread_id();
         } else {
-            for (unsigned bin = 1; bin < tc->tc_bins; bin++)
-                settle(tc, bin);
-            flush(tc);
+            for_bins(tc, tcache_retire_bin);
             destroy(tc);
         }
     }

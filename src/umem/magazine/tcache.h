@@ -1,20 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tcache.h - the per-thread layer: for each cache a bin with a loaded and a
- * previous magazine.
+ * previous magazine.  docs/frontends.md says why not per CPU.
  *
- * The hot half of a bin is a window on the loaded magazine: alloc takes
- * *--bin_cur while bin_cur != bin_base, free puts *bin_cur++ while bin_cur !=
- * bin_limit.  A closed window (all three equal) sends both to the slow path:
- * so begin threads without a cache (they point at a static, all-closed one),
- * caches under debugging, and bin 0, which belongs to nobody.
+ * 1. The window.  Alloc takes *--bin_cur while bin_cur > bin_base, free puts
+ *    *bin_cur++ while bin_cur < bin_limit.  A closed window sends both to the
+ *    slow path: so begin threads without a cache (they point at a static,
+ *    all-closed one), caches under debugging, and bin 0, which belongs to
+ *    nobody.
  *
- * Only the owner touches bins, without lock or atomic operation; others may
- * read a stopped owner's, and take the magazines of an owner that is gone.
- * Wherever an owner stops, as for a fork, its bins tell where every magazine
- * and every round of them is: see exchange_loaded_and_previous().  Lock:
- * umem_tcaches_lock (UMEM_RANK_THREADS) for the list, for replacing a thread
- * cache by a larger one, and for closing windows.
+ * 2. Marks.  Before it looks at the window, an alloc takes one off bin_credit,
+ *    a free adds one to bin_frees.  While the owner is between two operations
+ *    the marks therefore account for the window (tcache_is_quiet()), and while
+ *    it is within one they do not.  That is how another thread may take back
+ *    the magazines of a bin that has not been used for long: it closes the
+ *    window, lets membarrier() order that before or after whatever the owner
+ *    is at, and looks at the marks (sweep.c).  The owner pays two plain
+ *    additions, no lock and no atomic operation.
+ *
+ * 3. Credit.  Where bin_credit is spent, alloc comes to the slow path although
+ *    the window has rounds: a visit, on which memory that nobody needs is given
+ *    back (cache/reap.c).  Credit is what the bin may be expected to allocate
+ *    in some ten milliseconds, so a busy bin makes a visit every few thousand
+ *    allocations, and an idle program's next allocation makes one.
+ *
+ * Lock: tc_lock of each thread cache (UMEM_RANK_TCACHE) for all that the fast
+ * path does not do; others may hold it to take magazines.  umem_tcaches_lock
+ * (UMEM_RANK_THREADS) for the list, for replacing a thread cache by a larger
+ * one, and for which depot a bin belongs to.
  */
 #ifndef UMEM_TCACHE_H
 #define UMEM_TCACHE_H
@@ -23,17 +36,22 @@
 #include "magazine/depot.h"
 #include "os/lock.h"
 
+/* One cache line: an operation touches no other of the thread's. */
 struct tbin {
-    void **bin_cur;      /* next free slot of the loaded magazine */
-    void **bin_base;     /* its first slot */
-    void **bin_limit;    /* past its last slot */
-    uint64_t bin_allocs; /* objects handed out by this bin's fast path */
-};
-
-/* What the fast path does not need. */
-struct tbin_cold {
-    struct magazine *cold_loaded;
-    struct magazine *cold_previous; /* wholly full or wholly empty (mag_rounds is valid) */
+    _Alignas(UMEM_CACHE_LINE) void **bin_cur; /* next free slot of the loaded magazine */
+    void **bin_base;                          /* its first slot; closed: see below */
+    void **bin_limit;                         /* past its last slot */
+    int32_t bin_credit;                       /* allocations until the next visit */
+    uint32_t bin_frees;                       /* see tcache_is_quiet() */
+    struct magazine *bin_loaded;
+    struct magazine *bin_previous; /* wholly full or wholly empty (mag_rounds is valid) */
+    uint32_t bin_granted;  /* bin_credit at the last visit: allocations are the difference */
+    uint32_t bin_seen;     /* marks as the last sweep found them */
+    uint32_t bin_visit_ms; /* when the last visit was, modulo 2^32 */
+    uint16_t bin_size;     /* capacity that its magazines should have; 0: not used yet */
+    uint8_t bin_exchanges; /* of magazines, at this size */
+    uint8_t bin_batch : 7; /* rounds that were last taken from slabs at once */
+    uint8_t bin_full : 1;  /* the window last ran out on the side of free */
 };
 
 enum tcache_state {
@@ -43,27 +61,42 @@ enum tcache_state {
 };
 
 struct tcache {
-    uint32_t tc_bins; /* bins it has */
+    uint32_t tc_bins; /* bins it has, that umem_cache_alloc() may use */
     uint32_t tc_state;
     struct umem_list tc_link; /* on umem_tcaches */
-    uint32_t tc_thread;       /* kernel id */
-    bool tc_exit_seen;        /* the thread's exit will flush it */
-    struct tbin_cold *tc_cold;
-    size_t tc_size; /* bytes of this record */
+    struct umem_lock tc_lock;
+    uint32_t tc_thread; /* kernel id */
+    uint32_t tc_swept;  /* the last round of sweeps that it was part of */
+    bool tc_exit_seen;  /* the thread's exit will flush it */
+    size_t tc_size;     /* bytes of this record */
     struct tbin tc_bin[];
 };
 
-/* Bins of the two static thread caches: enough for bin 0 and every size class. */
-#define TCACHE_STATIC_BINS 64
+/*
+ * Bins of the two static thread caches, and of a thread's first: enough for
+ * bin 0 and every size class.
+ */
+#define TCACHE_STATIC_BINS 104
 /*
  * Bins there can be: the table of their depots takes 8 bytes each.  Caches
  * past that many do without a per-thread layer.
  */
 #define TCACHE_MAX_BINS 4096
 
+/*
+ * A closed window: no bin_cur exceeds this base, none is below that limit.  Not
+ * NULL for a base, since the owner may have read a bin_cur of before.
+ */
+#define TCACHE_BASE_CLOSED ((void **)UINTPTR_MAX)
+#define TCACHE_LIMIT_CLOSED ((void **)0)
+
 extern UMEM_TLS struct tcache *tcache_self;
 extern struct umem_list umem_tcaches;
 extern struct umem_lock umem_tcaches_lock;
+/* Depot of each bin, NULL where unused; under umem_tcaches_lock but for reads by bin owners. */
+extern struct depot *tcache_depot[TCACHE_MAX_BINS];
+
+/* --- tcache.c: thread caches --- */
 
 /*
  * This thread's own cache, made if need be, with more than bin bins; NULL
@@ -84,36 +117,6 @@ unsigned tcache_bin_create(unsigned bin, struct depot *depot);
  */
 void tcache_bin_destroy(unsigned bin);
 
-/* Slow path of alloc: true once the bin's window has a round to take. */
-bool tcache_refill(struct tcache *tc, unsigned bin);
-/* Slow path of free: true once the bin's window has room for a round. */
-bool tcache_make_room(struct tcache *tc, unsigned bin);
-
-/* Takes a round from, puts one into, a bin whose window allows it. */
-static inline void *
-tcache_pop(struct tbin *bin)
-{
-    void **cur = bin->bin_cur - 1;
-    void *obj = *cur;
-    bin->bin_cur = cur;
-    return obj;
-}
-
-static inline void
-tcache_push(struct tbin *bin, void *obj)
-{
-    void **cur = bin->bin_cur;
-    *cur = obj;
-    atomic_signal_fence(memory_order_release); /* a fork in between finds it out, not torn */
-    bin->bin_cur = cur + 1;
-}
-
-/*
- * Rounds of a bin in all thread caches: a snapshot that others' operations may
- * have outdated, for statistics.
- */
-size_t tcache_bin_rounds(unsigned bin);
-
 /* Gives all that this thread caches, in every bin, to the depots; closes the windows. */
 void tcache_flush_self(void);
 
@@ -124,5 +127,140 @@ void tcache_fork_prepare(void);
 void tcache_fork_parent(void);
 /* Takes over what the threads that the child does not have had cached. */
 void tcache_fork_child(void);
+
+/* --- The fast path --- */
+
+/* The mark of an alloc.  False: no credit is left. */
+static inline bool
+tcache_begin_alloc(struct tbin *bin)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    bool spent;
+    /* One instruction, and no compiler moves what follows before it. */
+    __asm__ volatile("subl $1, %1" : "=@ccs"(spent), "+m"(bin->bin_credit) : : "memory");
+    return !spent;
+#else
+    int32_t credit = __atomic_load_n(&bin->bin_credit, __ATOMIC_RELAXED) - 1;
+    __atomic_store_n(&bin->bin_credit, credit, __ATOMIC_RELAXED);
+    atomic_signal_fence(memory_order_seq_cst);
+    return credit >= 0;
+#endif
+}
+
+/* Takes the mark back: the slow path begins anew. */
+static inline void
+tcache_undo_alloc(struct tbin *bin)
+{
+    __atomic_store_n(&bin->bin_credit, __atomic_load_n(&bin->bin_credit, __ATOMIC_RELAXED) + 1,
+                     __ATOMIC_RELAXED);
+}
+
+/* The mark of a free. */
+static inline void
+tcache_begin_free(struct tbin *bin)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __asm__ volatile("addl $1, %0" : "+m"(bin->bin_frees) : : "memory", "cc");
+#else
+    __atomic_store_n(&bin->bin_frees, bin->bin_frees + 1, __ATOMIC_RELAXED);
+    atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
+
+static inline void
+tcache_undo_free(struct tbin *bin)
+{
+    __atomic_store_n(&bin->bin_frees, __atomic_load_n(&bin->bin_frees, __ATOMIC_RELAXED) - 1,
+                     __ATOMIC_RELAXED);
+}
+
+/* Takes a round of the window.  False: for the slow path. */
+static inline bool
+tcache_pop(struct tbin *bin, void **obj)
+{
+    if (UMEM_LIKELY(tcache_begin_alloc(bin))) {
+        void **cur = __atomic_load_n(&bin->bin_cur, __ATOMIC_RELAXED);
+        if (UMEM_LIKELY(cur > __atomic_load_n(&bin->bin_base, __ATOMIC_RELAXED))) {
+            *obj = cur[-1];
+            /* Release: who sees the round gone may reuse its slot. */
+            __atomic_store_n(&bin->bin_cur, cur - 1, __ATOMIC_RELEASE);
+            return true;
+        }
+    }
+    tcache_undo_alloc(bin);
+    return false;
+}
+
+/* Puts an object into the window.  False: for the slow path. */
+static inline bool
+tcache_push(struct tbin *bin, void *obj)
+{
+    tcache_begin_free(bin);
+    void **cur = __atomic_load_n(&bin->bin_cur, __ATOMIC_RELAXED);
+    if (UMEM_LIKELY(cur < __atomic_load_n(&bin->bin_limit, __ATOMIC_RELAXED))) {
+        *cur = obj;
+        /* Release: who sees the round, a sweep or the child of a fork, finds the object. */
+        __atomic_store_n(&bin->bin_cur, cur + 1, __ATOMIC_RELEASE);
+        return true;
+    }
+    tcache_undo_free(bin);
+    return false;
+}
+
+/* --- tcache_bin.c: what the window cannot serve; tc is this thread's own --- */
+
+/*
+ * A round from the bin's magazines or its depot, or NULL where they have none.
+ * now_ms is the time of day in any consistent milliseconds.
+ */
+void *tcache_take(struct tcache *tc, unsigned bin, uint32_t now_ms);
+/*
+ * Puts an object into the bin's magazines.  False: there is no memory for one,
+ * or objects so large are not kept by a bin that frees so few.
+ * *surplus: a full magazine that the depot has no room for, or NULL; the
+ * caller empties it and gives it back by depot_put().
+ */
+bool tcache_put(struct tcache *tc, unsigned bin, void *obj, uint32_t now_ms,
+                struct magazine **surplus);
+/* How many objects are best taken from slabs at once when tcache_take() had none; 1 to MAX. */
+#define TCACHE_BATCH_MAX 64
+unsigned tcache_batch(struct tcache *tc, unsigned bin);
+/* Puts the first of n objects, the very first on top, into the bin; returns how many. */
+unsigned tcache_put_batch(struct tcache *tc, unsigned bin, void *const *objs, unsigned n);
+
+/* Whether the owner is between two operations on the bin; the window may be closed. */
+static inline bool
+tcache_is_quiet(const struct tbin *bin)
+{
+    if (bin->bin_loaded == NULL)
+        return true;
+    void **cur = __atomic_load_n(&bin->bin_cur, __ATOMIC_ACQUIRE);
+    uint32_t allocs =
+        bin->bin_granted - (uint32_t)__atomic_load_n(&bin->bin_credit, __ATOMIC_RELAXED);
+    return (uint32_t)(cur - bin->bin_loaded->mag_round) ==
+           __atomic_load_n(&bin->bin_frees, __ATOMIC_RELAXED) - allocs;
+}
+
+/*
+ * Gives both magazines of a bin that its owner is not at to the depot; locked.
+ * The marks are left alone, since they are the owner's, who may begin anything.
+ */
+void tcache_flush_bin(struct tcache *tc, unsigned bin);
+/* The same for good: of a thread, or a bin, that is no more. */
+void tcache_retire_bin(struct tcache *tc, unsigned bin);
+/*
+ * Rounds of a bin in all thread caches: a snapshot that others' operations may
+ * have outdated, for statistics.
+ */
+size_t tcache_bin_rounds(unsigned bin);
+
+/* --- sweep.c: magazines of bins that lie idle --- */
+
+/*
+ * Gives the depots the magazines of bins that were not used since the sweep
+ * before, whoever's they are, in max thread caches from where the last call
+ * stopped.  True: there are more.
+ */
+bool tcache_sweep(unsigned max);
 
 #endif

@@ -7,10 +7,6 @@
 
 #include "os/os.h"
 
-#define FREE 0u
-#define HELD 1u
-#define CONTENDED 2u
-
 /* Loads before a waiter sleeps: about a microsecond, the length of our critical sections. */
 #define SPIN_LOADS 100
 
@@ -18,8 +14,8 @@
 /* Ranks held by this thread, as bits; fork holds many of one rank. */
 static UMEM_TLS uint32_t held_ranks;
 
-static void
-check_acquire(const struct umem_lock *lock, bool fork)
+void
+umem_lock_check_acquire(const struct umem_lock *lock, bool fork)
 {
     uint32_t above = ~((1u << lock->lock_rank) - 1);
 
@@ -30,40 +26,18 @@ check_acquire(const struct umem_lock *lock, bool fork)
     held_ranks |= 1u << lock->lock_rank;
 }
 
-static void
-note_release(const struct umem_lock *lock)
+void
+umem_lock_note_release(const struct umem_lock *lock)
 {
     held_ranks &= ~(1u << lock->lock_rank);
-}
-#else
-static void
-check_acquire(const struct umem_lock *lock, bool fork)
-{
-    (void)lock;
-    (void)fork;
-}
-
-static void
-note_release(const struct umem_lock *lock)
-{
-    (void)lock;
 }
 #endif
 
 void
 umem_lock_init(struct umem_lock *lock, enum umem_lock_rank rank)
 {
-    atomic_init(&lock->lock_word, FREE);
+    atomic_init(&lock->lock_word, UMEM_LOCK_FREE);
     lock->lock_rank = (uint16_t)rank;
-}
-
-static bool
-try_acquire(struct umem_lock *lock)
-{
-    uint32_t expected = FREE;
-
-    return atomic_compare_exchange_strong_explicit(&lock->lock_word, &expected, HELD,
-                                                   memory_order_acquire, memory_order_relaxed);
 }
 
 static inline void
@@ -76,61 +50,43 @@ pause_briefly(void)
 #endif
 }
 
-static UMEM_NOINLINE void
-acquire_slow(struct umem_lock *lock)
+UMEM_NOINLINE void
+umem_lock_acquire_slow(struct umem_lock *lock)
 {
     for (int i = 0; i < SPIN_LOADS; i++) {
-        if (atomic_load_explicit(&lock->lock_word, memory_order_relaxed) == FREE &&
-            try_acquire(lock))
+        if (atomic_load_explicit(&lock->lock_word, memory_order_relaxed) == UMEM_LOCK_FREE &&
+            umem_lock_try_unchecked(lock))
             return;
         pause_briefly();
     }
-    while (atomic_exchange_explicit(&lock->lock_word, CONTENDED, memory_order_acquire) != FREE)
-        os_futex_wait(&lock->lock_word, CONTENDED);
+    while (atomic_exchange_explicit(&lock->lock_word, UMEM_LOCK_CONTENDED, memory_order_acquire) !=
+           UMEM_LOCK_FREE)
+        os_futex_wait(&lock->lock_word, UMEM_LOCK_CONTENDED);
 }
 
-void
-umem_lock_acquire(struct umem_lock *lock)
+UMEM_NOINLINE void
+umem_lock_wake(struct umem_lock *lock)
 {
-    check_acquire(lock, false);
-    if (!try_acquire(lock))
-        acquire_slow(lock);
-}
-
-bool
-umem_lock_try(struct umem_lock *lock)
-{
-    if (!try_acquire(lock))
-        return false;
-    check_acquire(lock, false);
-    return true;
-}
-
-void
-umem_lock_release(struct umem_lock *lock)
-{
-    note_release(lock);
-    if (atomic_exchange_explicit(&lock->lock_word, FREE, memory_order_release) == CONTENDED)
-        os_futex_wake(&lock->lock_word, 1);
+    os_futex_wake(&lock->lock_word, 1);
 }
 
 bool
 umem_lock_is_held(const struct umem_lock *lock)
 {
-    return atomic_load_explicit(&lock->lock_word, memory_order_relaxed) != FREE;
+    return atomic_load_explicit(&lock->lock_word, memory_order_relaxed) != UMEM_LOCK_FREE;
 }
 
 void
 umem_lock_acquire_fork(struct umem_lock *lock)
 {
-    check_acquire(lock, true);
-    if (!try_acquire(lock))
-        acquire_slow(lock);
+    umem_lock_check_acquire(lock, true);
+    if (!umem_lock_try_unchecked(lock))
+        umem_lock_acquire_slow(lock);
 }
 
 void
 umem_lock_reset_child(struct umem_lock *lock)
 {
-    note_release(lock);
-    atomic_store_explicit(&lock->lock_word, FREE, memory_order_release);
+    umem_lock_note_release(lock);
+    atomic_store_explicit(&lock->lock_word, UMEM_LOCK_FREE, memory_order_release);
 }

@@ -19,6 +19,7 @@ enum umem_lock_rank {
     UMEM_RANK_REAP,     /* one reap or update at a time */
     UMEM_RANK_CACHES,   /* the list of caches */
     UMEM_RANK_THREADS,  /* the list of thread caches */
+    UMEM_RANK_TCACHE,   /* one thread's bins, but for its own fast path */
     UMEM_RANK_DEPOT,    /* one depot's magazine lists */
     UMEM_RANK_SLAB,     /* one cache's slabs */
     UMEM_RANK_LARGE,    /* the list of oversize blocks */
@@ -32,7 +33,7 @@ enum umem_lock_rank {
 };
 
 struct umem_lock {
-    _Atomic uint32_t lock_word; /* 0 free, 1 held, 2 held with waiters */
+    _Atomic uint32_t lock_word; /* UMEM_LOCK_FREE, HELD, or CONTENDED: held with waiters */
     uint16_t lock_rank;
     uint16_t lock_pad;
 };
@@ -43,10 +44,65 @@ struct umem_lock {
     }
 
 void umem_lock_init(struct umem_lock *lock, enum umem_lock_rank rank);
-void umem_lock_acquire(struct umem_lock *lock);
+
+/* Values of lock_word, and what happens where the lock is not free. */
+enum { UMEM_LOCK_FREE, UMEM_LOCK_HELD, UMEM_LOCK_CONTENDED };
+void umem_lock_acquire_slow(struct umem_lock *lock);
+void umem_lock_wake(struct umem_lock *lock);
+#ifdef UMEM_ASSERTIONS
+void umem_lock_check_acquire(const struct umem_lock *lock, bool fork);
+void umem_lock_note_release(const struct umem_lock *lock);
+#else
+static inline void
+umem_lock_check_acquire(const struct umem_lock *lock, bool fork)
+{
+    (void)lock;
+    (void)fork;
+}
+
+static inline void
+umem_lock_note_release(const struct umem_lock *lock)
+{
+    (void)lock;
+}
+#endif
+
+static inline bool
+umem_lock_try_unchecked(struct umem_lock *lock)
+{
+    uint32_t expected = UMEM_LOCK_FREE;
+
+    return atomic_compare_exchange_strong_explicit(&lock->lock_word, &expected, UMEM_LOCK_HELD,
+                                                   memory_order_acquire, memory_order_relaxed);
+}
+
+static inline void
+umem_lock_acquire(struct umem_lock *lock)
+{
+    umem_lock_check_acquire(lock, false);
+    if (UMEM_UNLIKELY(!umem_lock_try_unchecked(lock)))
+        umem_lock_acquire_slow(lock);
+}
+
 /* True if it was free and is now held. */
-bool umem_lock_try(struct umem_lock *lock);
-void umem_lock_release(struct umem_lock *lock);
+static inline bool
+umem_lock_try(struct umem_lock *lock)
+{
+    if (UMEM_UNLIKELY(!umem_lock_try_unchecked(lock)))
+        return false;
+    umem_lock_check_acquire(lock, false);
+    return true;
+}
+
+static inline void
+umem_lock_release(struct umem_lock *lock)
+{
+    umem_lock_note_release(lock);
+    if (UMEM_UNLIKELY(atomic_exchange_explicit(&lock->lock_word, UMEM_LOCK_FREE,
+                                               memory_order_release) == UMEM_LOCK_CONTENDED))
+        umem_lock_wake(lock);
+}
+
 /* True while any thread holds it: for assertions and tests. */
 bool umem_lock_is_held(const struct umem_lock *lock);
 /*

@@ -69,6 +69,14 @@ bool os_secure(void);
 /* Raises SIGABRT past any handler or mask, so that a core is left. (AS) */
 _Noreturn void os_abort(void);
 
+/*
+ * Makes every thread of the process that runs pass a memory barrier, as though
+ * it had one at some instant of the call.  False: the system cannot, or
+ * os_barrier_init() was not called while it could be.
+ */
+void os_barrier_init(void);
+bool os_barrier(void);
+
 /* Waits while *word == expected (spurious wake-ups happen); wakes n waiters. */
 void os_futex_wait(_Atomic uint32_t *word, uint32_t expected);
 void os_futex_wake(_Atomic uint32_t *word, int n);

@@ -10,7 +10,9 @@
  *
  * A slab is on one of three lists by its count of free chunks: full, partial,
  * empty.  Allocation takes the first partial slab, then an empty one, then
- * makes one.  Empty slabs stay until a reap, the most recent in front.
+ * makes one.  Of empty slabs a few stay, the most recent in front; in the heap
+ * the others go back as they come, since the arena keeps their pages a while
+ * for whoever wants them.
  *
  * Everything here happens under the pool's lock, which is dropped to make a
  * slab; calls hash and page map look-ups below, pool.c beside it.
@@ -22,6 +24,10 @@
 #include "slab/pagemap.h"
 
 #define BITS_PER_WORD 64
+#define EMPTY_FRACTION 16 /* of a pool's slabs may stay empty */
+/* Of objects of 4 KiB and more: a slab's pages are worth more to others than the 0.5 us to make it.
+ */
+#define FEW_CHUNKS 17
 
 /*
  * Bitmap words change under the lock.  slab_check() reads them without it: its
@@ -196,6 +202,18 @@ put_chunk(struct slab_pool *pool, void *obj)
     return SLAB_OK;
 }
 
+/*
+ * Empty slabs that a pool of so many keeps: enough for a working set that
+ * sways, and one where it would else be made and unmade for a few objects.
+ */
+static size_t
+empty_slabs_kept(const struct slab_pool *pool)
+{
+    size_t least = pool->pool_chunks >= FEW_CHUNKS ? 1 : 0;
+
+    return least + pool->pool_slabs / EMPTY_FRACTION;
+}
+
 unsigned
 slab_free(struct slab_pool *pool, void *const *objs, unsigned n, enum slab_status *status)
 {
@@ -206,6 +224,10 @@ slab_free(struct slab_pool *pool, void *const *objs, unsigned n, enum slab_statu
     while (done < n && (*status = put_chunk(pool, objs[done])) == SLAB_OK)
         done++;
     pool->pool_allocated -= done;
+    size_t keep = pool->pool_mapped ? empty_slabs_kept(pool) : SIZE_MAX;
+    bool surplus = pool->pool_slabs_empty > keep;
     umem_lock_release(&pool->pool_lock);
+    if (UMEM_UNLIKELY(surplus))
+        (void)slab_pool_reap(pool, keep);
     return done;
 }

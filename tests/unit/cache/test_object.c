@@ -62,6 +62,37 @@ constructed_once(void)
     umem_cache_destroy(cp);
 }
 
+/* Lower addresses go out first: pages are touched in order, as they are needed. */
+static void
+rising(void)
+{
+    umem_cache_t *cp = umem_cache_create("rising", 64, 0, NULL, NULL, NULL, NULL, NULL, 0);
+    char *last = NULL;
+
+    for (uint32_t i = 0; i < cp->cache_slabs.pool_chunks; i++) {
+        char *obj = umem_cache_alloc(cp, UMEM_DEFAULT);
+        CHECK(last == NULL || obj == last + 64);
+        last = obj;
+    }
+    CHECK(held(cp) == cp->cache_slabs.pool_chunks);
+}
+
+/* A program that needs a few buffers of each size once ends with no page of them. */
+static void
+large_once(void)
+{
+    for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++) {
+        struct umem_cache *cp = &umem_class_cache[c];
+        for (int i = 0; i < 3; i++)
+            umem_free(umem_alloc(umem_classes[c].class_size, UMEM_DEFAULT),
+                      umem_classes[c].class_size);
+        CHECK(held(cp) == 0);
+        if (umem_classes[c].class_size >= 8192)
+            CHECK(cp->cache_slabs.pool_allocated <= cp->cache_slabs.pool_chunks);
+    }
+    CHECK(verify_caches());
+}
+
 static void
 constructor_fails(void)
 {
@@ -208,6 +239,14 @@ test_constructed_once(void **state)
 }
 
 static void
+test_from_slabs(void **state)
+{
+    (void)state;
+    assert_exits(rising, NULL, 0);
+    assert_exits(large_once, NULL, 0);
+}
+
+static void
 test_constructor_fails(void **state)
 {
     (void)state;
@@ -289,9 +328,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_constructed_once), cmocka_unit_test(test_constructor_fails),
-        cmocka_unit_test(test_debugging),        cmocka_unit_test(test_untouched),
-        cmocka_unit_test(test_misuse),           cmocka_unit_test(test_source_allocates),
+        cmocka_unit_test(test_constructed_once),  cmocka_unit_test(test_from_slabs),
+        cmocka_unit_test(test_constructor_fails), cmocka_unit_test(test_debugging),
+        cmocka_unit_test(test_untouched),         cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_source_allocates),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_depot.c - exchange of magazines, their growth, and what an update finds
- * unused.
+ * test_depot.c - exchange of magazines, the sizes they may have, the bound of
+ * what a depot keeps, and what an update finds unused.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <pthread.h>
+#include "support.h"
 
-#include "magazine/depot.h"
+/* Of plain objects: what a bounded depot keeps at least. */
+enum { LEAST_BYTES = 128 * 1024, LEAST_ROUNDS = LEAST_BYTES / OBJECT_SIZE };
 
 static struct magazine *
-filled(uint32_t size, uint32_t rounds)
+filled(const struct depot *depot, uint32_t size, uint32_t rounds)
 {
-    struct magazine *mag = magazine_create(size);
+    struct magazine *mag = magazine_create(depot, size);
 
     assert_non_null(mag);
     mag->mag_rounds = rounds;
@@ -23,12 +19,9 @@ filled(uint32_t size, uint32_t rounds)
 }
 
 static void
-drop(struct depot *depot)
+drop_all(struct depot *depot)
 {
-    for (struct magazine *mag = depot_take_all(depot), *next; mag != NULL; mag = next) {
-        next = mag->mag_next;
-        magazine_destroy(mag);
-    }
+    drop(depot);
     assert_true(depot_verify(depot));
     assert_int_equal(depot->depot_rounds, 0);
 }
@@ -40,19 +33,25 @@ full_for(struct depot *depot, struct magazine *mag)
     return depot_get_full(depot, &mag) ? mag : NULL;
 }
 
+/* An empty one for it, or NULL; nothing is surplus. */
 static struct magazine *
 empty_for(struct depot *depot, struct magazine *mag)
 {
-    return depot_get_empty(depot, &mag) ? mag : NULL;
+    struct magazine *surplus;
+
+    if (!depot_get_empty(depot, &mag, depot->depot_mag_size, &surplus))
+        return NULL;
+    assert_null(surplus);
+    return mag;
 }
 
 static void
 test_exchange(void **state)
 {
-    struct depot depot = {0};
+    struct depot depot = {.depot_rounds = 0};
 
     (void)state;
-    depot_init(&depot, 64);
+    depot_init(&depot, OBJECT_SIZE, false);
     assert_null(full_for(&depot, NULL));
     struct magazine *empty = empty_for(&depot, NULL);
     assert_non_null(empty);
@@ -61,7 +60,7 @@ test_exchange(void **state)
     assert_null(full_for(&depot, empty));
     assert_int_equal(depot.depot_empty.list_count, 0);
 
-    struct magazine *full = filled(14, 14);
+    struct magazine *full = filled(&depot, 14, 14);
     struct magazine *other = empty_for(&depot, full);
     assert_non_null(other);
     assert_int_equal(depot.depot_rounds, 14);
@@ -70,98 +69,274 @@ test_exchange(void **state)
     assert_int_equal(depot.depot_empty.list_count, 1);
     assert_int_equal(depot.depot_rounds, 0);
     assert_ptr_equal(empty_for(&depot, NULL), empty);
-    magazine_destroy(full);
-    magazine_destroy(empty);
-    magazine_destroy(other);
-    drop(&depot);
+    magazine_destroy(&depot, full);
+    magazine_destroy(&depot, empty);
+    magazine_destroy(&depot, other);
+    drop_all(&depot);
+}
+
+/* Who asks for more room than an empty magazine has gets a larger one in its place. */
+static void
+test_larger(void **state)
+{
+    struct depot depot = {.depot_rounds = 0};
+    struct magazine *mag = NULL, *surplus;
+
+    (void)state;
+    depot_init(&depot, OBJECT_SIZE, false);
+    depot_put(&depot, filled(&depot, 14, 0));
+    depot_put(&depot, filled(&depot, 62, 0));
+    assert_true(depot_get_empty(&depot, &mag, 30, &surplus));
+    assert_int_equal(mag->mag_size, 62); /* a larger one will do */
+    struct magazine *large = NULL;
+    assert_true(depot_get_empty(&depot, &large, 126, &surplus));
+    assert_int_equal(large->mag_size, 126);
+    assert_int_equal(depot.depot_empty.list_count, 0); /* the small one is gone */
+    magazine_destroy(&depot, mag);
+    magazine_destroy(&depot, large);
+    drop_all(&depot);
 }
 
 /* A half-filled magazine, as an exiting thread leaves it, counts as full; an empty one not. */
 static void
 test_put(void **state)
 {
-    struct depot depot = {0};
+    struct depot depot = {.depot_rounds = 0};
 
     (void)state;
-    depot_init(&depot, 64);
+    depot_init(&depot, OBJECT_SIZE, false);
     depot_put(&depot, NULL);
-    depot_put(&depot, filled(14, 3));
-    depot_put(&depot, filled(14, 0));
+    depot_put(&depot, filled(&depot, 14, 3));
+    depot_put(&depot, filled(&depot, 14, 0));
     assert_int_equal(depot.depot_full.list_count, 1);
     assert_int_equal(depot.depot_empty.list_count, 1);
     assert_int_equal(depot.depot_rounds, 3);
     assert_true(depot_verify(&depot));
-    drop(&depot);
+    drop_all(&depot);
+}
+
+/* From the first size each step is larger, up to the bound; a magazine fills a block of 2^n. */
+static void
+check_steps(const struct depot *depot, bool sways, uint32_t last)
+{
+    uint32_t size = depot_next_size(depot, 0, sways);
+
+    assert_int_equal(size, depot->depot_mag_size);
+    for (uint32_t next; (next = depot_next_size(depot, size, sways)) != size; size = next) {
+        assert_true(next > size && next <= last);
+        assert_true(umem_is_pow2((next + 2) * 8));
+    }
+    assert_int_equal(size, last);
 }
 
 static void
 test_sizes(void **state)
 {
-    struct depot small = {0}, large = {0};
+    struct depot small = {.depot_rounds = 0}, large = {.depot_rounds = 0};
 
     (void)state;
-    depot_init(&small, 16);
+    depot_init(&small, 16, false);
     assert_int_equal(small.depot_mag_size, 14);
-    assert_int_equal(small.depot_mag_size_max, MAGAZINE_ROUNDS_MAX);
-    depot_init(&large, 131072);
-    assert_true(large.depot_mag_size <= 2);
+    assert_int_equal(small.depot_mag_size_max, 254);
+    assert_int_equal(small.depot_mag_size_sway, MAGAZINE_ROUNDS_MAX);
+    depot_init(&large, 131072, false);
+    assert_int_equal(large.depot_mag_size, 1);
+    assert_int_equal(large.depot_mag_size_max, 1);
     for (size_t size = 8; size <= 1 << 20; size *= 2) {
-        struct depot depot = {0};
-        depot_init(&depot, size);
+        struct depot depot = {.depot_rounds = 0};
+        depot_init(&depot, size, false);
         assert_true(depot.depot_mag_size <= depot.depot_mag_size_max);
-        assert_true(depot.depot_mag_size_max <= 2 || depot.depot_mag_size_max * size <= 128 * 1024);
+        assert_true(depot.depot_mag_size_max <= depot.depot_mag_size_sway);
+        assert_true(depot.depot_mag_size_max == 1 || depot.depot_mag_size_max * size <= 64 * 1024);
+        assert_true(depot.depot_mag_size_sway <= 1 ||
+                    depot.depot_mag_size_sway * size <= 256 * 1024);
+        check_steps(&depot, false, depot.depot_mag_size_max);
+        check_steps(&depot, true, depot.depot_mag_size_sway);
     }
 }
 
-/* A cache that keeps needing magazines gets larger ones, up to its bound. */
+/* Where all magazines there are have room for a lot, none grows; where they go, again. */
 static void
-test_growth(void **state)
+test_growth_is_bounded(void **state)
 {
-    struct depot depot = {0};
-    struct magazine *mags[200];
-    uint32_t last = 0;
+    enum { MANY = 1100, ROUNDS = 62 };
+    struct depot depot = {.depot_rounds = 0};
+    struct magazine *mags[MANY];
 
     (void)state;
-    depot_init(&depot, 512);
-    for (int i = 0; i < 200; i++) {
-        mags[i] = empty_for(&depot, NULL);
-        assert_true(mags[i]->mag_size >= last);
-        assert_true(mags[i]->mag_size <= depot.depot_mag_size_max);
-        last = mags[i]->mag_size;
-    }
-    assert_int_equal(last, depot.depot_mag_size_max);
-    for (int i = 0; i < 200; i++)
-        magazine_destroy(mags[i]);
+    depot_init(&depot, 1024, false);
+    assert_int_equal(depot_next_size(&depot, 14, false), 30);
+    for (int i = 0; i < MANY; i++) /* 68 MB of objects, in 0.5 MB of magazines */
+        mags[i] = filled(&depot, ROUNDS, 0);
+    assert_int_equal(depot_next_size(&depot, 14, false), 14);
+    assert_int_equal(depot_next_size(&depot, 14, true), 14);
+    assert_int_equal(depot_next_size(&depot, 0, false), depot.depot_mag_size);
+    for (int i = 0; i < MANY; i++)
+        magazine_destroy(&depot, mags[i]);
+    assert_int_equal(depot_next_size(&depot, 14, false), 30);
 }
 
 static void
 test_contention_grows(void **state)
 {
-    struct depot depot = {0};
+    struct depot depot = {.depot_rounds = 0};
 
     (void)state;
-    depot_init(&depot, 64);
+    depot_init(&depot, OBJECT_SIZE, false);
     depot.depot_contention = 100;
     depot_update(&depot);
     assert_int_equal(depot.depot_mag_size, 30);
     assert_int_equal(depot.depot_contention, 0);
     depot_update(&depot);
     assert_int_equal(depot.depot_mag_size, 30);
+    for (int i = 0; i < 20; i++) {
+        depot.depot_contention = 100;
+        depot_update(&depot);
+    }
+    assert_int_equal(depot.depot_mag_size, depot.depot_mag_size_max);
+}
+
+/* Offers a full magazine; returns whether it was refused. */
+static bool
+is_surplus(struct depot *depot)
+{
+    struct magazine *mag = filled(depot, 62, 62), *surplus, *offered = mag;
+
+    assert_true(depot_get_empty(depot, &mag, 62, &surplus));
+    assert_true(mag != offered && mag->mag_rounds == 0);
+    magazine_destroy(depot, mag);
+    if (surplus == NULL)
+        return false;
+    assert_ptr_equal(surplus, offered);
+    assert_int_equal(surplus->mag_rounds, 62);
+    magazine_destroy(depot, surplus);
+    return true;
+}
+
+static int
+offer_till_surplus(struct depot *depot)
+{
+    int kept = 0;
+
+    while (!is_surplus(depot))
+        kept++;
+    return kept;
+}
+
+/* Takes every full magazine there is, and asks for n more. */
+static void
+want(struct depot *depot, int n)
+{
+    struct magazine *mag;
+
+    while ((mag = full_for(depot, NULL)) != NULL)
+        magazine_destroy(depot, mag);
+    while (n-- > 0)
+        assert_null(full_for(depot, NULL));
+}
+
+static void
+test_bound(void **state)
+{
+    struct depot depot = {.depot_rounds = 0};
+
+    (void)state;
+    depot_init(&depot, OBJECT_SIZE, true);
+    assert_true(depot_is_bounded(&depot));
+    assert_int_equal(depot.depot_rounds_max, LEAST_ROUNDS);
+    assert_int_equal(offer_till_surplus(&depot), (LEAST_ROUNDS + 61) / 62);
+    assert_true(is_surplus(&depot));
+    /* Whatever comes past an exchange stays: an exiting thread cannot empty magazines. */
+    size_t before = depot.depot_rounds;
+    depot_put(&depot, filled(&depot, 62, 62));
+    assert_int_equal(depot.depot_rounds, before + 62);
+    assert_true(depot_verify(&depot));
+    drop_all(&depot);
+}
+
+static void
+test_unbounded(void **state)
+{
+    struct depot depot = {.depot_rounds = 0};
+
+    (void)state;
+    depot_init(&depot, OBJECT_SIZE, false);
+    assert_false(depot_is_bounded(&depot));
+    for (int i = 0; i < 1000; i++)
+        assert_false(is_surplus(&depot));
+    want(&depot, 10);
+    depot_update(&depot);
+    assert_true(depot.depot_rounds_max == SIZE_MAX);
+}
+
+/* Who sent objects away and then wants as many keeps more of them, as long as that goes on. */
+static void
+test_regret(void **state)
+{
+    struct depot depot = {.depot_rounds = 0};
+
+    (void)state;
+    depot_init(&depot, OBJECT_SIZE, true);
+    (void)offer_till_surplus(&depot);
+    assert_int_equal(depot.depot_sent_away, 62);
+    want(&depot, 1);
+    assert_int_equal(depot.depot_rounds_max, LEAST_ROUNDS + 62);
+    assert_int_equal(depot.depot_sent_away, 0);
+    want(&depot, 5); /* nothing more was sent away */
+    assert_int_equal(depot.depot_rounds_max, LEAST_ROUNDS + 62);
+
+    (void)offer_till_surplus(&depot);
+    for (int i = 0; i < 199; i++)
+        assert_true(is_surplus(&depot));
+    want(&depot, 1000);
+    assert_int_equal(depot.depot_rounds_max, LEAST_ROUNDS + 62 + 200 * 62);
+    assert_int_equal(depot.depot_sent_away, 0);
+
+    /* The first update sees the regret, those after it halve the bound. */
+    size_t max = depot.depot_rounds_max;
+    depot_update(&depot);
+    assert_int_equal(depot.depot_rounds_max, max);
+    depot_update(&depot);
+    assert_int_equal(depot.depot_rounds_max, max / 2);
+    for (int i = 0; i < 10; i++)
+        depot_update(&depot);
+    assert_int_equal(depot.depot_rounds_max, LEAST_ROUNDS);
+
+    /* What was sent away before an update is not regretted after it. */
+    (void)offer_till_surplus(&depot);
+    depot_update(&depot);
+    want(&depot, 10);
+    assert_int_equal(depot.depot_rounds_max, LEAST_ROUNDS);
+    drop_all(&depot);
+}
+
+static size_t
+destroy_reapable(struct depot *depot, size_t max)
+{
+    struct magazine *chain;
+    size_t taken = depot_take_reapable(depot, max, &chain), seen = 0;
+
+    for (struct magazine *mag = chain, *next; mag != NULL; mag = next, seen++) {
+        next = mag->mag_next;
+        magazine_destroy(depot, mag);
+    }
+    assert_int_equal(seen, taken);
+    return taken;
 }
 
 static void
 test_working_set(void **state)
 {
-    struct depot depot = {0};
+    struct depot depot = {.depot_rounds = 0};
 
     (void)state;
-    depot_init(&depot, 64);
+    depot_init(&depot, OBJECT_SIZE, false);
     depot_update(&depot);
     for (int i = 0; i < 10; i++)
-        depot_put(&depot, filled(14, 14));
+        depot_put(&depot, filled(&depot, 14, 14));
     /* Nothing has lain for a whole interval. */
     depot_update(&depot);
-    assert_null(depot_take_reapable(&depot, SIZE_MAX));
+    assert_int_equal(destroy_reapable(&depot, SIZE_MAX), 0);
 
     /* Three of ten are used in the interval: seven were not needed. */
     struct magazine *used[3];
@@ -170,32 +345,44 @@ test_working_set(void **state)
     for (int i = 0; i < 3; i++)
         depot_put(&depot, used[i]);
     depot_update(&depot);
-    struct magazine *two = depot_take_reapable(&depot, 2);
-    int taken = 0;
-    for (struct magazine *mag = two, *next; mag != NULL; mag = next, taken++) {
-        next = mag->mag_next;
-        magazine_destroy(mag);
-    }
-    assert_int_equal(taken, 2);
-    for (struct magazine *mag = depot_take_reapable(&depot, SIZE_MAX), *next; mag != NULL;
-         mag = next, taken++) {
-        next = mag->mag_next;
-        magazine_destroy(mag);
-    }
-    assert_int_equal(taken, 7);
+    assert_int_equal(destroy_reapable(&depot, 2), 2);
+    assert_int_equal(destroy_reapable(&depot, SIZE_MAX), 5);
     assert_int_equal(depot.depot_full.list_count, 3);
     assert_true(depot_verify(&depot));
-    drop(&depot);
+    drop_all(&depot);
+}
+
+/* Full ones are taken first; what was used after the update is not taken. */
+static void
+test_reapable_is_unused(void **state)
+{
+    struct depot depot = {.depot_rounds = 0};
+
+    (void)state;
+    depot_init(&depot, OBJECT_SIZE, false);
+    for (int i = 0; i < 4; i++) {
+        depot_put(&depot, filled(&depot, 14, 14));
+        depot_put(&depot, filled(&depot, 14, 0));
+    }
+    depot_update(&depot);
+    depot_update(&depot);
+    for (int i = 0; i < 3; i++)
+        magazine_destroy(&depot, full_for(&depot, NULL));
+    assert_int_equal(destroy_reapable(&depot, 1), 1);
+    assert_int_equal(depot.depot_rounds, 0);
+    assert_int_equal(depot.depot_empty.list_count, 4);
+    assert_int_equal(destroy_reapable(&depot, SIZE_MAX), 4);
+    assert_true(depot_verify(&depot));
 }
 
 static void
 test_verify(void **state)
 {
-    struct depot depot = {0};
+    struct depot depot = {.depot_rounds = 0};
 
     (void)state;
-    depot_init(&depot, 64);
-    depot_put(&depot, filled(14, 5));
+    depot_init(&depot, OBJECT_SIZE, false);
+    depot_put(&depot, filled(&depot, 14, 5));
     depot.depot_rounds++;
     assert_false(depot_verify(&depot));
     depot.depot_rounds--;
@@ -203,7 +390,7 @@ test_verify(void **state)
     assert_false(depot_verify(&depot));
     depot.depot_full.list_head->mag_rounds = 5;
     assert_true(depot_verify(&depot));
-    drop(&depot);
+    drop_all(&depot);
 }
 
 static void *
@@ -227,17 +414,17 @@ trade(void *arg)
 static void
 test_threads(void **state)
 {
-    struct depot depot = {0};
+    struct depot depot = {.depot_rounds = 0};
     pthread_t threads[4];
 
     (void)state;
-    depot_init(&depot, 64);
+    depot_init(&depot, OBJECT_SIZE, false);
     for (int i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, trade, &depot), 0);
     for (int i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
     assert_true(depot_verify(&depot));
-    drop(&depot);
+    drop_all(&depot);
 }
 
 int
@@ -245,11 +432,16 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exchange),
+        cmocka_unit_test(test_larger),
         cmocka_unit_test(test_put),
         cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_growth_is_bounded),
         cmocka_unit_test(test_contention_grows),
+        cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_unbounded),
+        cmocka_unit_test(test_regret),
         cmocka_unit_test(test_working_set),
+        cmocka_unit_test(test_reapable_is_unused),
         cmocka_unit_test(test_verify),
         cmocka_unit_test(test_threads),
     };

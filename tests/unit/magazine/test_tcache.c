@@ -1,63 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_tcache.c - windows open and close, magazines change places with the
- * depot, a thread's end and a bin's end lose nothing.
+ * test_tcache.c - thread caches are born closed, grow, and end: neither a
+ * thread's end nor a bin's nor a fork loses an object or a count.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <pthread.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "magazine/tcache.h"
-
-static int objects[100000];
-
-/* The caller destroys the bin. */
-static unsigned
-new_bin(struct depot *depot)
-{
-    *depot = (struct depot){0};
-    depot_init(depot, 64);
-    unsigned bin = tcache_bin_create(0, depot);
-    assert_true(bin >= TCACHE_STATIC_BINS);
-    return bin;
-}
-
-static void
-put(unsigned bin, void *obj)
-{
-    struct tcache *tc = tcache_get(bin);
-
-    assert_non_null(tc);
-    assert_true(tcache_make_room(tc, bin));
-    tcache_push(&tc->tc_bin[bin], obj);
-}
-
-/* NULL where neither window nor depot has any. */
-static void *
-get(unsigned bin)
-{
-    struct tcache *tc = tcache_get(bin);
-    struct tbin *b = &tc->tc_bin[bin];
-
-    if (b->bin_cur == b->bin_base && !tcache_refill(tc, bin))
-        return NULL;
-    return tcache_pop(b);
-}
-
-static void
-end(unsigned bin, struct depot *depot)
-{
-    tcache_bin_destroy(bin);
-    for (struct magazine *mag = depot_take_all(depot), *next; mag != NULL; mag = next) {
-        next = mag->mag_next;
-        magazine_destroy(mag);
-    }
-}
+#include "support.h"
 
 static void
 test_starts_closed(void **state)
@@ -75,43 +21,22 @@ test_starts_closed(void **state)
 static void
 test_every_object_once(void **state)
 {
-    static unsigned char seen[100000];
+    static unsigned char seen[OBJECTS];
     struct depot depot;
     unsigned bin = new_bin(&depot);
 
     (void)state;
     assert_null(get(bin));
-    for (int i = 0; i < 100000; i++)
+    for (int i = 0; i < OBJECTS; i++)
         put(bin, &objects[i]);
-    assert_int_equal(tcache_bin_rounds(bin) + depot.depot_rounds, 100000);
+    assert_int_equal(tcache_bin_rounds(bin) + depot.depot_rounds, OBJECTS);
     assert_true(depot_verify(&depot));
-    for (int i = 0; i < 100000; i++) {
+    for (int i = 0; i < OBJECTS; i++) {
         int *obj = get(bin);
         assert_non_null(obj);
         assert_int_equal(seen[obj - objects]++, 0);
     }
     assert_null(get(bin));
-    end(bin, &depot);
-}
-
-/* A thread that goes back and forth over a magazine's edge stays off the depot. */
-static void
-test_previous_absorbs(void **state)
-{
-    struct depot depot;
-    unsigned bin = new_bin(&depot);
-
-    (void)state;
-    for (int i = 0; i < 14 * 2 + 7; i++)
-        put(bin, &objects[i]);
-    size_t rounds = depot.depot_rounds;
-    for (int turn = 0; turn < 100; turn++) {
-        for (int i = 0; i < 14; i++)
-            assert_non_null(get(bin));
-        for (int i = 0; i < 14; i++)
-            put(bin, &objects[i]);
-        assert_int_equal(depot.depot_rounds, rounds);
-    }
     end(bin, &depot);
 }
 
@@ -143,7 +68,7 @@ test_bins_run_out(void **state)
     unsigned n = 0;
 
     (void)state;
-    depot_init(&depot, 64);
+    depot_init(&depot, OBJECT_SIZE, false);
     while ((bins[n] = tcache_bin_create(0, &depot)) != 0)
         n++;
     assert_int_equal(n, TCACHE_MAX_BINS - TCACHE_STATIC_BINS);
@@ -163,8 +88,10 @@ hold_ten(void *arg)
 {
     struct worker *worker = arg;
 
-    for (int i = 0; i < 10; i++)
+    for (int i = 0; i < 12; i++)
         put(worker->bin, &objects[i]);
+    for (int i = 0; i < 2; i++)
+        (void)get(worker->bin);
     pthread_barrier_wait(&worker->ready);
     pthread_barrier_wait(&worker->leave);
     return NULL;
@@ -192,10 +119,12 @@ test_thread_exit(void **state)
     start(&worker, bin, &thread);
     assert_int_equal(depot.depot_rounds, 0);
     assert_int_equal(tcache_bin_rounds(bin), 10);
+    assert_int_equal(allocations(&depot, bin), 2);
     pthread_barrier_wait(&worker.leave);
     pthread_join(thread, NULL);
     assert_int_equal(depot.depot_rounds, 10);
     assert_int_equal(tcache_bin_rounds(bin), 0);
+    assert_int_equal(depot.depot_retired_allocs, 2);
     end(bin, &depot);
 }
 
@@ -227,13 +156,17 @@ test_flush_self(void **state)
     (void)state;
     for (int i = 0; i < 40; i++)
         put(bin, &objects[i]);
-    tcache_self->tc_bin[bin].bin_allocs = 123;
+    for (int i = 0; i < 3; i++)
+        assert_non_null(get(bin));
     tcache_flush_self();
-    assert_int_equal(depot.depot_rounds, 40);
-    assert_int_equal(depot.depot_retired_allocs, 123);
-    assert_ptr_equal(tcache_self->tc_bin[bin].bin_cur, tcache_self->tc_bin[bin].bin_limit);
+    assert_int_equal(depot.depot_rounds, 37);
+    assert_int_equal(tcache_bin_rounds(bin), 0);
+    assert_int_equal(allocations(&depot, bin), 3);
+    assert_true(is_closed_for_good(bin_of(bin)));
     assert_non_null(get(bin));
+    assert_int_equal(allocations(&depot, bin), 4);
     end(bin, &depot);
+    assert_int_equal(depot.depot_retired_allocs, 4);
 }
 
 /* What a thread that the child does not have had cached is the child's. */
@@ -253,8 +186,8 @@ test_fork(void **state)
     pid_t pid = _Fork(); /* the handlers are called here */
     if (pid == 0) {
         tcache_fork_child();
-        bool good = depot.depot_rounds == 10 && tcache_bin_rounds(bin) == 1 &&
-                    tcache_self->tc_thread == (uint32_t)getpid();
+        bool good = depot.depot_rounds == 10 && depot.depot_retired_allocs == 2 &&
+                    tcache_bin_rounds(bin) == 1 && tcache_self->tc_thread == (uint32_t)getpid();
         _exit(good ? 0 : 1);
     }
     tcache_fork_parent();
@@ -273,7 +206,7 @@ struct storm {
     _Atomic bool stop;
 };
 
-/* Magazines of two rounds: nearly every operation is an exchange. */
+/* Magazines of one round or two: nearly every operation is an exchange. */
 static void *
 exchange(void *arg)
 {
@@ -322,9 +255,8 @@ test_fork_midway(void **state)
 #ifdef __SANITIZE_THREAD__
     skip(); /* its runtime is not told of _Fork(): it sees the child use what others used */
 #endif
-    depot_init(&storm.depot, MAGAZINE_ROUNDS_MAX * 1024);
-    assert_int_equal(storm.depot.depot_mag_size_max, 2);
-    storm.bin = tcache_bin_create(0, &storm.depot);
+    storm.bin = new_bin_of(&storm.depot, 128 * 1024, false);
+    assert_int_equal(storm.depot.depot_mag_size_sway, 2);
     for (int i = 0; i < SHARED; i++)
         put(storm.bin, &objects[i]);
     tcache_flush_self();
@@ -407,17 +339,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_starts_closed),
-        cmocka_unit_test(test_every_object_once),
-        cmocka_unit_test(test_previous_absorbs),
-        cmocka_unit_test(test_growth),
-        cmocka_unit_test(test_bins_run_out),
-        cmocka_unit_test(test_thread_exit),
-        cmocka_unit_test(test_bin_destroy),
-        cmocka_unit_test(test_flush_self),
-        cmocka_unit_test(test_fork),
-        cmocka_unit_test(test_fork_midway),
-        cmocka_unit_test(test_flush_while_destroyed),
+        cmocka_unit_test(test_starts_closed), cmocka_unit_test(test_every_object_once),
+        cmocka_unit_test(test_growth),        cmocka_unit_test(test_bins_run_out),
+        cmocka_unit_test(test_thread_exit),   cmocka_unit_test(test_bin_destroy),
+        cmocka_unit_test(test_flush_self),    cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_fork_midway),   cmocka_unit_test(test_flush_while_destroyed),
     };
 
     /* The engine's set-up does this; here only this layer runs. */

@@ -94,11 +94,23 @@ test_reap(void **state)
         got += slab_alloc(&pool, objs + got, 80 - got);
     assert_int_equal(slab_pool_reap(&pool, 0), 0);
     memset(objs[0], 1, 8192);
+    /* Of objects so large no slab waits for a reap. */
     assert_int_equal(slab_free(&pool, objs, 80, &status), 80);
-    assert_int_equal(pool.pool_slabs_empty, 10);
-    assert_int_equal(slab_pool_reap(&pool, 4), 6 * pool.pool_slab_size);
-    assert_int_equal(pool.pool_slabs_empty, 4);
+    assert_int_equal(pool.pool_slabs_empty, 0);
+    assert_int_equal(slab_pool_reap(&pool, 0), 0);
     assert_true(slab_pool_verify(&pool));
+    assert_int_equal(vmem_size(&vmem_heap, VMEM_ALLOC), used);
+
+    geo = heap_geometry(1024, 64);
+    pool = (struct slab_pool){0};
+    assert_int_equal(slab_pool_init(&pool, &geo), 0);
+    assert_true(pool.pool_chunks <= 80);
+    assert_int_equal(slab_alloc(&pool, objs, pool.pool_chunks), pool.pool_chunks);
+    assert_int_equal(slab_free(&pool, objs, pool.pool_chunks, &status), pool.pool_chunks);
+    assert_int_equal(pool.pool_slabs_empty, 1);
+    assert_int_equal(slab_pool_reap(&pool, 1), 0);
+    assert_int_equal(slab_pool_reap(&pool, 0), pool.pool_slab_size);
+    assert_int_equal(pool.pool_slabs_empty, 0);
     slab_pool_fini(&pool);
     assert_int_equal(vmem_size(&vmem_heap, VMEM_ALLOC), used);
     /* What is gone is foreign. */

@@ -46,11 +46,89 @@ test_every_chunk(void **state)
         assert_int_equal(slab_free(&pool, objs, n, &status), n);
         assert_int_equal(status, SLAB_OK);
         assert_true(slab_pool_verify(&pool));
-        assert_int_equal(pool.pool_slabs_empty, 3);
+        assert_int_equal(pool.pool_slabs_empty, pool.pool_chunks > 16 ? 1 : 0);
+        assert_int_equal(pool.pool_slabs, pool.pool_slabs_empty);
         slab_pool_fini(&pool);
         assert_int_equal(pool.pool_slabs, 0);
         free(objs);
     }
+}
+
+/* Fills n slabs, n * chunks objects. */
+static unsigned
+fill(struct slab_pool *pool, void **objs, unsigned n)
+{
+    unsigned total = n * pool->pool_chunks;
+
+    for (unsigned got = 0; got < total;)
+        got += slab_alloc(pool, objs + got, total - got);
+    assert_int_equal(pool->pool_slabs, n);
+    return total;
+}
+
+/* Of the heap's empty slabs one and a sixteenth stay; others go as they come. */
+static void
+test_empty_slabs_go(void **state)
+{
+    enum { SLABS = 40 };
+    struct slab_geometry geo = heap_geometry(1024, 64);
+    struct slab_pool pool = {0};
+    enum slab_status status;
+
+    (void)state;
+    assert_int_equal(slab_pool_init(&pool, &geo), 0);
+    void **objs = calloc((size_t)SLABS * pool.pool_chunks, sizeof(*objs));
+    unsigned n = fill(&pool, objs, SLABS);
+    for (unsigned i = 0; i < n; i++) {
+        assert_int_equal(free_one(&pool, objs[i], &status), 1);
+        assert_true(pool.pool_slabs_empty <= 1 + pool.pool_slabs / 16 + 1);
+    }
+    assert_int_equal(pool.pool_slabs, 1);
+    assert_true(slab_pool_verify(&pool));
+
+    /* All at once: what stays is a part of what there was. */
+    n = fill(&pool, objs, SLABS);
+    assert_int_equal(slab_free(&pool, objs, n, &status), n);
+    assert_int_equal(pool.pool_slabs, 1 + SLABS / 16);
+    assert_true(slab_pool_verify(&pool));
+
+    /* Over the edge of a slab, to and fro: none is made and unmade. */
+    n = fill(&pool, objs, 3);
+    size_t creates = pool.pool_creates;
+    for (unsigned i = 0; i < 100; i++) {
+        assert_int_equal(slab_free(&pool, objs, pool.pool_chunks, &status), pool.pool_chunks);
+        for (unsigned got = 0; got < pool.pool_chunks;)
+            got += slab_alloc(&pool, objs + got, pool.pool_chunks - got);
+    }
+    assert_int_equal(pool.pool_creates, creates);
+    assert_int_equal(slab_free(&pool, objs, n, &status), n);
+    slab_pool_fini(&pool);
+    free(objs);
+}
+
+/* An arena of the program's is asked for nothing back but in a reap. */
+static void
+test_empty_slabs_stay(void **state)
+{
+    enum { SLABS = 40 };
+    vmem_t *arena =
+        vmem_create("kept", (void *)0x10000, 0x1000000, 0x1000, NULL, NULL, NULL, 0, VM_NOSLEEP);
+    struct slab_geometry geo = number_geometry(arena, 0x1000, 0x1000);
+    struct slab_pool pool = {0};
+    enum slab_status status;
+
+    (void)state;
+    assert_int_equal(slab_pool_init(&pool, &geo), 0);
+    void **objs = calloc((size_t)SLABS * pool.pool_chunks, sizeof(*objs));
+    unsigned n = fill(&pool, objs, SLABS);
+    assert_int_equal(slab_free(&pool, objs, n, &status), n);
+    assert_int_equal(pool.pool_slabs_empty, SLABS);
+    assert_int_equal(slab_pool_reap(&pool, 4), (SLABS - 4) * pool.pool_slab_size);
+    assert_int_equal(pool.pool_slabs_empty, 4);
+    assert_true(slab_pool_verify(&pool));
+    slab_pool_fini(&pool);
+    vmem_destroy(arena);
+    free(objs);
 }
 
 static void
@@ -187,9 +265,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_chunk),   cmocka_unit_test(test_lowest_first),
-        cmocka_unit_test(test_bad_frees),     cmocka_unit_test(test_untouched),
-        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_sidecar),
+        cmocka_unit_test(test_every_chunk),      cmocka_unit_test(test_empty_slabs_go),
+        cmocka_unit_test(test_empty_slabs_stay), cmocka_unit_test(test_lowest_first),
+        cmocka_unit_test(test_bad_frees),        cmocka_unit_test(test_untouched),
+        cmocka_unit_test(test_out_of_memory),    cmocka_unit_test(test_sidecar),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

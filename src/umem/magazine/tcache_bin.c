@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tcache_bin.c - a bin beyond its window: exchange of the loaded with the
+ * previous magazine, of that with the depot, credit, size.
+ *
+ * A bin learns the size of magazine that it needs: after EXCHANGES_MAX
+ * exchanges it asks for a larger one, so that they become rare.  What it takes
+ * from the slabs at once doubles likewise, so that a thread that needs two
+ * objects does not keep sixty.
+ *
+ * Everything here runs under tc_lock, which others take only where the owner
+ * has not been seen for long, and at a fork.  Calls depots beside it.
+ */
+#include <string.h>
+
+#include "magazine/tcache.h"
+
+/*
+ * Exchanges before magazines get larger.  From 14 rounds to 254 takes some
+ * thousand operations; the objects that then lie in them were in use before.
+ */
+#define EXCHANGES_MAX 8
+/*
+ * Bytes of the first objects that a bin takes from slabs at once: a thread that
+ * allocates once of a dozen sizes keeps some KiB.
+ */
+#define BATCH_BYTES_INITIAL 512
+/*
+ * Of objects this large the first RELUCTANCE frees go to the slabs, where their
+ * pages are anybody's: a program that needs a buffer of each size once should
+ * not end with a page or more of each.
+ */
+#define RELUCTANT_SIZE 4096
+#define RELUCTANCE 8
+/*
+ * The rate of allocations is measured, and credit is meant to last, for this
+ * long: several ticks of the coarse clock, and short beside any interval after
+ * which memory is given back.
+ */
+#define CREDIT_MS 64
+#define CREDIT_INITIAL 16
+/* A visit costs some 50 ns: spread over this many allocations, next to nothing. */
+#define CREDIT_MAX 4096
+
+static void
+remark(struct tbin *b)
+{
+    uint32_t allocs = b->bin_granted - (uint32_t)b->bin_credit;
+
+    b->bin_frees = (uint32_t)(b->bin_cur - b->bin_loaded->mag_round) + allocs;
+}
+
+/* Opens the window on a magazine whose mag_rounds is valid. */
+static void
+load(struct tbin *b, struct magazine *mag)
+{
+    b->bin_loaded = mag;
+    b->bin_cur = mag->mag_round + mag->mag_rounds;
+    b->bin_base = mag->mag_round;
+    b->bin_limit = mag->mag_round + mag->mag_size;
+    remark(b);
+}
+
+/* Closes the window: the loaded magazine, its rounds counted, or NULL. */
+static struct magazine *
+unload(struct tbin *b)
+{
+    struct magazine *mag = b->bin_loaded;
+
+    if (mag != NULL)
+        mag->mag_rounds = (uint32_t)(b->bin_cur - mag->mag_round);
+    /* In a sweep the owner may be at its window: at no instant may it look open. */
+    b->bin_base = TCACHE_BASE_CLOSED;
+    b->bin_limit = TCACHE_LIMIT_CLOSED;
+    b->bin_cur = NULL;
+    b->bin_loaded = NULL;
+    return mag;
+}
+
+/* previous is not NULL. */
+static void
+exchange_loaded_and_previous(struct tbin *b)
+{
+    struct magazine *loaded = unload(b);
+
+    load(b, b->bin_previous);
+    b->bin_previous = loaded;
+}
+
+/* Counts what was allocated since the last visit with the depot; returns it. */
+static uint32_t
+retire_allocs(const struct tbin *b, struct depot *depot)
+{
+    uint32_t allocs = b->bin_granted - (uint32_t)b->bin_credit;
+
+    atomic_fetch_add_explicit(&depot->depot_retired_allocs, allocs, memory_order_relaxed);
+    return allocs;
+}
+
+/* Counts what was allocated since the last visit, and grants credit for what is to come. */
+static void
+visit(struct tbin *b, struct depot *depot, uint32_t now_ms)
+{
+    uint32_t allocs = retire_allocs(b, depot);
+    uint32_t elapsed_ms = now_ms - b->bin_visit_ms;
+    uint64_t credit = CREDIT_INITIAL;
+
+    if (b->bin_granted != 0)
+        credit = elapsed_ms < CREDIT_MS ? 2 * (uint64_t)b->bin_granted
+                                        : (uint64_t)allocs * CREDIT_MS / elapsed_ms + 1;
+    b->bin_granted = (uint32_t)umem_min(credit, CREDIT_MAX);
+    b->bin_credit = (int32_t)b->bin_granted;
+    b->bin_visit_ms = now_ms;
+    if (b->bin_loaded != NULL)
+        remark(b);
+}
+
+/* Whether it is time for one: the credit is spent, or the rate may have changed. */
+static void
+visit_if_due(struct tbin *b, struct depot *depot, uint32_t now_ms)
+{
+    if (b->bin_credit <= 0 || now_ms - b->bin_visit_ms >= CREDIT_MS)
+        visit(b, depot, now_ms);
+}
+
+/*
+ * Notes that the window has run out, on which side: now and then magazines
+ * should be larger.
+ */
+static void
+note_exchange(struct tbin *b, const struct depot *depot, bool full)
+{
+    bool sways = b->bin_full != full;
+
+    b->bin_full = full;
+    /* Where only a swaying bin may grow further, only its turns count. */
+    if (b->bin_size >= depot->depot_mag_size_max && !sways)
+        return;
+    if (b->bin_size != 0 && ++b->bin_exchanges <= EXCHANGES_MAX)
+        return;
+    b->bin_size = (uint16_t)depot_next_size(depot, b->bin_size, sways);
+    b->bin_exchanges = 0;
+}
+
+static bool
+is_empty(const struct tbin *b)
+{
+    return b->bin_loaded == NULL || b->bin_cur == b->bin_loaded->mag_round;
+}
+
+static bool
+has_room(const struct tbin *b)
+{
+    return b->bin_loaded != NULL && b->bin_cur < b->bin_loaded->mag_round + b->bin_loaded->mag_size;
+}
+
+/* An allocation by the slow path is counted as one of the window's. */
+static void *
+pop(struct tbin *b)
+{
+    b->bin_credit--;
+    return *--b->bin_cur;
+}
+
+static void
+push(struct tbin *b, void *obj)
+{
+    *b->bin_cur++ = obj;
+    b->bin_frees++;
+}
+
+void *
+tcache_take(struct tcache *tc, unsigned bin, uint32_t now_ms)
+{
+    struct tbin *b = &tc->tc_bin[bin];
+    struct depot *depot = tcache_depot[bin];
+    void *obj = NULL;
+
+    umem_lock_acquire(&tc->tc_lock);
+    visit_if_due(b, depot, now_ms);
+    if (is_empty(b)) {
+        if (b->bin_size != 0) /* else it is not used yet, and may be reluctant */
+            note_exchange(b, depot, false);
+        /* Without rounds in either, previous is empty or missing: for the depot. */
+        if (b->bin_previous == NULL || b->bin_previous->mag_rounds == 0)
+            (void)depot_get_full(depot, &b->bin_previous);
+        if (b->bin_previous != NULL && b->bin_previous->mag_rounds != 0)
+            exchange_loaded_and_previous(b);
+    }
+    if (!is_empty(b))
+        obj = pop(b);
+    umem_lock_release(&tc->tc_lock);
+    return obj;
+}
+
+/*
+ * Moves the rounds of the loaded magazine to one of the size that it should
+ * have.  A small one would else stay: full and empty by turns, it is never the
+ * one that goes to the depot.  False: it has that size, or there is no memory.
+ */
+static bool
+enlarge(struct tbin *b, struct depot *depot)
+{
+    struct magazine *small = b->bin_loaded, *large = NULL;
+    struct magazine *surplus;
+
+    if (small == NULL || small->mag_size >= b->bin_size ||
+        !depot_get_empty(depot, &large, b->bin_size, &surplus))
+        return false;
+    if (large->mag_size <= small->mag_size) {
+        depot_put(depot, large);
+        return false;
+    }
+    (void)unload(b);
+    memcpy(large->mag_round, small->mag_round, small->mag_rounds * sizeof(void *));
+    large->mag_rounds = small->mag_rounds;
+    load(b, large);
+    magazine_destroy(depot, small);
+    return true;
+}
+
+/* Opens a window with room; locked.  False: no memory. */
+static bool
+make_room(struct tbin *b, struct depot *depot, struct magazine **surplus)
+{
+    if (has_room(b))
+        return true;
+    note_exchange(b, depot, true);
+    if (enlarge(b, depot))
+        return true;
+    /* Without room in either, previous is full or missing: for the depot. */
+    if ((b->bin_previous == NULL || b->bin_previous->mag_rounds > 0) &&
+        !depot_get_empty(depot, &b->bin_previous, b->bin_size, surplus))
+        return false;
+    exchange_loaded_and_previous(b);
+    return true;
+}
+
+/* Whether the bin has not yet shown that it needs magazines. */
+static bool
+is_reluctant(struct tbin *b, const struct depot *depot)
+{
+    if (b->bin_size != 0 || depot->depot_object_size < RELUCTANT_SIZE || !depot_is_bounded(depot))
+        return false;
+    return b->bin_exchanges++ < RELUCTANCE;
+}
+
+bool
+tcache_put(struct tcache *tc, unsigned bin, void *obj, uint32_t now_ms, struct magazine **surplus)
+{
+    struct tbin *b = &tc->tc_bin[bin];
+    struct depot *depot = tcache_depot[bin];
+
+    *surplus = NULL;
+    umem_lock_acquire(&tc->tc_lock);
+    visit_if_due(b, depot, now_ms);
+    bool room = !is_reluctant(b, depot) && make_room(b, depot, surplus);
+    if (room)
+        push(b, obj);
+    umem_lock_release(&tc->tc_lock);
+    return room;
+}
+
+unsigned
+tcache_batch(struct tcache *tc, unsigned bin)
+{
+    struct tbin *b = &tc->tc_bin[bin];
+    const struct depot *depot = tcache_depot[bin];
+    size_t initial = umem_max(BATCH_BYTES_INITIAL / depot->depot_object_size, 1);
+    size_t most = umem_min(depot->depot_mag_size_max, TCACHE_BATCH_MAX);
+
+    umem_lock_acquire(&tc->tc_lock);
+    size_t batch = b->bin_batch == 0 ? initial : 2 * (size_t)b->bin_batch;
+    batch = umem_min(batch, most);
+    b->bin_batch = batch & 0x7f; /* as wide as the field */
+    umem_lock_release(&tc->tc_lock);
+    return (unsigned)batch;
+}
+
+unsigned
+tcache_put_batch(struct tcache *tc, unsigned bin, void *const *objs, unsigned n)
+{
+    struct tbin *b = &tc->tc_bin[bin];
+    struct depot *depot = tcache_depot[bin];
+    struct magazine *surplus = NULL;
+    unsigned taken = 0;
+
+    umem_lock_acquire(&tc->tc_lock);
+    /* The bin was empty: nothing of it can be surplus, unless a handler of signals filled it. */
+    if (n > 0 && make_room(b, depot, &surplus)) {
+        size_t room = b->bin_loaded->mag_size - (size_t)(b->bin_cur - b->bin_loaded->mag_round);
+        taken = (unsigned)umem_min(n, room);
+        for (unsigned i = taken; i > 0; i--)
+            push(b, objs[i - 1]);
+    }
+    umem_lock_release(&tc->tc_lock);
+    depot_put(depot, surplus);
+    return taken;
+}
+
+void
+tcache_flush_bin(struct tcache *tc, unsigned bin)
+{
+    struct tbin *b = &tc->tc_bin[bin];
+    struct depot *depot = tcache_depot[bin];
+
+    if (depot == NULL)
+        return;
+    depot_put(depot, unload(b));
+    depot_put(depot, b->bin_previous);
+    b->bin_previous = NULL;
+    b->bin_size = 0;
+    b->bin_exchanges = 0;
+    b->bin_batch = 0;
+}
+
+void
+tcache_retire_bin(struct tcache *tc, unsigned bin)
+{
+    struct tbin *b = &tc->tc_bin[bin];
+
+    tcache_flush_bin(tc, bin);
+    if (tcache_depot[bin] != NULL)
+        retire_allocs(b, tcache_depot[bin]);
+    *b = (struct tbin){.bin_cur = NULL};
+}
+
+/*
+ * Reads other threads' windows as they move.  Each load is of one word; a
+ * magazine that went meanwhile still is memory of the pool, which never unmaps.
+ */
+__attribute__((no_sanitize("thread"))) size_t
+tcache_bin_rounds(unsigned bin)
+{
+    size_t rounds = 0;
+
+    umem_lock_acquire(&umem_tcaches_lock);
+    UMEM_LIST_FOR (node, &umem_tcaches) {
+        struct tcache *tc = UMEM_CONTAINER_OF(node, struct tcache, tc_link);
+        if (bin >= tc->tc_bins)
+            continue;
+        umem_lock_acquire(&tc->tc_lock);
+        const struct tbin *b = &tc->tc_bin[bin];
+        if (b->bin_loaded != NULL)
+            rounds += (size_t)(*(void **volatile const *)&b->bin_cur - b->bin_loaded->mag_round);
+        if (b->bin_previous != NULL)
+            rounds += b->bin_previous->mag_rounds;
+        umem_lock_release(&tc->tc_lock);
+    }
+    umem_lock_release(&umem_tcaches_lock);
+    return rounds;
+}
