@@ -8,6 +8,7 @@ ones.
 """
 
 import dataclasses
+import json
 import pathlib
 import random
 import shutil
@@ -117,6 +118,17 @@ def generate_text(directory, scale):
             text.write(f"{rng.randrange(10**9)} {'word ' * rng.randrange(8)}\n")
 
 
+def generate_json(directory, scale):
+    """4,000 records a unit of scale, nested, with strings of many lengths."""
+    rng = random.Random(4)
+    records = ({"id": number, "name": f"name{rng.randrange(3000)}",
+                "tags": ["t" * rng.randrange(60) for _ in range(rng.randrange(6))],
+                "at": {"x": rng.randrange(10**6), "y": [number] * 3}}
+               for number in range(4000 * scale))
+    with open(directory / "records.json", "w", encoding="ascii") as text:
+        text.writelines(json.dumps(record) + "\n" for record in records)
+
+
 CASES = [
     Case("ls", ("ls",), 'if [ "$SCALE" = 1 ]; then ls -lR /usr/include; '
                         'else ls -lR /usr; fi', env={"LC_ALL": "C"}),
@@ -139,6 +151,12 @@ CASES = [
          generate_cxx),
     Case("sqlite3", ("sqlite3",), "sqlite3 work.db < work.sql", generate_sql),
     Case("node", ("node",), 'node "$WORK/work.js" $SCALE'),
+    Case("lua", ("lua5.4",), 'lua5.4 "$WORK/work.lua" $SCALE', full=20),
+    Case("jq", ("jq",), "jq -cs 'group_by(.name) | map({n: .[0].name, c: length, "
+                        "x: (map(.at.x) | add), t: (map(.tags[]) | unique | join(\",\"))}) | "
+                        "sort_by(-.c, .n) | .[:50][]' records.json; "
+                        "jq -c 'select(.id % 7 == 0) | .name |= ascii_upcase | .tags |= sort' "
+                        "records.json | cksum; jq . records.json | cksum", generate_json),
     Case("java-version", ("java",), "java -version"),
     Case("java", ("java", "javac"), 'java "$WORK/Work.java" $SCALE'),
     Case("bash-forks", ("bash", "seq", "sed"), 'bash "$WORK/forks.sh" 1000 $((SCALE * 60))'),
