@@ -87,20 +87,10 @@ empty_surplus(struct umem_cache *cp, struct magazine *mag)
     depot_put(&cp->cache_depot, mag);
 }
 
-/* A batch of raw objects from the slabs: the first for the caller, the rest for the bin. */
-static void *
-get_batch(struct umem_cache *cp, struct tcache *tc)
+static unsigned
+take_raw(void *cp, void **out, unsigned n)
 {
-    void *batch[TCACHE_BATCH_MAX];
-    unsigned got = slab_alloc(&cp->cache_slabs, batch, tcache_batch(tc, cp->cache_slow_bin));
-
-    if (got == 0)
-        return NULL;
-    /* Lower addresses go out first, so that pages are touched in order. */
-    unsigned taken = tcache_put_batch(tc, cp->cache_slow_bin, batch + 1, got - 1);
-    put_to_slab(cp, batch + 1 + taken, got - 1 - taken);
-    atomic_fetch_add_explicit(&cp->cache_slow_allocs, 1, memory_order_relaxed);
-    return batch[0];
+    return slab_alloc(&((struct umem_cache *)cp)->cache_slabs, out, n);
 }
 
 /* An object from the magazines, or one of a batch of raw ones; NULL: neither. */
@@ -112,7 +102,7 @@ get_from_bin(struct umem_cache *cp)
     void *obj = tc != NULL ? tcache_take(tc, cp->cache_slow_bin, now_ms) : NULL;
 
     if (obj == NULL && tc != NULL && takes_batches(cp))
-        obj = get_batch(cp, tc);
+        obj = tcache_fill(tc, cp->cache_slow_bin, take_raw, cp);
     return obj;
 }
 

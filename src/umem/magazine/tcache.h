@@ -222,11 +222,15 @@ void *tcache_take(struct tcache *tc, unsigned bin, uint32_t now_ms);
  */
 bool tcache_put(struct tcache *tc, unsigned bin, void *obj, uint32_t now_ms,
                 struct magazine **surplus);
-/* How many objects are best taken from slabs at once when tcache_take() had none; 1 to MAX. */
-#define TCACHE_BATCH_MAX 64
-unsigned tcache_batch(struct tcache *tc, unsigned bin);
-/* Puts the first of n objects, the very first on top, into the bin; returns how many. */
-unsigned tcache_put_batch(struct tcache *tc, unsigned bin, void *const *objs, unsigned n);
+/* Takes up to n raw objects from somewhere; returns how many, 0 with errno. */
+typedef unsigned tcache_source_t(void *arg, void **out, unsigned n);
+/*
+ * Fills the bin of a thread for which tcache_take() had nothing, and takes a
+ * round of that.  NULL: one object at a time is enough here, or source had
+ * none.  The objects go straight into a magazine: a pointer to each, left on
+ * some stack, would keep a leak finder from finding it later.
+ */
+void *tcache_fill(struct tcache *tc, unsigned bin, tcache_source_t *source, void *arg);
 
 /* Whether the owner is between two operations on the bin; the window may be closed. */
 static inline bool

@@ -25,6 +25,7 @@
  * allocates once of a dozen sizes keeps some KiB.
  */
 #define BATCH_BYTES_INITIAL 512
+#define BATCH_MAX 64 /* the lock of the slabs is then taken once for 64 objects */
 /*
  * Of objects this large the first RELUCTANCE frees go to the slabs, where their
  * pages are anybody's: a program that needs a buffer of each size once should
@@ -261,41 +262,54 @@ tcache_put(struct tcache *tc, unsigned bin, void *obj, uint32_t now_ms, struct m
     return room;
 }
 
-unsigned
-tcache_batch(struct tcache *tc, unsigned bin)
+/* How many objects to take from slabs at once. */
+static unsigned
+next_batch(struct tbin *b, const struct depot *depot)
 {
-    struct tbin *b = &tc->tc_bin[bin];
-    const struct depot *depot = tcache_depot[bin];
     size_t initial = umem_max(BATCH_BYTES_INITIAL / depot->depot_object_size, 1);
-    size_t most = umem_min(depot->depot_mag_size_max, TCACHE_BATCH_MAX);
+    size_t most = umem_min(depot->depot_mag_size_max, BATCH_MAX);
+    size_t batch = umem_min(b->bin_batch == 0 ? initial : 2 * (size_t)b->bin_batch, most);
 
-    umem_lock_acquire(&tc->tc_lock);
-    size_t batch = b->bin_batch == 0 ? initial : 2 * (size_t)b->bin_batch;
-    batch = umem_min(batch, most);
     b->bin_batch = batch & 0x7f; /* as wide as the field */
-    umem_lock_release(&tc->tc_lock);
     return (unsigned)batch;
 }
 
-unsigned
-tcache_put_batch(struct tcache *tc, unsigned bin, void *const *objs, unsigned n)
+/* The other way round: lower addresses, taken first, go out first, and pages are touched in order.
+ */
+static void
+reverse(void **objs, unsigned n)
+{
+    for (unsigned low = 0, high = n - 1; low < high; low++, high--) {
+        void *swapped = objs[low];
+        objs[low] = objs[high];
+        objs[high] = swapped;
+    }
+}
+
+void *
+tcache_fill(struct tcache *tc, unsigned bin, tcache_source_t *source, void *arg)
 {
     struct tbin *b = &tc->tc_bin[bin];
     struct depot *depot = tcache_depot[bin];
     struct magazine *surplus = NULL;
-    unsigned taken = 0;
+    void *obj = NULL;
 
     umem_lock_acquire(&tc->tc_lock);
-    /* The bin was empty: nothing of it can be surplus, unless a handler of signals filled it. */
-    if (n > 0 && make_room(b, depot, &surplus)) {
-        size_t room = b->bin_loaded->mag_size - (size_t)(b->bin_cur - b->bin_loaded->mag_round);
-        taken = (unsigned)umem_min(n, room);
-        for (unsigned i = taken; i > 0; i--)
-            push(b, objs[i - 1]);
+    unsigned batch = next_batch(b, depot);
+    /* Nothing of an empty bin can be surplus, unless a handler of signals filled it meanwhile. */
+    if (batch > 1 && is_empty(b) && make_room(b, depot, &surplus)) {
+        struct magazine *mag = unload(b);
+        unsigned got = source(arg, mag->mag_round, (unsigned)umem_min(batch, mag->mag_size));
+        if (got > 0)
+            reverse(mag->mag_round, got);
+        mag->mag_rounds = got;
+        load(b, mag);
+        if (got > 0)
+            obj = pop(b);
     }
     umem_lock_release(&tc->tc_lock);
     depot_put(depot, surplus);
-    return taken;
+    return obj;
 }
 
 void

@@ -272,44 +272,77 @@ test_credit_over_the_edge(void **state)
     now_ms = before;
 }
 
-/* The first of a batch is on top; what has no room is left, from the end. */
-static void
-test_batch(void **state)
+/* A source of objects[] in order; how many it was asked for, and the most it gives. */
+struct source {
+    unsigned source_asked, source_most;
+    int source_next;
+};
+
+static unsigned
+next_objects(void *arg, void **out, unsigned n)
 {
+    struct source *source = arg;
+    unsigned given = n < source->source_most ? n : source->source_most;
+
+    source->source_asked = n;
+    for (unsigned i = 0; i < given; i++)
+        out[i] = &objects[source->source_next++];
+    return given;
+}
+
+/* What is taken at once doubles, within bounds; the first taken goes out first. */
+static void
+test_fill(void **state)
+{
+    enum { MOST = 64, INITIAL_BYTES = 512 };
     struct depot depot;
-    void *batch[TCACHE_BATCH_MAX];
 
     (void)state;
     for (size_t size = 8; size <= 131072; size *= 2) {
         unsigned bin = new_bin_of(&depot, size, true);
-        unsigned last = tcache_batch(tcache_get(bin), bin);
-        assert_true(last == 1 || last * size <= 512);
-        for (int i = 0; i < 10; i++) {
-            unsigned next = tcache_batch(tcache_get(bin), bin);
-            assert_true(next >= last && next <= 2 * last && next <= TCACHE_BATCH_MAX);
-            last = next;
+        unsigned last = 0;
+        for (int i = 0; i < 12; i++) {
+            struct source source = {.source_most = UINT32_MAX};
+            void *obj = tcache_fill(tcache_get(bin), bin, next_objects, &source);
+            if (obj == NULL) { /* one at a time is enough */
+                assert_int_equal(source.source_asked, 0);
+                assert_true(last <= 1);
+                last = 1;
+                continue;
+            }
+            assert_true(last == 0 ? source.source_asked * size <= INITIAL_BYTES
+                                  : source.source_asked <= 2 * last);
+            assert_true(source.source_asked <= MOST);
+            last = source.source_asked;
+            for (int n = 0; obj != NULL; n++, obj = get(bin))
+                assert_ptr_equal(obj, &objects[n]);
+            assert_quiet(bin);
         }
-        assert_int_equal(last, umem_min(depot.depot_mag_size_max, TCACHE_BATCH_MAX));
         end(bin, &depot);
     }
+}
 
+/* A source that has less, or nothing; a bin that has something already. */
+static void
+test_fill_less(void **state)
+{
+    struct depot depot;
+    struct source less = {.source_most = 3}, none = {.source_most = 0};
     unsigned bin = new_bin(&depot);
     struct tcache *tc = tcache_get(bin);
-    for (int i = 0; i < TCACHE_BATCH_MAX; i++)
-        batch[i] = &objects[i];
-    assert_int_equal(tcache_put_batch(tc, bin, batch, 0), 0);
-    assert_null(get(bin));
-    assert_int_equal(tcache_put_batch(tc, bin, batch, 7), 7);
+
+    (void)state;
+    assert_ptr_equal(tcache_fill(tc, bin, next_objects, &less), &objects[0]);
     assert_quiet(bin);
-    for (int i = 0; i < 7; i++)
-        assert_ptr_equal(get(bin), batch[i]);
+    assert_null(tcache_fill(tc, bin, next_objects, &less)); /* not empty */
+    assert_ptr_equal(get(bin), &objects[1]);
+    assert_ptr_equal(get(bin), &objects[2]);
     assert_null(get(bin));
-    assert_int_equal(tcache_put_batch(tc, bin, batch, TCACHE_BATCH_MAX), FIRST_SIZE);
+    assert_null(tcache_fill(tc, bin, next_objects, &none));
+    assert_true(none.source_asked > 1);
     assert_quiet(bin);
-    for (int i = 0; i < FIRST_SIZE; i++)
-        assert_ptr_equal(get(bin), batch[i]);
     assert_null(get(bin));
-    assert_int_equal(allocations(&depot, bin), 7 + FIRST_SIZE);
+    assert_int_equal(allocations(&depot, bin), 3);
     end(bin, &depot);
 }
 
@@ -418,7 +451,8 @@ main(void)
         cmocka_unit_test(test_credit),
         cmocka_unit_test(test_credit_of_idle),
         cmocka_unit_test(test_credit_over_the_edge),
-        cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_fill),
+        cmocka_unit_test(test_fill_less),
         cmocka_unit_test(test_reluctance),
         cmocka_unit_test(test_surplus),
         cmocka_unit_test(test_flush_and_retire),
