@@ -37,7 +37,7 @@
 #define LOG_SIZE_DEFAULT ((size_t)64 << 10)
 /* Absurd beyond; short of overflow in what is computed from it. */
 #define LOG_SIZE_MAX ((uint64_t)(SIZE_MAX >> 8))
-#define REAP_INTERVAL_DEFAULT_S 10
+#define REAP_INTERVAL_DEFAULT_S 1
 
 /* Characters of an item that a message repeats. */
 #define ITEM_SHOWN 64

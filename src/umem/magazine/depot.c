@@ -32,7 +32,7 @@
 #define MAG_BYTES_MAX ((size_t)64 * 1024)
 #define MAG_ROUNDS_MAX 254
 #define MAG_BYTES_SWAY ((size_t)256 * 1024)
-#define MAG_BYTES_INITIAL ((size_t)4 * 1024)
+#define MAG_BYTES_INITIAL ((size_t)1024)
 /* Bytes that all magazines there are may hold before none grows: 64 KiB of 1,000 threads each. */
 #define MAG_BYTES_TOTAL_MAX ((size_t)64 * 1024 * 1024)
 /* Failed trylocks in an update interval above which the size takes a step. */

@@ -19,7 +19,7 @@
  * Exchanges before magazines get larger.  From 14 rounds to 254 takes some
  * thousand operations; the objects that then lie in them were in use before.
  */
-#define EXCHANGES_MAX 8
+#define EXCHANGES_MAX 16
 /*
  * Bytes of the first objects that a bin takes from slabs at once: a thread that
  * allocates once of a dozen sizes keeps some KiB.
@@ -32,7 +32,7 @@
  * not end with a page or more of each.
  */
 #define RELUCTANT_SIZE 4096
-#define RELUCTANCE 8
+#define RELUCTANCE 32
 /*
  * The rate of allocations is measured, and credit is meant to last, for this
  * long: several ticks of the coarse clock, and short beside any interval after
@@ -239,11 +239,10 @@ make_room(struct tbin *b, struct depot *depot, struct magazine **surplus)
 
 /* Whether the bin has not yet shown that it needs magazines. */
 static bool
-is_reluctant(struct tbin *b, const struct depot *depot)
+is_reluctant(const struct tbin *b, const struct depot *depot)
 {
-    if (b->bin_size != 0 || depot->depot_object_size < RELUCTANT_SIZE || !depot_is_bounded(depot))
-        return false;
-    return b->bin_exchanges++ < RELUCTANCE;
+    return b->bin_size == 0 && b->bin_exchanges < RELUCTANCE && depot_is_bounded(depot) &&
+           depot->depot_object_size >= RELUCTANT_SIZE;
 }
 
 bool
@@ -255,9 +254,12 @@ tcache_put(struct tcache *tc, unsigned bin, void *obj, uint32_t now_ms, struct m
     *surplus = NULL;
     umem_lock_acquire(&tc->tc_lock);
     visit_if_due(b, depot, now_ms);
-    bool room = !is_reluctant(b, depot) && make_room(b, depot, surplus);
+    bool reluctant = is_reluctant(b, depot);
+    bool room = !reluctant && make_room(b, depot, surplus);
     if (room)
         push(b, obj);
+    else if (reluctant)
+        b->bin_exchanges++; /* that there would have been */
     umem_lock_release(&tc->tc_lock);
     return room;
 }
@@ -295,7 +297,7 @@ tcache_fill(struct tcache *tc, unsigned bin, tcache_source_t *source, void *arg)
     void *obj = NULL;
 
     umem_lock_acquire(&tc->tc_lock);
-    unsigned batch = next_batch(b, depot);
+    unsigned batch = is_reluctant(b, depot) ? 1 : next_batch(b, depot);
     /* Nothing of an empty bin can be surplus, unless a handler of signals filled it meanwhile. */
     if (batch > 1 && is_empty(b) && make_room(b, depot, &surplus)) {
         struct magazine *mag = unload(b);

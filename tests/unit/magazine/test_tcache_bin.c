@@ -363,7 +363,7 @@ test_reluctance(void **state)
         assert_null(get(bin));
         refused++;
     }
-    assert_int_equal(refused, 8);
+    assert_int_equal(refused, 32);
     assert_ptr_equal(get(bin), &objects[0]);
     end(bin, &depot);
 
