@@ -255,8 +255,6 @@ umem_large_free(void *buf, size_t stated)
         remember_freed(large); /* now with the transaction of this free */
         umem_lock_release(&umem_larges_lock);
     }
-    if (vmem_is_full_of_holes(&vmem_heap))
-        (void)os_purge(large->large_base, large->large_span_size);
     vmem_xfree(&vmem_heap, large->large_base, large->large_span_size);
     umem_meta_free(large, sizeof(*large));
 }
@@ -290,9 +288,6 @@ umem_large_resize(struct umem_large *large, size_t size)
 
     if (large_flags() != 0 || span_size == 0 || size <= UMEM_MAX_CLASS_SIZE)
         return false;
-    /* The arena keeps what is cut off: its pages go, which nobody will read again. */
-    if (span_size < large->large_span_size)
-        (void)os_purge(large->large_base + span_size, large->large_span_size - span_size);
     bool resized = resize_span(large, span_size, size);
     errno = saved;
     return resized;

@@ -214,7 +214,8 @@ step(const struct umem_cache *operating)
         return false;
     case UPDATE_HEAP:
     default:
-        vmem_heap_purge();
+        if (vmem_heap_purge())
+            return false;
         update.update_phase = UPDATE_THREADS;
         return true;
     }
@@ -296,7 +297,6 @@ umem_reap(void)
     for (size_t n = 0; (cp = nth_cache(n)) != NULL; n++)
         if (cp->cache_reclaim != NULL)
             cp->cache_reclaim(cp->cache_private);
-    (void)reap_caches(true);
-    vmem_heap_purge();
+    (void)reap_caches(true); /* and the heap's pages */
     umem_reap_admit(true);
 }

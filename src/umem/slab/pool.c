@@ -3,14 +3,12 @@
  * pool.c - a pool's geometry, the making and unmaking of its slabs, its
  * invariants.
  *
- * Calls vmem for spans, meta for records, os to purge.  No lock is held while
- * it does.
+ * Calls vmem for spans, meta for records.  No lock is held while it does.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "os/meta.h"
-#include "os/os.h"
 #include "slab/pagemap.h"
 #include "slab/slab.h"
 #include "vmem/vmem_impl.h"
@@ -149,11 +147,8 @@ no_span:
 void
 slab_destroy(struct slab_pool *pool, struct slab *slab)
 {
-    if (pool->pool_mapped) {
+    if (pool->pool_mapped)
         pagemap_clear(slab->slab_span, pool->pool_slab_size);
-        /* The arena keeps the span if neighbours live: let its pages go at once. */
-        (void)os_purge(slab->slab_span, pool->pool_slab_size);
-    }
     vmem_free(pool->pool_arena, slab->slab_span, pool->pool_slab_size);
     umem_meta_free(slab, record_size(pool, slab->slab_words));
 }

@@ -35,6 +35,8 @@ vmem_setup(struct vmem *vmp, const char *name, size_t quantum, vmem_alloc_t *afu
     umem_list_push_front(&vmp->vm_cursors, &vmp->vm_rotor.cursor_link);
     vmp->vm_rotor.cursor_at = &vmp->vm_order;
     umem_list_init(&vmp->vm_tags);
+    umem_list_init(&vmp->vm_aged);
+    umem_list_init(&vmp->vm_purging);
     vmem_hash_init(vmp);
 }
 

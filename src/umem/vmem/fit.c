@@ -8,13 +8,17 @@
  * Instant fit takes any segment of the lowest list all of whose segments are
  * large enough: a few instructions, however many there are.  Only where there
  * is none does it look at single segments, some of which may do; how many is
- * bounded where the arena can import instead.  Best fit looks through one list
+ * bounded where the arena can import instead.  Where pages are tracked, it
+ * first looks at a few dirty segments, whose pages need no fault.  Best fit looks through one list
  * (mostly), first fit through all that may have something, next fit along the
  * segments in order of address: those cost what they look at.
  */
 #include <errno.h>
 
 #include "vmem/private.h"
+
+/* Doublings of the request's size up to which a dirty segment is cut for it: 64 times. */
+#define DIRTY_LISTS 6
 
 /* Where it would go. */
 struct place {
@@ -112,6 +116,40 @@ seg_of_link(struct umem_list *link)
     return UMEM_CONTAINER_OF(link, struct vmem_seg, seg_link);
 }
 
+/*
+ * The smallest dirty segment that fits, of the first that are looked at; no
+ * list beyond DIRTY_LISTS, since a granule cut out of a large segment costs the
+ * next large block more than the fault it saves.
+ */
+static struct place
+find_dirty(struct vmem *vmp, const struct vmem_request *rq)
+{
+    struct place best = {NULL, 0};
+    unsigned class = vmem_class(rq->rq_size);
+    size_t bound = VMEM_SCAN_BOUND;
+
+    for (unsigned long lists = lists_from(vmp, class); lists != 0 && best.place_seg == NULL;
+         lists &= lists - 1) {
+        unsigned list = (unsigned)__builtin_ctzl(lists);
+        if (list > class + DIRTY_LISTS)
+            break;
+        UMEM_LIST_FOR (link, &vmp->vm_freelist[list]) {
+            struct vmem_seg *seg = seg_of_link(link);
+            if (vmem_dirt_size(seg) == 0 || bound == 0) /* they come first */
+                break;
+            bound--;
+            if (best.place_seg != NULL && vmem_seg_size(seg) >= vmem_seg_size(best.place_seg))
+                continue;
+            struct place place = place_in(rq, seg);
+            if (place.place_seg != NULL)
+                best = place;
+            if (vmem_seg_size(seg) == rq->rq_size && best.place_seg == seg)
+                break;
+        }
+    }
+    return best;
+}
+
 /* Any segment that fits, after looking at no more than bound. */
 static struct place
 find_scan(struct vmem *vmp, const struct vmem_request *rq, size_t bound)
@@ -132,6 +170,11 @@ find_scan(struct vmem *vmp, const struct vmem_request *rq, size_t bound)
 static struct place
 find_instant(struct vmem *vmp, const struct vmem_request *rq, size_t bound)
 {
+    if (vmp->vm_decay.decay_dirty != 0) {
+        struct place place = find_dirty(vmp, rq);
+        if (place.place_seg != NULL)
+            return place;
+    }
     if (!rq->rq_located) {
         /* The lowest list whose segments are all of the padded size or more. */
         unsigned class = rq->rq_padded > 1 ? vmem_class(rq->rq_padded - 1) + 1 : 0;

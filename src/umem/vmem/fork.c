@@ -45,6 +45,7 @@ vmem_fork_child(void)
         /* Whoever was getting a table for the hash, or walked, is not here. */
         vmp->vm_hash_busy = false;
         vmem_cursors_fork_child(vmp);
+        vmem_decay_fork_child(vmp);
         umem_lock_reset_child(&vmp->vm_lock);
     }
     umem_lock_reset_child(&vmem_arenas_lock);

@@ -3,11 +3,13 @@
  * heap.c - the heap arena: spans of memory mapped from the system.
  *
  * A static arena with no span at first: nothing is mapped before somebody
- * allocates.  It maps VMEM_HEAP_IMPORT_MIN at a time, just what is asked for
- * where it is more or where the system refuses that, and never reserves
- * anything inaccessible: under mlockall(MCL_FUTURE) a reservation counts
- * against the limit as locked memory does.
+ * allocates.  It maps VMEM_HEAP_IMPORT_MIN at a time, more as it grows, just
+ * what is asked for where it is more or where the system refuses that, and
+ * never reserves anything inaccessible: under mlockall(MCL_FUTURE) a
+ * reservation counts against the limit as locked memory does.
  */
+#include <errno.h>
+
 #include "os/os.h"
 #include "vmem/private.h"
 
@@ -37,21 +39,31 @@ heap_unmap(vmem_t *source, void *addr, size_t size)
         (void)os_purge(addr, size);
 }
 
-/* Taken while its pages go, so that nobody gets it meanwhile; whoever was faster may have it. */
-static void
-purge_segment(void *arg, void *start, size_t size)
+bool
+vmem_heap_is_locked(void *span)
 {
-    (void)arg;
-    if (vmem_xalloc(&vmem_heap, size, 0, 0, 0, start, (char *)start + size, VM_NOSLEEP) == NULL)
-        return;
-    (void)os_purge(start, size);
-    vmem_xfree(&vmem_heap, start, size);
+    return os_purge(span, os_page_size()) != 0;
 }
 
-void
+bool
 vmem_heap_purge(void)
 {
-    vmem_walk(&vmem_heap, VMEM_FREE | (int)VMEM_REENTRANT, purge_segment, NULL);
+    return vmem_decay_step(&vmem_heap);
+}
+
+void *
+vmem_heap_alloc(size_t size, size_t align, struct vmem_dirt *dirt)
+{
+    struct vmem_request rq = {.rq_policy = 0};
+    int error = vmem_request_init(&rq, &vmem_heap, size, align, 0, 0, 0, 0);
+
+    if (error != 0) {
+        errno = error;
+        return NULL;
+    }
+    void *addr = vmem_request_alloc(&vmem_heap, &rq, VM_NOSLEEP);
+    *dirt = rq.rq_dirt;
+    return addr;
 }
 
 void
@@ -65,7 +77,9 @@ vmem_init(void)
     if (!atomic_load_explicit(&ready, memory_order_relaxed)) {
         vmem_setup(&vmem_heap, "umem_heap", VMEM_HEAP_QUANTUM, heap_map, heap_unmap, NULL, 0);
         vmem_heap.vm_import_min = VMEM_HEAP_IMPORT_MIN;
-        vmem_heap.vm_keep_span = true;
+        vmem_heap.vm_import_max = VMEM_HEAP_IMPORT_MAX;
+        vmem_heap.vm_keep_size = VMEM_HEAP_IMPORT_MIN;
+        vmem_heap.vm_tracks_pages = true;
         vmem_heap.vm_holes_max = VMEM_HEAP_HOLES_MAX;
         umem_list_push_front(&vmem_arenas, &vmem_heap.vm_link);
         atomic_store_explicit(&ready, true, memory_order_release);

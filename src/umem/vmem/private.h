@@ -57,14 +57,61 @@ void vmem_tags_fork_child(void);
 /* Turns [addr, addr + size) of a free segment into an allocated one, in the hash. */
 struct vmem_seg *vmem_seg_carve(struct vmem *vmp, struct vmem_seg *seg, uintptr_t addr,
                                 size_t size);
-/* Frees a segment that is in no hash and on no free list; returns what it became part of. */
-struct vmem_seg *vmem_seg_release(struct vmem *vmp, struct vmem_seg *seg);
+/*
+ * Frees a segment that is in no hash and on no free list; returns what it
+ * became part of.  clean: its pages are zero, where that is tracked.
+ */
+struct vmem_seg *vmem_seg_release(struct vmem *vmp, struct vmem_seg *seg, bool clean);
 /* Lets an allocated segment end elsewhere.  False where what follows is not free. */
 bool vmem_seg_resize(struct vmem *vmp, struct vmem_seg *seg, size_t size);
 /* Index of the free list for a size. */
 unsigned vmem_class(size_t size);
 void vmem_freelist_insert(struct vmem *vmp, struct vmem_seg *seg);
 void vmem_freelist_remove(struct vmem *vmp, struct vmem_seg *seg);
+
+/* --- dirt.c: what of free segments holds data; all locked --- */
+
+static inline size_t
+vmem_dirt_size(const struct vmem_seg *seg)
+{
+    return seg->seg_dirt.dirt_end - seg->seg_dirt.dirt_start;
+}
+
+/* A segment that was just freed, on no list: all of it is dirty, from now on. */
+void vmem_dirt_all(struct vmem *vmp, struct vmem_seg *seg);
+/* One that was cut: what of its dirt lay in part now is part's. */
+void vmem_dirt_split(struct vmem *vmp, struct vmem_seg *seg, struct vmem_seg *part);
+/* After it was cut, or is free no more. */
+void vmem_dirt_clip(struct vmem *vmp, struct vmem_seg *seg);
+/* seg is about to take a neighbour in. */
+void vmem_dirt_merge(struct vmem *vmp, struct vmem_seg *seg, struct vmem_seg *neighbour);
+/* Its pages cannot go: they stay dirty, and nobody asks again. */
+void vmem_dirt_forget(struct vmem *vmp, struct vmem_seg *seg);
+
+/* --- decay.c: when the pages of free segments go back --- */
+
+/* Locked.  An allocation was made of this. */
+void vmem_decay_allocated(struct vmem *vmp, const struct vmem_seg *seg);
+/* Locked.  Whether there is something for vmem_decay_step() to do. */
+bool vmem_decay_is_due(struct vmem *vmp);
+/* No lock held.  Purges what is too much, and a step of what is too old: true if there is more. */
+bool vmem_decay_step(struct vmem *vmp);
+/* No lock held.  Purges everything. */
+void vmem_decay_all(struct vmem *vmp);
+/* In the child of a fork, locked: what another thread was purging. */
+void vmem_decay_fork_child(struct vmem *vmp);
+
+/* --- vmem.c --- */
+
+/* A span taken out of its arena; nothing: size 0. */
+struct vmem_unused {
+    uintptr_t unused_start;
+    size_t unused_size;
+};
+/* Locked.  Takes the span of a free segment out where that is all of it and may go. */
+struct vmem_unused vmem_take_unused(struct vmem *vmp, const struct vmem_seg *seg);
+/* No lock held.  To the source.  Keeps errno. */
+void vmem_return_unused(struct vmem *vmp, struct vmem_unused unused);
 
 /* --- span.c: spans, in a tree by address; all locked --- */
 
@@ -106,6 +153,7 @@ struct vmem_request {
     size_t rq_padded; /* a segment of this size fits, wherever it starts */
     bool rq_located;  /* has nocross, min or max: size alone does not tell what fits */
     uint32_t rq_policy;
+    struct vmem_dirt rq_dirt; /* result: what of the allocation may hold data */
 };
 
 /* How many segments an instant fit looks at before it says no, where it need not be sure. */
@@ -119,6 +167,14 @@ int vmem_request_init(struct vmem_request *rq, const struct vmem *vmp, size_t si
 struct vmem_seg *vmem_fit(struct vmem *vmp, const struct vmem_request *rq, size_t bound);
 /* Locked.  The same from one free segment. */
 struct vmem_seg *vmem_fit_in(struct vmem *vmp, const struct vmem_request *rq, struct vmem_seg *seg);
+
+/* --- vmem.c, heap.c --- */
+
+/* Allocates, importing if need be.  No lock held.  NULL with errno. */
+void *vmem_request_alloc(struct vmem *vmp, struct vmem_request *rq, int vmflag);
+
+/* Whether fresh memory from the system is locked, and so populated at once. */
+bool vmem_heap_is_locked(void *span);
 
 /* --- walk.c: cursors; locked --- */
 

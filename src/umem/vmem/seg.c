@@ -20,7 +20,11 @@ vmem_freelist_insert(struct vmem *vmp, struct vmem_seg *seg)
 {
     unsigned class = vmem_class(vmem_seg_size(seg));
 
-    umem_list_push_front(&vmp->vm_freelist[class], &seg->seg_link);
+    /* Dirty ones, whose pages are there, before clean ones; else the latest first. */
+    if (vmp->vm_tracks_pages && vmem_dirt_size(seg) == 0)
+        umem_list_push_back(&vmp->vm_freelist[class], &seg->seg_link);
+    else
+        umem_list_push_front(&vmp->vm_freelist[class], &seg->seg_link);
     vmp->vm_freemap |= 1UL << class;
 }
 
@@ -34,15 +38,15 @@ vmem_freelist_remove(struct vmem *vmp, struct vmem_seg *seg)
         vmp->vm_freemap &= ~(1UL << class);
 }
 
-/* A new free segment [start, end) behind another. */
-static struct vmem_seg *
+/* A new free segment [start, end) behind another, of which it was a part. */
+static void
 insert_free_after(struct vmem *vmp, struct vmem_seg *seg, uintptr_t start, uintptr_t end)
 {
     struct vmem_seg *rest = vmem_tag_get(vmp, VMEM_SEG_FREE, start, end);
 
     umem_list_push_front(&seg->seg_order, &rest->seg_order);
+    vmem_dirt_split(vmp, seg, rest);
     vmem_freelist_insert(vmp, rest);
-    return rest;
 }
 
 struct vmem_seg *
@@ -56,18 +60,21 @@ vmem_seg_carve(struct vmem *vmp, struct vmem_seg *seg, uintptr_t addr, size_t si
         vmp->vm_kept_span = NULL;
 
     vmem_freelist_remove(vmp, seg);
+    if (addr + size < end)
+        insert_free_after(vmp, seg, addr + size, end);
     if (addr > seg->seg_start) {
         struct vmem_seg *before = seg;
-        before->seg_end = addr;
-        vmem_freelist_insert(vmp, before);
         seg = vmem_tag_get(vmp, VMEM_SEG_ALLOC, addr, addr + size);
         umem_list_push_front(&before->seg_order, &seg->seg_order);
+        vmem_dirt_split(vmp, before, seg);
+        before->seg_end = addr;
+        vmem_dirt_clip(vmp, before);
+        vmem_freelist_insert(vmp, before);
     } else {
         seg->seg_type = VMEM_SEG_ALLOC;
         seg->seg_end = addr + size;
+        vmem_dirt_clip(vmp, seg);
     }
-    if (addr + size < end)
-        insert_free_after(vmp, seg, addr + size, end);
     vmem_hash_insert(vmp, seg);
     return seg;
 }
@@ -85,16 +92,23 @@ absorb_next(struct vmem *vmp, struct vmem_seg *seg)
 }
 
 struct vmem_seg *
-vmem_seg_release(struct vmem *vmp, struct vmem_seg *seg)
+vmem_seg_release(struct vmem *vmp, struct vmem_seg *seg, bool clean)
 {
     seg->seg_type = VMEM_SEG_FREE;
+    seg->seg_dirt = (struct vmem_dirt){0, 0};
+    if (vmp->vm_tracks_pages && !clean)
+        vmem_dirt_all(vmp, seg);
     if (vmem_is_type(vmp, seg->seg_order.next, VMEM_SEG_FREE)) {
-        vmem_freelist_remove(vmp, vmem_seg_of(seg->seg_order.next));
+        struct vmem_seg *next = vmem_seg_of(seg->seg_order.next);
+        vmem_freelist_remove(vmp, next);
+        vmem_dirt_merge(vmp, seg, next);
         absorb_next(vmp, seg);
     }
     if (vmem_is_type(vmp, seg->seg_order.prev, VMEM_SEG_FREE)) {
+        struct vmem_seg *last = seg;
         seg = vmem_seg_of(seg->seg_order.prev);
         vmem_freelist_remove(vmp, seg);
+        vmem_dirt_merge(vmp, seg, last);
         absorb_next(vmp, seg);
     }
     vmem_freelist_insert(vmp, seg);
@@ -112,11 +126,13 @@ grow(struct vmem *vmp, struct vmem_seg *seg, size_t by)
 
     vmem_freelist_remove(vmp, next);
     if (vmem_seg_size(next) == by) {
+        vmem_dirt_forget(vmp, next);
         absorb_next(vmp, seg);
         return true;
     }
     seg->seg_end += by;
     next->seg_start += by;
+    vmem_dirt_clip(vmp, next);
     vmem_cursors_move(vmp, &next->seg_order, &seg->seg_order);
     vmem_freelist_insert(vmp, next);
     return true;
@@ -129,7 +145,7 @@ shrink(struct vmem *vmp, struct vmem_seg *seg, size_t by)
 
     seg->seg_end -= by;
     umem_list_push_front(&seg->seg_order, &tail->seg_order);
-    vmem_seg_release(vmp, tail);
+    vmem_seg_release(vmp, tail, false);
 }
 
 bool

@@ -166,12 +166,14 @@ vmem_span_remove(struct vmem *vmp, struct vmem_seg *span)
         struct vmem_seg *seg = vmem_seg_of(before->next);
         if (seg != span && seg->seg_type == VMEM_SEG_SPAN)
             break;
-        if (seg->seg_type == VMEM_SEG_FREE)
+        if (seg->seg_type == VMEM_SEG_FREE) {
             vmem_freelist_remove(vmp, seg);
-        else if (seg->seg_type == VMEM_SEG_ALLOC)
+            vmem_dirt_forget(vmp, seg);
+        } else if (seg->seg_type == VMEM_SEG_ALLOC) {
             vmem_hash_remove(vmp, seg);
-        else
+        } else {
             tree_remove(vmp, span);
+        }
         vmem_cursors_move(vmp, &seg->seg_order, before);
         umem_list_remove(&seg->seg_order);
         vmem_tag_put(vmp, seg);

@@ -18,6 +18,9 @@ struct tally {
     size_t tally_inuse;
     size_t tally_allocated; /* segments */
     size_t tally_free;      /* segments */
+    size_t tally_aged;      /* segments on vm_aged */
+    size_t tally_dirty;     /* bytes of dirt of those */
+    size_t tally_purging;   /* segments on vm_purging */
 };
 
 static bool
@@ -45,6 +48,39 @@ verify_span(const struct vmem *vmp, struct tally *tally, const struct vmem_seg *
     return true;
 }
 
+/* Dirt lies within; only free segments that have some are on vm_aged. */
+static bool
+verify_dirt(const struct vmem *vmp, struct tally *tally, const struct vmem_seg *seg)
+{
+    bool listed = seg->seg_aged.next != &seg->seg_aged;
+    size_t dirty = vmem_dirt_size(seg);
+
+    if (!vmp->vm_tracks_pages)
+        return !listed && dirty == 0;
+    if (seg->seg_type == VMEM_SEG_ALLOC) {
+        tally->tally_purging += listed;
+        return true;
+    }
+    if (dirty != 0 &&
+        (seg->seg_dirt.dirt_start < seg->seg_start || seg->seg_dirt.dirt_end > seg->seg_end ||
+         seg->seg_dirt.dirt_start > seg->seg_dirt.dirt_end))
+        return false;
+    tally->tally_aged += listed;
+    tally->tally_dirty += listed ? dirty : 0;
+    return !listed || dirty != 0;
+}
+
+static size_t
+length_of(const struct umem_list *head)
+{
+    size_t length = 0;
+
+    UMEM_LIST_FOR (link, head) {
+        length++;
+    }
+    return length;
+}
+
 static bool
 verify_segment(struct vmem *vmp, struct tally *tally, const struct vmem_seg *seg)
 {
@@ -52,6 +88,8 @@ verify_segment(struct vmem *vmp, struct tally *tally, const struct vmem_seg *seg
         seg->seg_end <= seg->seg_start || (seg->seg_end & (vmp->vm_quantum - 1)) != 0)
         return false;
     tally->tally_next = seg->seg_end;
+    if (!verify_dirt(vmp, tally, seg))
+        return false;
     if (seg->seg_type == VMEM_SEG_ALLOC) {
         tally->tally_after_free = false;
         tally->tally_allocated++;
@@ -89,10 +127,14 @@ verify_freelists(const struct vmem *vmp, size_t expected)
         const struct umem_list *head = &vmp->vm_freelist[class];
         if (umem_list_empty(head) != ((vmp->vm_freemap >> class & 1) == 0))
             return false;
+        bool clean = false; /* met one: no dirty one comes after */
         UMEM_LIST_FOR (link, head) {
             const struct vmem_seg *seg = UMEM_CONTAINER_OF(link, struct vmem_seg, seg_link);
             if (seg->seg_type != VMEM_SEG_FREE || vmem_class(vmem_seg_size(seg)) != class)
                 return false;
+            if (vmp->vm_tracks_pages && clean && vmem_dirt_size(seg) != 0)
+                return false;
+            clean |= vmem_dirt_size(seg) == 0;
             count++;
         }
     }
@@ -136,8 +178,11 @@ verify_locked(struct vmem *vmp)
     return spans == tally.tally_spans && stats->vms_total == tally.tally_total &&
            stats->vms_import == tally.tally_import && stats->vms_inuse == tally.tally_inuse &&
            stats->vms_allocs - stats->vms_frees == tally.tally_allocated &&
-           vmp->vm_hash_used == tally.tally_allocated && verify_freelists(vmp, tally.tally_free) &&
-           verify_cursors(vmp) && verify_kept_span(vmp);
+           vmp->vm_hash_used == tally.tally_allocated &&
+           vmp->vm_decay.decay_dirty == tally.tally_dirty &&
+           length_of(&vmp->vm_aged) == tally.tally_aged &&
+           length_of(&vmp->vm_purging) == tally.tally_purging &&
+           verify_freelists(vmp, tally.tally_free) && verify_cursors(vmp) && verify_kept_span(vmp);
 }
 
 bool

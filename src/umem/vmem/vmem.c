@@ -27,9 +27,9 @@
  * 4. Imports.  Where an arena runs short and has a source, it asks that for a
  *    span, with no lock held, then looks again: if something was freed
  *    meanwhile the span goes back at once.  A span that was imported and is
- *    wholly free goes back to the source.  The heap arena (heap.c) keeps one
- *    of them, so that a program that allocates and frees one slab over and
- *    over does not map and unmap it each time.
+ *    wholly free goes back to the source; in the heap arena (heap.c), whose
+ *    units are memory, once its pages have been free for long enough (dirt.c,
+ *    decay.c).
  *
  * 5. Quantum caches.  Sizes up to qcache_max come from object caches of n
  *    quanta each, whose slabs come from the arena.  Object caches live above
@@ -64,12 +64,15 @@ fail(struct vmem *vmp, int error)
 
 /* Counts what was allocated, and makes an address of it.  Locked. */
 static void *
-allocated(struct vmem *vmp, const struct vmem_seg *seg)
+allocated(struct vmem *vmp, struct vmem_request *rq, const struct vmem_seg *seg)
 {
     if (seg == NULL)
         return NULL;
     vmp->vm_stats.vms_allocs++;
     vmp->vm_stats.vms_inuse += vmem_seg_size(seg);
+    rq->rq_dirt = seg->seg_dirt;
+    if (vmp->vm_tracks_pages)
+        vmem_decay_allocated(vmp, seg);
     return (void *)seg->seg_start;
 }
 
@@ -93,32 +96,37 @@ import_size(const struct vmem *vmp, size_t size)
     return rounded < size ? 0 : rounded;
 }
 
+/* The least to import now.  No lock held: a snapshot will do. */
+static size_t
+import_min(const struct vmem *vmp)
+{
+    size_t inuse = __atomic_load_n(&vmp->vm_stats.vms_inuse, __ATOMIC_RELAXED);
+    size_t max = __atomic_load_n(&vmp->vm_import_max, __ATOMIC_RELAXED);
+
+    return umem_max(umem_min(inuse / VMEM_HEAP_IMPORT_FRACTION, max), vmp->vm_import_min);
+}
+
 /* A span from the source, of *sizep units.  No lock held. */
 static void *
 import_span(struct vmem *vmp, size_t needed, int vmflag, size_t *sizep)
 {
     size_t exact = import_size(vmp, needed);
-    size_t modest = import_size(vmp, umem_max(needed, vmp->vm_import_min));
+    size_t least = import_min(vmp);
+    size_t modest = import_size(vmp, umem_max(needed, least));
 
     if (exact == 0 || modest == 0)
         return NULL;
     void *span = vmp->vm_afunc(vmp->vm_source, *sizep = modest, vmflag);
+    if (span != NULL && exact < modest && least > vmp->vm_import_min && vmem_heap_is_locked(span)) {
+        /* All that is mapped is locked, and resident: no more of that than is needed. */
+        __atomic_store_n(&vmp->vm_import_max, 0, __ATOMIC_RELAXED);
+        vmp->vm_ffunc(vmp->vm_source, span, modest);
+        modest = import_size(vmp, umem_max(needed, vmp->vm_import_min));
+        span = vmp->vm_afunc(vmp->vm_source, *sizep = modest, vmflag);
+    }
     if (span == NULL && exact < modest)
         span = vmp->vm_afunc(vmp->vm_source, *sizep = exact, vmflag);
     return span;
-}
-
-static void
-set_holes(struct vmem *vmp, size_t holes)
-{
-    __atomic_store_n(&vmp->vm_holes, holes, __ATOMIC_RELAXED); /* read without the lock */
-}
-
-bool
-vmem_is_full_of_holes(const struct vmem *vmp)
-{
-    return vmp->vm_holes_max != 0 &&
-           __atomic_load_n(&vmp->vm_holes, __ATOMIC_RELAXED) >= vmp->vm_holes_max;
 }
 
 /* Adds what was imported; its free segment.  Locked, with tags. */
@@ -135,13 +143,13 @@ add_import(struct vmem *vmp, uintptr_t start, size_t size)
                     (void *)start, size);
     /* The kernel fills holes before it goes further. */
     if (vmp->vm_holes > 0)
-        set_holes(vmp, vmp->vm_holes - 1);
+        vmp->vm_holes--;
     return vmem_span_insert(vmp, start, end, true);
 }
 
 /* After an allocation found no place: imports a span and looks again.  No lock held. */
 static void *
-import_and_allocate(struct vmem *vmp, const struct vmem_request *rq, int vmflag)
+import_and_allocate(struct vmem *vmp, struct vmem_request *rq, int vmflag)
 {
     size_t size = 0;
     void *span = import_span(vmp, rq->rq_padded, vmflag, &size);
@@ -150,9 +158,10 @@ import_and_allocate(struct vmem *vmp, const struct vmem_request *rq, int vmflag)
 
     if (vmem_lock_with_tags(vmp)) {
         /* Without a span, whatever fits must do, however long it takes to find. */
-        addr = allocated(vmp, vmem_fit(vmp, rq, span != NULL ? VMEM_SCAN_BOUND : VMEM_SCAN_ALL));
+        addr =
+            allocated(vmp, rq, vmem_fit(vmp, rq, span != NULL ? VMEM_SCAN_BOUND : VMEM_SCAN_ALL));
         if (addr == NULL && span != NULL) {
-            addr = allocated(vmp, vmem_fit_in(vmp, rq, add_import(vmp, (uintptr_t)span, size)));
+            addr = allocated(vmp, rq, vmem_fit_in(vmp, rq, add_import(vmp, (uintptr_t)span, size)));
             unused = false;
         }
         umem_lock_release(&vmp->vm_lock);
@@ -167,20 +176,14 @@ import_and_allocate(struct vmem *vmp, const struct vmem_request *rq, int vmflag)
     return addr;
 }
 
-UMEM_EXPORT void *
-vmem_xalloc(vmem_t *vmp, size_t size, size_t align, size_t phase, size_t nocross, void *minaddr,
-            void *maxaddr, int vmflag)
+void *
+vmem_request_alloc(struct vmem *vmp, struct vmem_request *rq, int vmflag)
 {
-    struct vmem_request rq = {.rq_policy = (uint32_t)vmflag & VM_POLICY};
-    int error = vmem_request_init(&rq, vmp, size, align, phase, nocross, (uintptr_t)minaddr,
-                                  (uintptr_t)maxaddr);
+    bool import = can_import(vmp, rq);
 
-    if (error != 0)
-        return fail(vmp, error);
-    bool import = can_import(vmp, &rq);
     if (!vmem_lock_with_tags(vmp))
         return fail(vmp, errno); /* of the metadata pool */
-    void *addr = allocated(vmp, vmem_fit(vmp, &rq, import ? VMEM_SCAN_BOUND : VMEM_SCAN_ALL));
+    void *addr = allocated(vmp, rq, vmem_fit(vmp, rq, import ? VMEM_SCAN_BOUND : VMEM_SCAN_ALL));
     size_t rescale = vmem_hash_wanted(vmp);
     umem_lock_release(&vmp->vm_lock);
 
@@ -190,8 +193,19 @@ vmem_xalloc(vmem_t *vmp, size_t size, size_t align, size_t phase, size_t nocross
         return addr;
     errno = ENOMEM; /* unless the source or the metadata pool knows better: EAGAIN */
     if (import)
-        addr = import_and_allocate(vmp, &rq, vmflag);
+        addr = import_and_allocate(vmp, rq, vmflag);
     return addr != NULL ? addr : fail(vmp, errno);
+}
+
+UMEM_EXPORT void *
+vmem_xalloc(vmem_t *vmp, size_t size, size_t align, size_t phase, size_t nocross, void *minaddr,
+            void *maxaddr, int vmflag)
+{
+    struct vmem_request rq = {.rq_policy = (uint32_t)vmflag & VM_POLICY};
+    int error = vmem_request_init(&rq, vmp, size, align, phase, nocross, (uintptr_t)minaddr,
+                                  (uintptr_t)maxaddr);
+
+    return error != 0 ? fail(vmp, error) : vmem_request_alloc(vmp, &rq, vmflag);
 }
 
 /* The allocated segment at addr, of that size; the caller's misuse if there is none.  Locked. */
@@ -208,48 +222,75 @@ find_allocated(struct vmem *vmp, const char *function, void *addr, size_t size)
     return seg;
 }
 
+/* A span unmapped from among others leaves one mapping more. */
+static bool
+is_full_of_holes(const struct vmem *vmp)
+{
+    return vmp->vm_holes_max != 0 && vmp->vm_holes >= vmp->vm_holes_max;
+}
+
 /* Whether a wholly free span stays here.  Locked. */
 static bool
 keeps(struct vmem *vmp, struct vmem_seg *span)
 {
-    if (!span->seg_import || vmp->vm_ffunc == NULL || vmem_is_full_of_holes(vmp))
+    if (!span->seg_import || vmp->vm_ffunc == NULL || is_full_of_holes(vmp))
         return true;
-    if (!vmp->vm_keep_span || vmp->vm_kept_span != NULL ||
-        vmem_seg_size(span) != vmp->vm_import_min)
+    if (vmp->vm_kept_span == span)
+        return true;
+    if (vmp->vm_kept_span != NULL || vmem_seg_size(span) != vmp->vm_keep_size)
         return false;
     vmp->vm_kept_span = span;
     return true;
 }
 
+struct vmem_unused
+vmem_take_unused(struct vmem *vmp, const struct vmem_seg *seg)
+{
+    struct vmem_seg *span = vmem_span_of_whole(vmp, seg);
+
+    if (span == NULL || keeps(vmp, span))
+        return (struct vmem_unused){0, 0};
+    struct vmem_unused unused = {span->seg_start, vmem_seg_size(span)};
+    vmem_span_remove(vmp, span);
+    vmp->vm_holes++;
+    return unused;
+}
+
+void
+vmem_return_unused(struct vmem *vmp, struct vmem_unused unused)
+{
+    if (UMEM_LIKELY(unused.unused_size == 0))
+        return;
+    int saved = errno;
+    vmp->vm_ffunc(vmp->vm_source, (void *)unused.unused_start, unused.unused_size);
+    errno = saved;
+}
+
 static void
 free_segment(struct vmem *vmp, const char *function, void *addr, size_t size)
 {
-    uintptr_t unused = 0;
-    size_t unused_size = 0;
+    struct vmem_unused unused = {0, 0};
 
     umem_lock_acquire(&vmp->vm_lock);
     struct vmem_seg *seg = find_allocated(vmp, function, addr, size);
     vmp->vm_stats.vms_frees++;
     vmp->vm_stats.vms_inuse -= vmem_seg_size(seg);
     vmem_hash_remove(vmp, seg);
-    seg = vmem_seg_release(vmp, seg);
-    struct vmem_seg *span = vmem_span_of_whole(vmp, seg);
-    if (span != NULL && !keeps(vmp, span)) {
-        unused = span->seg_start;
-        unused_size = vmem_seg_size(span);
-        vmem_span_remove(vmp, span);
-        set_holes(vmp, vmp->vm_holes + 1);
-    }
+    seg = vmem_seg_release(vmp, seg, false);
+    if (vmem_dirt_size(seg) == 0) /* else its pages are of use, for a while */
+        unused = vmem_take_unused(vmp, seg);
     size_t rescale = vmem_hash_wanted(vmp);
+    bool due = vmem_decay_is_due(vmp);
     umem_lock_release(&vmp->vm_lock);
 
-    if (UMEM_LIKELY(unused_size == 0 && rescale == 0))
+    vmem_return_unused(vmp, unused);
+    if (UMEM_LIKELY(rescale == 0 && !due))
         return;
     int saved = errno;
-    if (unused_size != 0)
-        vmp->vm_ffunc(vmp->vm_source, (void *)unused, unused_size);
     if (rescale != 0)
         vmem_hash_rescale(vmp, rescale);
+    if (due)
+        (void)vmem_decay_step(vmp);
     errno = saved;
 }
 
@@ -308,7 +349,10 @@ vmem_resize(struct vmem *vmp, void *addr, size_t old_size, size_t new_size)
     bool resized = vmem_seg_resize(vmp, seg, size);
     if (resized)
         vmp->vm_stats.vms_inuse += size - before;
+    bool due = vmem_decay_is_due(vmp);
     umem_lock_release(&vmp->vm_lock);
+    if (due)
+        (void)vmem_decay_step(vmp);
     return resized;
 }
 
@@ -319,16 +363,14 @@ vmem_reap(struct vmem *vmp)
         atomic_load_explicit(&vmem_qcache_ops, memory_order_acquire)
             ->qcache_reap(vmp->vm_qcache[i]);
 
+    vmem_decay_all(vmp);
+    struct vmem_unused unused = {0, 0};
     umem_lock_acquire(&vmp->vm_lock);
     struct vmem_seg *span = vmp->vm_kept_span;
-    uintptr_t start = 0;
-    size_t size = 0;
     if (span != NULL) {
-        start = span->seg_start;
-        size = vmem_seg_size(span);
+        unused = (struct vmem_unused){span->seg_start, vmem_seg_size(span)};
         vmem_span_remove(vmp, span);
     }
     umem_lock_release(&vmp->vm_lock);
-    if (size != 0)
-        vmp->vm_ffunc(vmp->vm_source, (void *)start, size);
+    vmem_return_unused(vmp, unused);
 }

@@ -31,15 +31,32 @@
  */
 #define VMEM_HEAP_QUANTUM ((size_t)1 << 16)
 /*
- * The least that the heap maps at a time, and the size of the one wholly free
- * span it keeps.  Sixteen granules make the cost of a map and an unmap (a few
+ * The least that the heap maps at a time, and the size of the one wholly free,
+ * clean span it keeps.  Sixteen granules make the cost of a map and an unmap (a few
  * microseconds) small beside that of faulting the pages in, and the excess is
  * small too where all memory is locked, and so populated, as soon as mapped.
  */
 #define VMEM_HEAP_IMPORT_MIN ((size_t)1 << 20)
+/*
+ * And the most beyond what is asked for: an import is an eighth of what is in
+ * use, so that the number of spans grows with the logarithm of the heap, up to
+ * where a map and its label cost nothing beside the faults.
+ */
+#define VMEM_HEAP_IMPORT_MAX ((size_t)64 << 20)
+#define VMEM_HEAP_IMPORT_FRACTION 8
+
+/* Pages free for longer go back; about a second is what jemalloc and tcmalloc settled at or above.
+ */
+#define VMEM_DECAY_MS 1000u
 
 /* HEAD marks no segment: the list of an arena starts in the arena itself. */
 enum vmem_seg_type { VMEM_SEG_ALLOC = 1, VMEM_SEG_FREE = 2, VMEM_SEG_SPAN = 3, VMEM_SEG_HEAD = 4 };
+
+/* What of a segment may hold data: [dirt_start, dirt_end); 0, 0: nothing, all of it is zero. */
+struct vmem_dirt {
+    uintptr_t dirt_start;
+    uintptr_t dirt_end;
+};
 
 /* A boundary tag: one segment, or the head of a span. */
 struct vmem_seg {
@@ -47,11 +64,31 @@ struct vmem_seg {
     uintptr_t seg_end;          /* exclusive */
     uint8_t seg_type;           /* enum vmem_seg_type */
     uint8_t seg_import;         /* span: imported from the source */
+    uint32_t seg_since_ms;      /* on vm_aged: when its pages were freed; wraps */
     struct umem_list seg_order; /* all segments of the arena, by address; spans before theirs */
+    struct umem_list seg_aged;  /* free: on vm_aged, or by itself; being purged: on vm_purging */
+    struct vmem_dirt seg_dirt;  /* free: now; allocated: as it was when it was allocated */
     union {
         struct umem_list seg_link;     /* free list or hash chain */
         struct vmem_seg *seg_child[2]; /* span: spans below and above it in the tree */
     };
+};
+
+/*
+ * Free pages that still hold memory, in an arena that tracks its pages (decay.c
+ * has the rules).  Under vm_lock.
+ */
+struct vmem_decay {
+    size_t decay_dirty;     /* bytes of dirt of the segments on vm_aged */
+    size_t decay_max;       /* more is purged by whoever frees */
+    size_t decay_shed;      /* bytes purged for that reason, not long ago */
+    size_t decay_reused;    /* dirty bytes allocated again in this interval */
+    size_t decay_peak;      /* most units in use in this interval */
+    size_t decay_peak_last; /* and in the one before */
+    uint64_t decay_tick_ms; /* when this interval began */
+    uint64_t decay_shed_ms; /* when decay_shed began */
+    uint64_t decay_next_ms; /* no segment is looked at for its age before */
+    bool decay_regret;      /* in this interval: what was shed was needed again */
 };
 
 struct vmem_stats {
@@ -85,6 +122,7 @@ struct vmem {
     vmem_free_t *vm_ffunc;
     struct vmem *vm_source;
     size_t vm_import_min; /* imports are at least this, where the source can; 0: as needed */
+    size_t vm_import_max; /* they grow up to this with what is in use; 0: they do not */
     size_t vm_qcache_max;
     struct umem_list vm_order; /* head of the list of all segments */
     struct umem_list vm_freelist[VMEM_FREELISTS];
@@ -96,11 +134,12 @@ struct vmem {
     struct umem_list *vm_hash_old;
     size_t vm_hash_old_size;
     size_t vm_hash_moved;
-    bool vm_hash_busy;   /* somebody is getting a table, without the lock */
-    bool vm_keep_span;   /* one wholly free import of vm_import_min stays */
-    bool vm_owned;       /* the record came from the metadata pool */
-    size_t vm_holes;     /* spans returned less spans imported since: holes in the address space */
-    size_t vm_holes_max; /* at this many, wholly free spans stay; 0: no bound */
+    bool vm_hash_busy;    /* somebody is getting a table, without the lock */
+    bool vm_tracks_pages; /* its units are memory: seg_dirt and what follows from it are kept */
+    size_t vm_keep_size;  /* one wholly free import of this size stays; 0: none */
+    bool vm_owned;        /* the record came from the metadata pool */
+    size_t vm_holes;      /* spans returned less spans imported since: holes in the address space */
+    size_t vm_holes_max;  /* at this many, wholly free spans stay; 0: no bound */
     struct umem_list vm_hash0[VMEM_HASH_INITIAL];
     struct vmem_seg *vm_spans;     /* root of the tree of spans */
     struct vmem_seg *vm_kept_span; /* the one that stays, or NULL */
@@ -109,6 +148,9 @@ struct vmem {
     struct umem_list vm_tags;    /* unused tags, by seg_order */
     uint32_t vm_tag_count;
     struct vmem_stats vm_stats;
+    struct umem_list vm_aged;    /* free segments with dirt, the longest free first */
+    struct umem_list vm_purging; /* segments taken out while their pages go */
+    struct vmem_decay vm_decay;
     void *vm_qcache[VMEM_QCACHES]; /* caches made by vmem_qcache_ops; n * quantum at n - 1 */
     struct umem_list vm_link;      /* on vmem_arenas */
 };
@@ -156,14 +198,20 @@ int vmem_init_arena(struct vmem *vmp, const char *name, void *base, size_t size,
  */
 bool vmem_resize(struct vmem *vmp, void *addr, size_t old_size, size_t new_size);
 /*
- * Whether a span that becomes free would stay for want of mappings: then its
- * pages are best given back before it is freed.  A snapshot.
+ * Returns what the arena keeps: pages, the wholly free span, and what its
+ * quantum caches can spare.
  */
-bool vmem_is_full_of_holes(const struct vmem *vmp);
-/* Returns the wholly free span that the arena keeps, and what its quantum caches can spare. */
 void vmem_reap(struct vmem *vmp);
-/* Gives back the pages of what is free in the heap between what is not. */
-void vmem_heap_purge(void);
+/*
+ * Gives pages back that have been free for VMEM_DECAY_MS, a bounded step of
+ * them.  True: there are more.
+ */
+bool vmem_heap_purge(void);
+/*
+ * vmem_xalloc() from the heap that tells what of the block may hold data.  The
+ * rest is zero.
+ */
+void *vmem_heap_alloc(size_t size, size_t align, struct vmem_dirt *dirt);
 /* The policy of the heap, and the one that arenas created from now on start with. */
 void vmem_set_default_policy(uint32_t policy);
 /* Whether every invariant of the arena holds. */

@@ -8,6 +8,7 @@
 
 #include "os/os.h"
 #include "support.h"
+#include "vmem/private.h"
 
 /* Bytes of mappings labelled umem_heap. */
 static size_t
@@ -62,7 +63,7 @@ test_first_use(void **state)
     assert_true(vmem_verify(heap));
 }
 
-/* One span stays, so that a loop of alloc and free makes no system calls; the others go. */
+/* One clean span stays, so that a loop of alloc and free makes no system calls; the others go. */
 static void
 test_one_span_is_kept(void **state)
 {
@@ -85,14 +86,18 @@ test_one_span_is_kept(void **state)
     assert_int_equal(vmem_size(heap, VMEM_ALLOC | VMEM_FREE), 7 * VMEM_HEAP_IMPORT_MIN);
     for (int i = 0; i < 100; i++)
         vmem_free(heap, held[i], VMEM_HEAP_QUANTUM);
-    assert_int_equal(vmem_size(heap, VMEM_ALLOC | VMEM_FREE), VMEM_HEAP_IMPORT_MIN);
-    /* Larger than that is mapped as such, and goes back at once. */
+    /* Dirty ones stay up to the bound of decay.c. */
+    assert_true(vmem_size(heap, VMEM_ALLOC | VMEM_FREE) <= 3 * VMEM_HEAP_IMPORT_MIN);
+    vmem_reap(heap);
+    assert_int_equal(vmem_size(heap, VMEM_ALLOC | VMEM_FREE), 0);
+    /* Larger than that is mapped as such. */
     char *large = vmem_alloc(heap, 5 * VMEM_HEAP_IMPORT_MIN + 1, 0);
     assert_non_null(large);
     large[5 * VMEM_HEAP_IMPORT_MIN] = 1;
     assert_int_equal(vmem_size(heap, VMEM_ALLOC), 5 * VMEM_HEAP_IMPORT_MIN + VMEM_HEAP_QUANTUM);
-    assert_int_equal(vmem_size(heap, VMEM_FREE), VMEM_HEAP_IMPORT_MIN);
+    assert_int_equal(vmem_size(heap, VMEM_FREE), 0);
     vmem_free(heap, large, 5 * VMEM_HEAP_IMPORT_MIN + 1);
+    vmem_reap(heap);
     unsigned char present;
     assert_int_equal(mincore(large, os_page_size(), &present), -1);
     assert_int_equal(errno, ENOMEM); /* not mapped any more */
@@ -149,6 +154,7 @@ with_little_memory(void)
         _exit(4);
     while (n > 0)
         vmem_free(heap, held[--n], VMEM_HEAP_QUANTUM);
+    vmem_reap(heap);
     _exit(vmem_size(heap, VMEM_ALLOC | VMEM_FREE) == 0 ? 42 : 5);
 }
 
@@ -274,7 +280,10 @@ test_purge(void **state)
     }
     vmem_free(heap, p[1], VMEM_HEAP_QUANTUM);
     size_t free_before = vmem_size(heap, VMEM_FREE);
-    vmem_heap_purge();
+    assert_false(vmem_heap_purge()); /* it was only just freed */
+    assert_int_equal(mincore(p[1], os_page_size(), &resident[1]), 0);
+    assert_true(resident[1] & 1);
+    vmem_decay_all(heap);
     for (int i = 0; i < 3; i++)
         assert_int_equal(mincore(p[i], os_page_size(), &resident[i]), 0);
     assert_true((resident[0] & 1) && (resident[2] & 1));
@@ -285,6 +294,41 @@ test_purge(void **state)
     assert_true(vmem_verify(heap));
     vmem_free(heap, p[0], VMEM_HEAP_QUANTUM);
     vmem_free(heap, p[2], VMEM_HEAP_QUANTUM);
+}
+
+/* Imports grow with what is in use, and an allocation tells what of it may hold data. */
+static void
+test_heap_alloc(void **state)
+{
+    vmem_t *heap = the_heap();
+    size_t size = 100 * VMEM_HEAP_IMPORT_MIN;
+    struct vmem_dirt dirt = {1, 2};
+
+    (void)state;
+    vmem_reap(heap);
+    char *a = vmem_heap_alloc(size, 0, &dirt);
+    assert_non_null(a);
+    assert_int_equal(dirt.dirt_end, 0);
+    char *b = vmem_heap_alloc(VMEM_HEAP_IMPORT_MIN, 2 * VMEM_HEAP_IMPORT_MIN, &dirt);
+    assert_non_null(b);
+    assert_int_equal(NUM(b) % (2 * VMEM_HEAP_IMPORT_MIN), 0);
+    assert_int_equal(dirt.dirt_end, 0);
+    assert_true(vmem_size(heap, VMEM_FREE) >= size / VMEM_HEAP_IMPORT_FRACTION / 2);
+    vmem_xfree(heap, b, VMEM_HEAP_IMPORT_MIN);
+    vmem_decay_all(heap);
+    b = vmem_heap_alloc(VMEM_HEAP_IMPORT_MIN, 0, &dirt);
+    assert_int_equal(dirt.dirt_end, 0);
+    vmem_xfree(heap, b, VMEM_HEAP_IMPORT_MIN);
+    assert_ptr_equal(vmem_heap_alloc(2 * VMEM_HEAP_IMPORT_MIN, 0, &dirt), b);
+    assert_int_equal(dirt.dirt_start, NUM(b));
+    assert_int_equal(dirt.dirt_end, NUM(b) + VMEM_HEAP_IMPORT_MIN);
+    vmem_xfree(heap, b, 2 * VMEM_HEAP_IMPORT_MIN);
+    vmem_xfree(heap, a, size);
+    errno = 0;
+    assert_null(vmem_heap_alloc(size, 3, &dirt));
+    assert_int_equal(errno, EINVAL);
+    assert_true(vmem_verify(heap));
+    vmem_reap(heap);
 }
 
 int
@@ -298,6 +342,7 @@ main(void)
         cmocka_unit_test(test_little_memory),
         cmocka_unit_test(test_locked_memory),
         cmocka_unit_test(test_purge),
+        cmocka_unit_test(test_heap_alloc),
     };
     return cmocka_run_group_tests_name("vmem/heap", tests, NULL, NULL);
 }
