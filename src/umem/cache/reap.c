@@ -30,6 +30,8 @@
 #define STEP_TCACHES_MAX 16
 /* Between two steps of one update: they take a few percent of a thread's time at the most. */
 #define STEP_INTERVAL_MS 10
+/* Steps made at once by who comes late: a program that hardly allocates has the time. */
+#define STEPS_LATE_MAX 8
 
 static struct umem_lock reap_lock = UMEM_LOCK_INIT(UMEM_RANK_REAP);
 static UMEM_TLS bool reaping;         /* this thread holds reap_lock */
@@ -237,8 +239,10 @@ umem_update_if_due(struct umem_cache *cp)
         catch_up(cp);
     uint64_t due = atomic_load_explicit(&next_step_ms, memory_order_relaxed);
     if (UMEM_UNLIKELY(now >= due) && try_reap_lock()) {
-        /* Nothing can have gone unused on the first call. */
-        bool last = due == 0 || step(cp);
+        uint64_t steps = umem_min((now - due) / STEP_INTERVAL_MS, STEPS_LATE_MAX - 1) + 1;
+        bool last = due == 0; /* nothing can have gone unused on the first call */
+        while (!last && steps-- > 0)
+            last = step(cp);
         atomic_store_explicit(&next_step_ms, now + (last ? interval_ms() : STEP_INTERVAL_MS),
                               memory_order_relaxed);
         release_reap_lock();
