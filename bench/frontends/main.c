@@ -48,7 +48,7 @@ nothing_done(const char *verb)
 #define SWAPS 4096    /* "check": places where threads leave objects for others */
 #define BURST_MAX 300 /* "check": objects at a time; two magazines overflow */
 #define SWAPPED THREADS_MAX + 1
-#define INTERRUPT_NS 50000 /* "check": between two signals; taking one costs some 2,000 */
+#define INTERRUPT_NS 200000 /* "check": at 50 us, 1,000 threads did little but take signals */
 
 _Noreturn void
 die(const char *what)

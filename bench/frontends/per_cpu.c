@@ -2,13 +2,13 @@
 /*
  * per_cpu.c - front end C: magazines of the CPU, by restartable sequences.
  *
- * The kernel sends a thread
- * that it preempts, migrates or signals between the labels 1 and 2 of a sequence
- * to its abort handler, so a sequence that reaches its last store ran on one CPU
- * with nobody in between.  All must therefore hang on one store.  So the window
- * is one word: magazines are 1 KiB, aligned, with two words of header, and the
- * address of the topmost round tells the magazine, how many rounds it has, and
- * whether it is empty (the word before round 0) or full (the last word).
+ * The kernel sends a thread that it preempts, migrates or signals between the
+ * labels 1 and 2 of a sequence to its abort handler, so a sequence that reaches
+ * its last store ran on one CPU with nobody in between.  All must therefore hang
+ * on one store.  So the window is one word: magazines are 1 KiB, aligned, with two
+ * words of header, and the address of the topmost round tells the magazine, how
+ * many rounds it has, and whether it is empty (the word before round 0) or full
+ * (the last word).
  *
  *   pop    cur has a round: load it, store cur - 1
  *   push   cur has room: store the object behind cur, store cur + 1.  If it is
