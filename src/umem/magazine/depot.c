@@ -32,13 +32,19 @@
 #define MAG_BYTES_MAX ((size_t)64 * 1024)
 #define MAG_ROUNDS_MAX 254
 #define MAG_BYTES_SWAY ((size_t)256 * 1024)
+/*
+ * Of objects above this, which cost more to use than to exchange, a magazine
+ * holds less: a program that needs a few of each size would keep most of them.
+ */
+#define SMALL_OBJECT_MAX ((size_t)1024)
+#define MAG_BYTES_LARGE ((size_t)16 * 1024)
 #define MAG_BYTES_INITIAL ((size_t)1024)
 /* Bytes that all magazines there are may hold before none grows: 64 KiB of 1,000 threads each. */
 #define MAG_BYTES_TOTAL_MAX ((size_t)64 * 1024 * 1024)
 /* Failed trylocks in an update interval above which the size takes a step. */
 #define CONTENTION_MAX 3u
-/* Bytes of free objects that a bounded depot always may keep: two magazines of the largest. */
-#define ROUNDS_BYTES_MIN (2 * MAG_BYTES_MAX)
+/* Largest magazines of objects that a bounded depot always may keep. */
+#define KEPT_MIN 2u
 
 _Static_assert(sizeof(struct magazine) == 16 || sizeof(void *) == 4, "see MAG_SIZE_MIN");
 
@@ -68,10 +74,14 @@ depot_init(struct depot *depot, size_t object_size, bool bounded)
 {
     umem_lock_init(&depot->depot_lock, UMEM_RANK_DEPOT);
     depot->depot_object_size = object_size;
-    depot->depot_mag_size_max = largest_size(object_size, MAG_BYTES_MAX, MAG_ROUNDS_MAX);
-    depot->depot_mag_size_sway = largest_size(object_size, MAG_BYTES_SWAY, MAGAZINE_ROUNDS_MAX);
+    bool small = object_size <= SMALL_OBJECT_MAX;
+    depot->depot_mag_size_max =
+        largest_size(object_size, small ? MAG_BYTES_MAX : MAG_BYTES_LARGE, MAG_ROUNDS_MAX);
+    depot->depot_mag_size_sway =
+        small ? largest_size(object_size, MAG_BYTES_SWAY, MAGAZINE_ROUNDS_MAX)
+              : depot->depot_mag_size_max;
     depot->depot_mag_size = largest_size(object_size, MAG_BYTES_INITIAL, MAG_SIZE_INITIAL);
-    depot->depot_rounds_min = bounded ? ROUNDS_BYTES_MIN / object_size : SIZE_MAX;
+    depot->depot_rounds_min = bounded ? KEPT_MIN * depot->depot_mag_size_max : SIZE_MAX;
     depot->depot_rounds_max = depot->depot_rounds_min;
 }
 
