@@ -74,7 +74,7 @@ umem_ready(void)
 /* --- Size classes (cache/sizes.c) --- */
 
 #define UMEM_MAX_CLASS_SIZE ((size_t)131072) /* above: the oversize arena */
-#define UMEM_CLASS_COUNT 101
+#define UMEM_CLASS_COUNT 85
 #define UMEM_SMALL_MAX 1024 /* classes to here are looked up by one table */
 
 struct umem_class {
@@ -89,8 +89,8 @@ extern struct umem_cache umem_class_cache[UMEM_CLASS_COUNT];
 
 /* The class that ends each row of classes with the same number a doubling: see sizes.c. */
 #define UMEM_CLASS_1K 32
-#define UMEM_CLASS_8K 80
-#define UMEM_CLASS_16K 88
+#define UMEM_CLASS_2K 48
+#define UMEM_CLASS_16K 72
 
 /* Class for 1 <= size <= UMEM_MAX_CLASS_SIZE, 16-aligned. */
 static inline unsigned
@@ -99,11 +99,11 @@ umem_class_of(size_t size)
     if (UMEM_LIKELY(size <= UMEM_SMALL_MAX))
         return umem_class_of_small[(size + 15) >> 4];
     /* The four, three or two bits below the highest tell which class of a doubling. */
+    if (size <= 2048)
+        return UMEM_CLASS_1K + (unsigned)((size - 1) >> 6) - 15;
     unsigned log2 = umem_log2(size - 1);
-    if (size <= 8192)
-        return UMEM_CLASS_1K + (log2 - 10) * 16 + (unsigned)((size - 1) >> (log2 - 4)) - 15;
     if (size <= 16384)
-        return UMEM_CLASS_8K + (unsigned)((size - 1) >> (log2 - 3)) - 7;
+        return UMEM_CLASS_2K + (log2 - 11) * 8 + (unsigned)((size - 1) >> (log2 - 3)) - 7;
     return UMEM_CLASS_16K + (log2 - 14) * 4 + (unsigned)((size - 1) >> (log2 - 2)) - 3;
 }
 

@@ -2,11 +2,11 @@
 /*
  * sizes.c - the size classes and the table that finds them.
  *
- * 8, 16 to 128 by 16, eight classes a doubling to 1 KiB, sixteen to 8 KiB,
- * eight to 16 KiB, four to 128 KiB.  So a block above 128 bytes loses at most
- * a ninth to rounding, and a page with a header, which databases like, a
- * sixteenth; docs/performance.md has what that comes to in programs.  Beyond
- * 16 KiB at most a fifth of the address space is lost, of which less than a
+ * 8, 16 to 128 by 16, then eight classes a doubling, but sixteen from 1 to
+ * 2 KiB and four above 16 KiB.  Chosen by what programs lose to rounding
+ * (docs/performance.md): more classes between 2 and 16 KiB save nothing and
+ * leave more slabs partly filled, fewer cost databases a page with a header an
+ * eighth.  Above 16 KiB what is lost is address space, of which less than a
  * page was ever touched.  A class is found by one load up to UMEM_SMALL_MAX and
  * by shifts above (umem_class_of() in cache.h).  Constant data only.
  */
@@ -38,9 +38,9 @@
         CLASS((base) / 16 * 32u)
 
 const struct umem_class umem_classes[UMEM_CLASS_COUNT] = {
-    CLASS(8u),     CLASS(16u),  CLASS(32u),  CLASS(48u),  CLASS(64u),  CLASS(80u),    CLASS(96u),
-    CLASS(112u),   CLASS(128u), EIGHT(128),  EIGHT(256),  EIGHT(512),  SIXTEEN(1024), SIXTEEN(2048),
-    SIXTEEN(4096), EIGHT(8192), FOUR(16384), FOUR(32768), FOUR(65536),
+    CLASS(8u),   CLASS(16u),  CLASS(32u),  CLASS(48u),  CLASS(64u),  CLASS(80u),    CLASS(96u),
+    CLASS(112u), CLASS(128u), EIGHT(128),  EIGHT(256),  EIGHT(512),  SIXTEEN(1024), EIGHT(2048),
+    EIGHT(4096), EIGHT(8192), FOUR(16384), FOUR(32768), FOUR(65536),
 };
 
 /* Entries a class: classes are 16, 32 and 64 apart. */

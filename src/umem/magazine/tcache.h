@@ -76,7 +76,7 @@ struct tcache {
  * Bins of the two static thread caches, and of a thread's first: enough for
  * bin 0 and every size class.
  */
-#define TCACHE_STATIC_BINS 104
+#define TCACHE_STATIC_BINS 88
 /*
  * Bins there can be: the table of their depots takes 8 bytes each.  Caches
  * past that many do without a per-thread layer.
