@@ -20,7 +20,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from benchlib import document, latency, machine, micro, plots, programs  # noqa: E402
-from benchlib import runner, scale, space, tables  # noqa: E402
+from benchlib import runner, scale, space, tables, waste  # noqa: E402
 
 SECTIONS = {
     "micro": micro,
@@ -28,6 +28,7 @@ SECTIONS = {
     "space": space,
     "scale": scale,
     "programs": programs,
+    "waste": waste,
 }
 ROUNDS, RUN_MS = 5, 100
 QUICK_ROUNDS, QUICK_MS = 1, 10

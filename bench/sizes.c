@@ -18,6 +18,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <malloc.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -42,6 +43,7 @@
 #define MALLOC_ALIGN 16
 /* A line is three numbers of up to 20 digits. */
 #define LINE_MAX_BYTES 64
+#define NAME_SHOWN 32
 
 struct trailer {
     size_t trailer_size;
@@ -71,7 +73,9 @@ static _Atomic int64_t peak_bytes;
 static atomic_flag peak_busy = ATOMIC_FLAG_INIT;
 
 static pid_t owner;
-static const char *output;
+/* Copies: a program that sets its title overwrites its environment and arguments. */
+static char output[PATH_MAX];
+static char program[NAME_SHOWN + 1];
 static char text[BINS * LINE_MAX_BYTES];
 
 static unsigned
@@ -350,8 +354,7 @@ malloc_usable_size(void *block)
 static size_t
 format(void)
 {
-    size_t length = (size_t)sprintf(text, "process %lld %.32s\n", (long long)peak_bytes,
-                                    program_invocation_short_name);
+    size_t length = (size_t)sprintf(text, "process %lld %s\n", (long long)peak_bytes, program);
 
     for (size_t i = 0; i < BINS; i++) {
         unsigned long long count = requests[i];
@@ -366,7 +369,7 @@ format(void)
 static void
 write_record(void)
 {
-    if (output == NULL || getpid() != owner)
+    if (output[0] == '\0' || getpid() != owner)
         return;
     int file = open(output, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (file < 0)
@@ -375,7 +378,7 @@ write_record(void)
     if (write(file, text, length) != (ssize_t)length)
         fprintf(stderr, "sizes: the record is incomplete\n");
     (void)close(file);
-    output = NULL;
+    output[0] = '\0';
 }
 
 __attribute__((constructor)) static void
@@ -383,7 +386,10 @@ begin(void)
 {
     (void)ready();
     owner = getpid();
-    output = getenv("BENCH_SIZES");
+    const char *file = getenv("BENCH_SIZES");
+    if (file != NULL)
+        snprintf(output, sizeof(output), "%s", file);
+    snprintf(program, sizeof(program), "%.*s", NAME_SHOWN, program_invocation_short_name);
 }
 
 __attribute__((destructor)) static void

@@ -19,6 +19,7 @@ from benchlib.tables import Table, of_field
 
 MIB = 1 << 20
 START_S = 20  # of a server, at most
+STOP_S = 5
 QUICK = 20    # a quick run does so many times less
 REDIS = "redis"
 REDIS_TESTS = "set,get,incr,lpush,lpop,sadd,hset,zadd"
@@ -95,11 +96,29 @@ def peak_of(pid):
     raise Failed("no VmHWM")
 
 
-def measure_redis(scratch, quick, preload):
-    """Debian's redis-server is linked with jemalloc: glibc's column preloads libc."""
+def have_redis():
+    return have(REDIS, "redis-server") and have(REDIS, "redis-benchmark")
+
+
+def stop(server):
+    """In good order, if it will: what is to be done at its exit is."""
+    server.terminate()
+    try:
+        server.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        kill_group(server)
+        server.wait()
+
+
+def measure_redis(scratch, quick, preload, before=()):
+    """Debian's redis-server is linked with jemalloc: glibc's column preloads libc.
+
+    before: a command that starts the server by exec.
+    """
     port = free_port()
-    server = start(["redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", scratch,
-                    "--save", "", "--daemonize", "no"], preload or find_library("libc.so.6"),
+    server = start([*before, "redis-server", "--port", port, "--bind", "127.0.0.1",
+                    "--dir", scratch, "--save", "", "--daemonize", "no"],
+                   preload or find_library("libc.so.6"),
                    cwd=scratch, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for_port(port, server)
@@ -108,8 +127,7 @@ def measure_redis(scratch, quick, preload):
                "-P", 16, "-d", 300, "-r", 50000, "-t", REDIS_TESTS], stdout=subprocess.DEVNULL)
         return {"s": time.monotonic() - started, "rss": peak_of(server.pid)}
     finally:
-        kill_group(server)
-        server.wait()
+        stop(server)
 
 
 def about(bench):
@@ -121,7 +139,7 @@ def run(bench):
         scratch = pathlib.Path(name)
         work = programs_to_run(scratch, bench.quick)
         rows = list(work)
-        if have(REDIS, "redis-server") and have(REDIS, "redis-benchmark"):
+        if have_redis():
             rows.append(REDIS)
 
         def measure(row, column):

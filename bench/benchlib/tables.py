@@ -24,6 +24,7 @@ class Table:
     digits: int = 1
     ratios: bool = True  # compare ours with the others
     note: str = ""
+    whole: list = dataclasses.field(default_factory=list)  # columns without decimals
 
     def columns(self):
         """All that any row has, in the order of first appearance, ours last."""
@@ -81,8 +82,8 @@ def markdown(table):
     lines += [line([table.unit, *columns, *extra]),
               "|---|" + "---:|" * (len(columns) + len(extra))]
     for name, cells in table.rows.items():
-        shown = [f"{cells[c] / table.scale:,.{table.digits}f}" if c in cells else MISSING
-                 for c in columns]
+        shown = [f"{cells[c] / table.scale:,.{0 if c in table.whole else table.digits}f}"
+                 if c in cells else MISSING for c in columns]
         if table.ratios:
             ours = cells.get(OURS)
             shown += [show_ratio(ratio(ours, best_peer(cells))),

@@ -9,13 +9,13 @@ import xml.etree.ElementTree
 
 import pytest
 
-from harness import paths
+from harness import compile_c, paths, run
 
 sys.path.insert(0, str(paths.REPO / "bench"))
-from benchlib import document, latency, plots, runner, svg, tables  # noqa: E402
+from benchlib import document, latency, plots, runner, svg, tables, waste  # noqa: E402
 
 PYTHON = "/usr/bin/python3"
-SECTIONS = ("micro", "latency", "space", "scale", "programs")
+SECTIONS = ("micro", "latency", "space", "scale", "programs", "waste")
 PLOT_BYTES = 60 << 10  # what a plot in the repository may take
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -56,6 +56,105 @@ def test_table_without_ratios_and_scale():
 def test_json_round_trip():
     table = a_table({"a": {"glibc": 4.0, "umem": 1.0}}, note="so")
     assert tables.from_json(json.loads(json.dumps(tables.to_json(table)))) == table
+
+
+def test_columns_without_decimals():
+    table = a_table({"a": {"n": 1024.0, "%": 6.25}}, ratios=False, whole=["n"])
+    assert tables.markdown(table)[-1] == "| a | 1,024 | 6.2 |"
+
+
+# --- waste
+
+def test_classes_and_waste():
+    assert [waste.of_glibc(n) for n in (0, 24, 25, 40, 41)] == [32, 32, 48, 48, 64]
+    assert waste.of_glibc(128 << 10) == (128 << 10) + 4096
+    four = waste.of_list(waste.spaced(4))
+    assert [four(n) for n in (0, 1, 17, 128, 129, 1025, 131072)] == \
+        [16, 16, 32, 128, 160, 1280, 131072]
+    assert four(131073) == 196608 and four(200000) == 262144
+    # Of twelve bytes four are lost; of pages that nobody reaches, nothing.
+    assert waste.percent({12: 10}, four) == pytest.approx(100 * 4 / 12)
+    assert waste.wasted(17 << 10, 20 << 10) == 3 << 10
+    assert waste.wasted((16 << 10) + 1, 20 << 10) == 4095
+    assert waste.wasted(4097, 4352) == 255
+    for count in waste.SPACINGS:
+        assert len(set(waste.spaced(count))) == len(waste.spaced(count))
+    assert waste.percent({}, four) == 0.0
+
+
+def test_records_of_processes():
+    first = "process 100 a b\n16 3 2\n100 1 0\nend\n"
+    found = waste.parse(first + "process 50 c\n16 1 1\n32 2 1\nend\n")
+    assert [(r.name, r.peak, r.live) for r in found] == [("a b", 100, {16: 2}),
+                                                         ("c", 50, {16: 1, 32: 1})]
+    both = waste.merge(found)
+    assert both.requests == {16: 4, 100: 1, 32: 2} and both.live == {16: 2}
+    with pytest.raises(runner.Failed):
+        waste.merge([])
+
+
+def test_tables_of_waste():
+    records = {"p": waste.Record("p", 0, {16: 1}, {24: 1, 8: 3, 300: 1})}
+    classes = {"glibc": waste.of_glibc, "umem": waste.of_list([16, 32, 384, 448])}
+    assert waste.table_of_programs(records, classes, "requests").rows == {
+        "p": {"glibc": 100.0, "umem": 0.0}, "**mean**": {"glibc": 100.0, "umem": 0.0}}
+    bands = waste.table_of_bands(records, classes).rows
+    live = 24 + 24 + 300
+    assert bands["to 128"]["asked for"] == pytest.approx(100 * 48 / live)
+    assert bands["to 1 KiB"]["umem"] == pytest.approx(100 * 84 / live)
+    assert list(bands)[-1] == "more than 128 KiB"
+    assert waste.table_of_counts(records, classes).rows == {"p": {"umem": 3}}
+    slabs = waste.table_of_slabs("8 65536 8192\n14336 65536 4\n").rows
+    assert slabs["14,336"]["tail, %"] == 12.5 and slabs["8"]["chunks"] == 8192
+
+
+SIZES = """
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    (void)argv;
+    char *big = malloc(300000), *grown = malloc(777), *zeroed = calloc(11, 101);
+    void *aligned;
+    grown = realloc(memset(grown, 1, 777), 888);
+    if (posix_memalign(&aligned, 4096, 5555) != 0 || malloc_usable_size(grown) != 888)
+        return 1;
+    for (int i = 0; i < 1111; i++)
+        if (zeroed[i] != 0 || (i < 777 && grown[i] != 1))
+            return 1;
+    memset(big, 1, 300000);
+    free(big);
+    for (int i = 0; i < 5; i++)
+        free(malloc(999));
+    if (fork() == 0)
+        exit(malloc(4444) == NULL);
+    wait(NULL);
+    unsetenv("BENCH_SIZES");
+    if (argc > 1)
+        _exit(0);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["by _exit"]])
+def test_recorder(tmp_path, arguments):
+    program = compile_c(SIZES, tmp_path / "asks", flags=["-fno-builtin"])
+    file = tmp_path / "sizes"
+    done = run([program, *arguments], preload=paths.built("bench/sizes.so"),
+               env={"BENCH_SIZES": file})
+    assert done.returncode == 0, done
+    (record,) = waste.parse(file.read_text())
+    assert record.name == "asks" and 300000 <= record.peak < 330000
+    asked = {size: record.requests.get(size, 0) for size in (777, 888, 999, 1111, 5555, 4444)}
+    assert asked == {777: 1, 888: 1, 999: 5, 1111: 1, 5555: 1, 4444: 0}
+    # 300,000 is in a bin that ends within 1/256 of it, and was live at the peak.
+    (large,) = [size for size in record.live if size >= 300000]
+    assert large <= 300000 * 257 / 256 and record.live[large] == 1
+    assert 999 not in record.live
 
 
 # --- plots
@@ -224,6 +323,6 @@ def test_quick_run_of_some_sections(tmp_path):
 def test_quick_run_of_all(tmp_path):
     text = check_run(tmp_path, SECTIONS)
     for row in ("lifo-32, 1 thread", "server, 1000 threads", "large, 2 threads", "peak of 64 MiB",
-                "a thread's share, at once", "python3"):
+                "a thread's share, at once", "python3", "to 128", "131,072"):
         assert f"\n| {row} |" in text
     assert text.count("**geometric mean**") >= 12
