@@ -66,7 +66,7 @@ throws_and_goes_on()
     std::unique_ptr<Link> first;
     limit_here();
     size_t count = fill(first);
-    CHECK(count > room / sizeof(Link) / 2);
+    CHECK(count > room / sizeof(Link) / 4);
     for (int i = 0; i < 5; i++) {
         CHECK(fill(first) < 100);
         CHECK(::operator new(room, std::nothrow) == nullptr);
@@ -104,7 +104,7 @@ every_form()
     refused([&text] { text.append(room, 'y'); });
     CHECK(caught == 5);
     CHECK(numbers.size() == 1000 && numbers[999] == 7);
-    CHECK(text == std::string(1000, 'x'));
+    CHECK(text.size() == 1000 && text.find_first_not_of('x') == std::string::npos);
     drop(first);
     numbers.resize(1 << 20);
     CHECK(numbers[999] == 7);
@@ -164,7 +164,7 @@ in_threads()
     for (auto &thread : threads)
         thread.join();
     std::unique_ptr<Link> first;
-    CHECK(fill(first) > room / sizeof(Link) / 2);
+    CHECK(fill(first) > room / sizeof(Link) / 4);
     drop(first);
 }
 

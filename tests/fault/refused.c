@@ -30,7 +30,13 @@
 /* What the low half of the first argument is compared with; ANY where it does not matter. */
 #define ANY 0
 
-enum { PER_SIZE = 40, MOST_PER_SIZE = 4000, MOST_BYTES = 32 << 20, SKIPPED = 77 };
+enum {
+    PER_SIZE = 40,
+    MOST_PER_SIZE = 4000,
+    MOST_BYTES = 32 << 20,
+    SHARES_SPANS = 5000,
+    SKIPPED = 77
+};
 
 static const size_t sizes[] = {8, 100, 1000, 5000, 40000, 130000, 200000, 3000000};
 enum { SIZES = sizeof(sizes) / sizeof(sizes[0]) };
@@ -49,6 +55,8 @@ static const struct call {
     {"membarrier", SYS_membarrier, ANY, false},
     {"prctl_vma", SYS_prctl, PR_SET_VMA, false},
 };
+
+static const struct call *call;
 
 static const struct {
     const char *name;
@@ -152,15 +160,20 @@ drop(unsigned least)
             free(held[s][--count[s]]);
 }
 
-/* The half of what is held is freed: as much can be had of each size again. */
+/*
+ * The half of what is held is freed, and as much of each size can be had again.
+ * Where mmap is refused, spans that became free are gone with munmap: the half
+ * of the half then, and of small blocks only, whose slabs share spans.
+ */
 static void
 free_and_have_again(void)
 {
     for (size_t s = 0; s < SIZES; s++) {
-        unsigned before = count[s];
-        unsigned least = before / 2;
+        unsigned before = count[s], least = before / 2, wanted = before;
         while (count[s] > least)
             free(held[s][--count[s]]);
+        if (call->needed)
+            wanted = sizes[s] <= SHARES_SPANS ? least + (before - least) / 2 : 0;
         while (count[s] < before) {
             unsigned char *p = opaque(malloc(sizes[s]));
             if (p == NULL)
@@ -168,9 +181,9 @@ free_and_have_again(void)
             memset(p, mark(s, count[s]), sizes[s]);
             held[s][count[s]++] = p;
         }
-        if (count[s] < before)
+        if (count[s] < wanted)
             fprintf(stderr, "%zu bytes: %u of %u again\n", sizes[s], count[s], before);
-        CHECK(count[s] >= before - before / 20);
+        CHECK(count[s] >= wanted);
     }
 }
 
@@ -250,8 +263,6 @@ caches(void)
             umem_cache_free(cp, p[i]);
     umem_cache_destroy(cp);
 }
-
-static const struct call *call;
 
 static void
 use_the_heap(void)
