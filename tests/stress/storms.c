@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -53,19 +54,52 @@ use_heap(struct rng *r, struct block *b, unsigned n)
     }
 }
 
+/* A block that a thread of the storm keeps: whoever takes `there` away has it. */
+static struct {
+    atomic_bool there;
+    struct block block;
+} kept[STORM_THREADS_MAX + 1];
+
+static void
+drop_kept(unsigned number, const char *when)
+{
+    struct block *b = &kept[number].block;
+    if (!atomic_exchange(&kept[number].there, false))
+        return;
+    stamp_check(b, b->size, when);
+    driven->drop(b);
+}
+
+static void
+renew_kept(unsigned number, struct rng *r)
+{
+    struct block *b = &kept[number].block;
+    drop_kept(number, "kept by its thread");
+    if (!driven->make(b, r))
+        stress_fail(b, "no memory", 0);
+    b->tag = rng_next(r);
+    stamp_write(b);
+    atomic_store(&kept[number].there, true);
+}
+
 static void *
 storm_thread(void *arg)
 {
-    struct rng r = {.state = (uint64_t)(uintptr_t)arg * 77 + 1};
+    unsigned number = (unsigned)(uintptr_t)arg;
+    struct rng r = {.state = number * 77 + 1};
     struct block b[20];
     atomic_fetch_add(&running, 1);
-    do
+    do {
         use_heap(&r, b, 20);
-    while (!atomic_load_explicit(&stop, memory_order_relaxed));
+        renew_kept(number, &r);
+    } while (!atomic_load_explicit(&stop, memory_order_relaxed));
     return NULL;
 }
 
-/* The inherited blocks are there; new ones can be had, inherited ones dropped. */
+/*
+ * The inherited blocks are there; new ones can be had, inherited ones dropped,
+ * those too that belong to threads which the child does not have.
+ */
 static _Noreturn void
 child(struct block *inherited, unsigned n, uint64_t seed)
 {
@@ -78,6 +112,8 @@ child(struct block *inherited, unsigned n, uint64_t seed)
         if (i % 2 == 0)
             driven->drop(&inherited[i]);
     }
+    for (unsigned i = 0; i <= STORM_THREADS_MAX; i++)
+        drop_kept(i, "kept by a thread of the parent");
     use_heap(&r, b, CHILD_BLOCKS);
     atomic_store(&stop, true);
     if (seed % 16 == 0 && pthread_create(&t, NULL, storm_thread, NULL) == 0)
@@ -110,6 +146,7 @@ stress_fork(const struct stress_ops *ops, int argc, char **argv)
     static struct block inherited[INHERITED];
     struct rng r = {.state = 12345};
     int failures = 0;
+    time_t end = time(NULL) + stress_more_seconds();
 
     if (!FORK_IN_THREADS)
         return EXIT_SKIPPED;
@@ -127,20 +164,23 @@ stress_fork(const struct stress_ops *ops, int argc, char **argv)
     /* A thread at its start may be inside AddressSanitizer's malloc, which no fork makes whole. */
     while (atomic_load(&running) < threads)
         sched_yield();
-    for (unsigned i = 0; i < forks && failures == 0; i++) {
+    unsigned forked = 0;
+    for (; (forked < forks || time(NULL) < end) && failures == 0; forked++) {
         pid_t pid = fork();
         if (pid == 0)
-            child(inherited, INHERITED, i);
-        failures += pid < 0 || wait_for_child(pid, i) != 0;
+            child(inherited, INHERITED, forked);
+        failures += pid < 0 || wait_for_child(pid, forked) != 0;
     }
     atomic_store(&stop, true);
     for (unsigned i = 0; i < threads; i++)
         pthread_join(t[i], NULL);
+    for (unsigned i = 0; i <= STORM_THREADS_MAX; i++)
+        drop_kept(i, "kept by a thread that ended");
     for (unsigned i = 0; i < INHERITED; i++) {
         stamp_check(&inherited[i], inherited[i].size, "kept by the parent");
         ops->drop(&inherited[i]);
     }
-    printf("%s: %u forks beside %u threads\n", ops->name, forks, threads);
+    printf("%s: %u forks beside %u threads\n", ops->name, forked, threads);
     return failures != 0;
 }
 
@@ -153,8 +193,8 @@ wave_thread(void *arg)
     return NULL;
 }
 
-static long
-resident_kb(void)
+long
+stress_resident_kb(void)
 {
     char text[128];
     FILE *f = fopen("/proc/self/statm", "r");
@@ -165,6 +205,19 @@ resident_kb(void)
     if (f != NULL)
         fclose(f);
     return resident < 0 ? -1 : resident * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+int
+stress_levelled_off(const char *name, const char *what, unsigned count, long warm)
+{
+    long end = stress_resident_kb();
+    printf("%s: %u %s, resident %ld KB when warm, %ld KB at the end\n", name, count, what, warm,
+           end);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return 0; /* the sanitizer's own memory grows */
+#else
+    return warm < 0 || end < 0 || end - warm > GROWTH_LIMIT_KB;
+#endif
 }
 
 int
@@ -179,19 +232,14 @@ stress_threads(const struct stress_ops *ops, int argc, char **argv)
     threads = threads < STORM_THREADS_MAX ? threads : STORM_THREADS_MAX;
     for (unsigned wave = 0; wave < WAVES_TO_WARM_UP + waves; wave++) {
         if (wave == WAVES_TO_WARM_UP)
-            warm = resident_kb();
+            warm = stress_resident_kb();
         for (unsigned i = 0; i < threads; i++)
             if (pthread_create(&t[i], NULL, wave_thread, (void *)(uintptr_t)(wave * 64 + i)) != 0)
                 return 1;
         for (unsigned i = 0; i < threads; i++)
             pthread_join(t[i], NULL);
     }
-    long end = resident_kb();
-    printf("%s: %u waves of %u threads, resident %ld KB after %d, %ld KB at the end\n", ops->name,
-           waves, threads, warm, WAVES_TO_WARM_UP, end);
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    return 0; /* the sanitizer's own memory grows */
-#else
-    return warm < 0 || end < 0 || end - warm > GROWTH_LIMIT_KB;
-#endif
+    char what[64];
+    snprintf(what, sizeof(what), "waves of %u threads", threads);
+    return stress_levelled_off(ops->name, what, waves, warm);
 }

@@ -248,9 +248,16 @@ stress_arguments(int argc, char **argv, unsigned seconds)
         a.seed = strtoull(argv[3], NULL, 10);
     if (override != NULL)
         a.seconds = (unsigned)strtoul(override, NULL, 10);
-    if (a.threads == 0 || a.threads > MAX_THREADS)
+    if (a.threads == 0)
         a.threads = 4;
     return a;
+}
+
+time_t
+stress_more_seconds(void)
+{
+    const char *seconds = getenv("UMEM_STRESS_SECONDS");
+    return seconds != NULL ? strtol(seconds, NULL, 10) : 0;
 }
 
 int
@@ -261,7 +268,7 @@ stress_mix(const struct stress_ops *ops, int argc, char **argv)
     time_t end = time(NULL) + a.seconds;
 
     driven = ops;
-    worker_count = a.threads;
+    worker_count = a.threads < MAX_THREADS ? a.threads : MAX_THREADS;
     for (unsigned i = 0; i < worker_count; i++) {
         workers[i].number = i;
         workers[i].rng.state = (a.seed + i) * 0x9e3779b97f4a7c15ULL | 1;
@@ -299,7 +306,11 @@ stress_main(const struct stress_ops *ops, int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(const struct stress_ops *, int, char **);
-    } modes[] = {{"mix", stress_mix}, {"fork", stress_fork}, {"threads", stress_threads}};
+    } modes[] = {{"mix", stress_mix},
+                 {"fork", stress_fork},
+                 {"threads", stress_threads},
+                 {"crowd", stress_crowd},
+                 {"lives", stress_lives}};
 
     for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
         if (argc < 2 || strcmp(argv[1], modes[i].name) != 0)
@@ -311,6 +322,6 @@ stress_main(const struct stress_ops *ops, int argc, char **argv)
             ops->tear_down();
         return status;
     }
-    fprintf(stderr, "usage: %s mix|fork|threads [N [THREADS [SEED]]]\n", argv[0]);
+    fprintf(stderr, "usage: %s mix|fork|threads|crowd|lives [N [THREADS [SEED]]]\n", argv[0]);
     return 2;
 }

@@ -4,9 +4,9 @@
  * other, resize and free, with every block stamped by its maker and looked at
  * whenever it is touched again.
  *
- * stress.c owns threads, queues and stamps; a program adds the allocator that
- * is driven, as a table of functions (struct stress_ops).  Nothing here cares
- * whose malloc the process has: tables are static or mapped.
+ * stress.c owns queues and stamps, storms.c and crowd.c other uses of threads; a program adds the
+ * allocator that is driven, as a table of functions (struct stress_ops).  Nothing here cares whose
+ * malloc the process has: tables are static or mapped.
  */
 #ifndef STRESS_H
 #define STRESS_H
@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /* One block, as the thread that holds it knows it. */
 struct block {
@@ -71,12 +72,24 @@ struct stress_arguments stress_arguments(int argc, char **argv, unsigned seconds
 
 /* The mix of everything: threads that come and go, queues between them. */
 int stress_mix(const struct stress_ops *ops, int argc, char **argv);
-/* Forks in a storm of threads; the children use the heap and end. */
+/* Forks in a storm of threads; the children drop what they inherit, use the heap and end. */
 int stress_fork(const struct stress_ops *ops, int argc, char **argv);
 /* Waves of threads that allocate and end; the resident size must level off. */
 int stress_threads(const struct stress_ops *ops, int argc, char **argv);
 
-/* What the programs run: `PROGRAM mix|fork|threads ...`. */
+/* A thousand threads alive, of which most sleep most of the time. */
+int stress_crowd(const struct stress_ops *ops, int argc, char **argv);
+/* Threads that live for a few blocks; the resident size must level off. */
+int stress_lives(const struct stress_ops *ops, int argc, char **argv);
+
+/* For how long modes go on that have done their number: UMEM_STRESS_SECONDS, or 0. */
+time_t stress_more_seconds(void);
+/* Resident size of the process, -1 where it cannot be read. */
+long stress_resident_kb(void);
+/* Says what was done and whether the size is about what it was when warm: 0 if so. */
+int stress_levelled_off(const char *name, const char *what, unsigned count, long warm);
+
+/* What the programs run: `PROGRAM mix|fork|threads|crowd|lives ...`. */
 int stress_main(const struct stress_ops *ops, int argc, char **argv);
 
 #endif
