@@ -30,7 +30,7 @@
 #include "vmem/private.h"
 
 /* What stays without any regret: some slabs and a block of a megabyte or two. */
-#define DIRTY_FLOOR ((size_t)512 << 10)
+#define DIRTY_FLOOR ((size_t)1 << 20)
 /* Pages that one step lets go for their age: 1/4 ms of work. */
 #define PURGE_STEP ((size_t)8 << 20)
 /* How long a step for age is not repeated by allocations and frees. */

@@ -26,7 +26,7 @@ static size_t
 most_lost(size_t size)
 {
     size_t doubling = (size_t)1 << umem_log2((size - 1) | 1);
-    size_t classes = size <= 1024 ? 8 : size <= 8192 ? 16 : size <= 16384 ? 8 : 4;
+    size_t classes = size <= 1024 ? 8 : size <= 2048 ? 16 : size <= 16384 ? 8 : 4;
 
     return umem_max(doubling / classes, 16) - 1;
 }

@@ -6,7 +6,7 @@
 #include "support.h"
 
 /* Of plain objects: what a bounded depot keeps at least. */
-enum { LEAST_BYTES = 128 * 1024, LEAST_ROUNDS = LEAST_BYTES / OBJECT_SIZE };
+enum { LEAST_ROUNDS = 2 * 254 }; /* two of the largest magazines of so small objects */
 
 static struct magazine *
 filled(const struct depot *depot, uint32_t size, uint32_t rounds)
