@@ -186,7 +186,6 @@ thread_exit(void *value)
     (void)value;
     if (!tcache_is_live(tc))
         return;
-    tcache_exited.static_tcache.tc_state = TCACHE_EXITED;
     tcache_self = &tcache_exited.static_tcache;
     umem_lock_acquire(&umem_tcaches_lock);
     for_bins(tc, tcache_retire_bin);
@@ -198,6 +197,7 @@ void
 tcache_init(void)
 {
     os_barrier_init();
+    tcache_exited.static_tcache.tc_state = TCACHE_EXITED; /* before any thread can move there */
     if (pthread_key_create(&exit_key, thread_exit) != 0)
         return; /* 1,024 keys are in use: caches of exited threads stay behind */
     atomic_store_explicit(&exit_key_valid, true, memory_order_release);
