@@ -100,6 +100,25 @@ void *umem_cache_alloc(umem_cache_t *cp, int flags);
 /* Takes back an object in its constructed state.  Keeps errno. */
 void umem_cache_free(umem_cache_t *cp, void *buf);
 
+/*
+ * Sees to it that at least n constructed objects exist beside those in use,
+ * faulted in; reaps leave them.  n = 0 gives the reserve up.  0, or -1 with
+ * errno: ENOMEM (what was made stays), what a constructor set, EINVAL for a
+ * sealed cache.
+ */
+int umem_cache_reserve(umem_cache_t *cp, size_t n);
+/*
+ * From here on umem_cache_alloc() and umem_cache_free() of the objects that
+ * the cache has make no system call, take no page fault and wait for no lock,
+ * whatever thread calls them.  umem_cache_unseal() ends it.  No thread may use
+ * the cache meanwhile.  0, or -1 with errno: ENOMEM, EINVAL (sealed already,
+ * or not sealed).
+ */
+int umem_cache_seal(umem_cache_t *cp);
+int umem_cache_unseal(umem_cache_t *cp);
+/* Allocations that came when the reserve of the sealed cache was empty. */
+uint64_t umem_cache_breaches(umem_cache_t *cp);
+
 /* Releases what the working set does not need; calls reclaim functions. */
 void umem_reap(void);
 

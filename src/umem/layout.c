@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "cache/cache.h"
+#include "cache/reserve.h"
 #include "debug/bufctl.h"
 #include "debug/debug.h"
 #include "debug/ring.h"
@@ -88,7 +89,11 @@
         FIELD(umem_cache, cache_link), FIELD(umem_cache, cache_name),                              \
         FIELD(umem_cache, cache_dtor), FIELD(umem_cache, cache_slow_allocs),                       \
         NESTED(umem_cache, cache_retired_allocs, cache_depot.depot_retired_allocs),                \
-        FIELD(umem_cache, cache_fails),                                                            \
+        FIELD(umem_cache, cache_fails), FIELD(umem_cache, cache_reserve),                          \
+        FIELD(umem_cache, cache_breaches),                                                         \
+                                                                                                   \
+        STRUCT(reserve), FIELD(reserve, res_nodes), ARRAY(reserve, res_node),                      \
+        STRUCT(reserve_node), FIELD(reserve_node, node_obj),                                       \
                                                                                                    \
         STRUCT(umem_large), FIELD(umem_large, large_link), FIELD(umem_large, large_base),          \
         FIELD(umem_large, large_size), FIELD(umem_large, large_span_size),                         \

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * magazines.c - takes what lies in magazines off the live blocks: the depot's
- * full ones, and each thread's loaded and previous one.
+ * full ones, and each thread's loaded and previous one.  And what lies in the
+ * reserves of sealed caches.
  */
 #include "heap/engine.h"
 
@@ -98,6 +99,42 @@ read_depot(struct heap *h, const struct heap_cache *cache)
         subtract_magazine(h, mag, cache->cache_name, &mag);
     if (mag != 0)
         heap_problem(h, "the depot of %s does not end", cache->cache_name);
+}
+
+/* A node of a sealed cache's reserve leads to a free object, or has none. */
+static void
+read_reserve(struct heap *h, const struct heap_cache *cache)
+{
+    const struct offsets *off = &h->heap_offsets;
+    uint64_t size = off->res_node.field_size;
+    uint64_t reserve, nodes, bad = 0;
+
+    if (off->cache_reserve.field_size == 0 || size == 0)
+        return;
+    if (!reader_word(&h->heap_reader, cache->cache_addr + off->cache_reserve.field_offset,
+                     off->off_word, &reserve)) {
+        heap_problem(h, "the reserve of %s cannot be read", cache->cache_name);
+        return;
+    }
+    if (reserve == 0)
+        return;
+    if (!reader_word(&h->heap_reader, reserve + off->res_nodes.field_offset,
+                     off->res_nodes.field_size, &nodes) ||
+        nodes > h->heap_blocks) {
+        heap_problem(h, "the reserve of %s at 0x%llx is damaged", cache->cache_name,
+                     (unsigned long long)reserve);
+        return;
+    }
+    for (uint64_t i = 0; i < nodes; i++) {
+        addr_t node = reserve + off->res_node.field_offset + i * size;
+        uint64_t obj;
+        if (!reader_word(&h->heap_reader, node + off->node_obj.field_offset, off->off_word, &obj) ||
+            (obj != 0 && !subtract(h, obj)))
+            bad++;
+    }
+    if (bad > 0)
+        heap_problem(h, "%llu objects in the reserve of %s lie in no slab", (unsigned long long)bad,
+                     cache->cache_name);
 }
 
 /* Bins of every cache: bin -> index of the cache + 1. */
@@ -204,8 +241,10 @@ heap_read_magazines(struct heap *h)
         heap_problem(h, "no memory for the table of bins");
         return;
     }
-    for (size_t i = 0; i < h->heap_cache_count; i++)
+    for (size_t i = 0; i < h->heap_cache_count; i++) {
         read_depot(h, &h->heap_caches[i]);
+        read_reserve(h, &h->heap_caches[i]);
+    }
     struct list_walk w =
         list_begin(h, off->at_umem_tcaches, off->tc_link, THREADS_MAX, "thread caches");
     while (list_next(h, &w, off->size_tcache))

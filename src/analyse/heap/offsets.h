@@ -108,7 +108,12 @@ struct field {
     X(umem_options, opt_nomagazines, opt_nomagazines)
 
 /* Fields that a library may lack: what depends on them is then left out. */
-#define OFFSETS_OPTIONAL_FIELDS(X) X(umem_cache, cache_dtor, cache_dtor)
+#define OFFSETS_OPTIONAL_FIELDS(X)                                                                 \
+    X(umem_cache, cache_dtor, cache_dtor)                                                          \
+    X(umem_cache, cache_reserve, cache_reserve)                                                    \
+    X(reserve, res_nodes, res_nodes)                                                               \
+    X(reserve, res_node, res_node)                                                                 \
+    X(reserve_node, node_obj, node_obj)
 
 /* X(structure): sizes. */
 #define OFFSETS_STRUCTS(X)                                                                         \

@@ -193,6 +193,8 @@ umem_cache_destroy(umem_cache_t *cp)
 {
     if (cp == NULL)
         return;
+    if (atomic_load_explicit(&cp->cache_reserve, memory_order_relaxed) != NULL)
+        (void)umem_cache_unseal(cp);
     bool excluded = umem_reap_exclude();
     umem_update_forget(cp);
     umem_lock_acquire(&umem_caches_lock);

@@ -21,6 +21,8 @@
 
 #define UMEM_CACHE_NAME_SIZE 32
 
+struct reserve;
+
 struct umem_cache {
     /* Read by the fast path. */
     uint32_t cache_bin; /* bin whose window the fast path may use; 0: none, as under debugging */
@@ -38,6 +40,8 @@ struct umem_cache {
     struct umem_list cache_link; /* on umem_caches */
     char cache_name[UMEM_CACHE_NAME_SIZE];
     _Atomic bool cache_update_left; /* an update waits for this cache's next slow allocation */
+    _Atomic(struct reserve *) cache_reserve; /* of a sealed cache, else NULL: see reserve.h */
+    _Atomic uint64_t cache_breaches;         /* allocations that found it empty */
     /* Statistics beside the bins' and the depot's own; relaxed. */
     _Atomic uint64_t cache_slow_allocs; /* not counted by any bin */
     _Atomic uint64_t cache_fails;
@@ -117,6 +121,12 @@ umem_class_of(size_t size)
 void *umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags);
 /* stated: the size that the caller gives with the free, SIZE_MAX if none. */
 void umem_cache_free_slow(struct umem_cache *cp, void *buf, size_t stated);
+/*
+ * An object fresh from the slabs, as magazines hold them: constructed, if that
+ * is this cache's way.  NULL with errno.  And such objects back to the slabs.
+ */
+void *umem_cache_make(struct umem_cache *cp, int flags);
+void umem_cache_unmake(struct umem_cache *cp, void **objs, unsigned n);
 /* Destroys the objects of a chain of magazines, and the magazines. */
 void umem_cache_empty_magazines(struct umem_cache *cp, struct magazine *chain);
 /* Whether objects are as cheap to make as to keep: neither constructor nor destructor. */
@@ -181,6 +191,11 @@ void *umem_large_alloc(size_t size, size_t align, int flags);
 void umem_large_free(void *buf, size_t stated);
 bool umem_large_resize(struct umem_large *large, size_t size);
 size_t umem_large_usable(const struct umem_large *large);
+
+/* --- Sealed caches (cache/reserve.c) --- */
+
+/* Counts an allocation that found the reserve empty; tells of the first. */
+void umem_cache_breach(struct umem_cache *cp);
 
 /* --- Set-up, reap, fork (cache/init.c, cache/reap.c, cache/fork.c) --- */
 

@@ -7,6 +7,8 @@
  *          be constructed), constructor
  *   free:  previous magazine, depot, destructor, slab
  *
+ * A sealed cache has a reserve (reserve.h) in the place of its magazines.
+ *
  * An object in a magazine is constructed, unless the cache fills free memory
  * (UMF_DEADBEEF): then the constructor runs on every alloc and the destructor
  * on every free, and objects in magazines carry the fill.
@@ -16,6 +18,7 @@
 #include <errno.h>
 
 #include "cache/cache.h"
+#include "cache/reserve.h"
 #include "debug/debug.h"
 
 /* Whether objects in magazines and windows are constructed ones. */
@@ -57,9 +60,8 @@ report_slab_status(struct umem_cache *cp, void *obj, enum slab_status status)
     umem_report(&(struct umem_error_info){.err_kind = kind, .err_addr = obj, .err_cache = cp});
 }
 
-/* Gives objects, as magazines hold them, back to their slabs. */
-static void
-put_to_slab(struct umem_cache *cp, void **objs, unsigned n)
+void
+umem_cache_unmake(struct umem_cache *cp, void **objs, unsigned n)
 {
     if (cp->cache_dtor != NULL && keeps_constructed(cp))
         for (unsigned i = 0; i < n; i++)
@@ -82,7 +84,7 @@ empty_surplus(struct umem_cache *cp, struct magazine *mag)
 {
     if (mag == NULL)
         return;
-    put_to_slab(cp, mag->mag_round, mag->mag_rounds);
+    umem_cache_unmake(cp, mag->mag_round, mag->mag_rounds);
     mag->mag_rounds = 0;
     depot_put(&cp->cache_depot, mag);
 }
@@ -106,9 +108,8 @@ get_from_bin(struct umem_cache *cp)
     return obj;
 }
 
-/* One object straight from the slabs, constructed if that is this cache's way. */
-static void *
-get_from_slab(struct umem_cache *cp, int flags)
+void *
+umem_cache_make(struct umem_cache *cp, int flags)
 {
     enum slab_status status;
     void *obj;
@@ -124,25 +125,50 @@ get_from_slab(struct umem_cache *cp, int flags)
             return NULL;
         }
     }
-    atomic_fetch_add_explicit(&cp->cache_slow_allocs, 1, memory_order_relaxed);
     return obj;
+}
+
+static void
+count_alloc(struct umem_cache *cp)
+{
+    atomic_fetch_add_explicit(&cp->cache_slow_allocs, 1, memory_order_relaxed);
 }
 
 /* An object as the magazines hold them; NULL with errno. */
 static void *
 get(struct umem_cache *cp, int flags)
 {
-    void *obj = uses_magazines(cp) ? get_from_bin(cp) : NULL;
+    struct reserve *reserve = atomic_load_explicit(&cp->cache_reserve, memory_order_acquire);
+    void *obj;
 
-    return obj != NULL ? obj : get_from_slab(cp, flags);
+    if (reserve != NULL) {
+        obj = reserve_take(reserve);
+        if (obj != NULL) {
+            count_alloc(cp);
+            return obj;
+        }
+        umem_cache_breach(cp);
+    } else if (uses_magazines(cp)) {
+        obj = get_from_bin(cp);
+        if (obj != NULL)
+            return obj;
+    }
+    obj = umem_cache_make(cp, flags);
+    if (obj != NULL)
+        count_alloc(cp);
+    return obj;
 }
 
 static void
 put(struct umem_cache *cp, void *obj)
 {
+    struct reserve *reserve = atomic_load_explicit(&cp->cache_reserve, memory_order_acquire);
     struct magazine *surplus;
 
-    if (uses_magazines(cp)) {
+    if (reserve != NULL) {
+        if (reserve_put(reserve, obj))
+            return;
+    } else if (uses_magazines(cp)) {
         uint32_t now_ms = umem_update_if_due(cp);
         struct tcache *tc = tcache_get(cp->cache_slow_bin);
         if (tc != NULL && tcache_put(tc, cp->cache_slow_bin, obj, now_ms, &surplus)) {
@@ -150,7 +176,7 @@ put(struct umem_cache *cp, void *obj)
             return;
         }
     }
-    put_to_slab(cp, &obj, 1);
+    umem_cache_unmake(cp, &obj, 1);
 }
 
 void
@@ -158,7 +184,7 @@ umem_cache_empty_magazines(struct umem_cache *cp, struct magazine *chain)
 {
     for (struct magazine *mag = chain, *next; mag != NULL; mag = next) {
         next = mag->mag_next;
-        put_to_slab(cp, mag->mag_round, mag->mag_rounds);
+        umem_cache_unmake(cp, mag->mag_round, mag->mag_rounds);
         magazine_destroy(&cp->cache_depot, mag);
     }
 }

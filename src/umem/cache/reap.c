@@ -129,7 +129,7 @@ reap_magazines(struct umem_cache *cp, size_t *budget)
 {
     struct magazine *chain;
 
-    if (cp->cache_depot.depot_pinned)
+    if (depot_is_pinned(&cp->cache_depot))
         return true;
     size_t taken = depot_take_reapable(&cp->cache_depot, *budget, &chain);
     bool all = taken < *budget;
@@ -145,7 +145,7 @@ reap_slabs(struct umem_cache *cp)
     umem_lock_acquire(&cp->cache_slabs.pool_lock);
     size_t empty = cp->cache_slabs.pool_slabs_empty;
     umem_lock_release(&cp->cache_slabs.pool_lock);
-    if (empty > 0 && !cp->cache_depot.depot_pinned)
+    if (empty > 0 && !depot_is_pinned(&cp->cache_depot))
         (void)slab_pool_reap(&cp->cache_slabs, empty / 2);
 }
 
@@ -255,7 +255,7 @@ umem_cache_reap(struct umem_cache *cp)
 {
     struct magazine *chain;
 
-    if (cp->cache_depot.depot_pinned)
+    if (depot_is_pinned(&cp->cache_depot))
         return false;
     depot_zero_working_set(&cp->cache_depot);
     /* Slabs that become empty on the way go back as they do. */

@@ -234,7 +234,8 @@ depot_get_empty(struct depot *depot, struct magazine **mag, uint32_t size,
             return false;
         umem_lock_acquire(&depot->depot_lock);
     }
-    if (*mag != NULL && (*mag)->mag_rounds != 0 && depot->depot_rounds >= depot->depot_rounds_max) {
+    if (*mag != NULL && (*mag)->mag_rounds != 0 && depot_is_bounded(depot) &&
+        depot->depot_rounds >= depot->depot_rounds_max) {
         *surplus = *mag;
         depot->depot_sent_away += (*mag)->mag_rounds;
     } else {

@@ -42,10 +42,11 @@ struct depot {
     uint32_t depot_mag_size_sway; /* bound where the bin sways */
     uint32_t depot_contention;    /* failed trylocks since the last update */
     bool depot_regretted;         /* the bound was, since the last update */
-    bool depot_pinned;            /* nothing is reaped from here, nor from bins: see reserve.c */
-    size_t depot_rounds_min;      /* what the bound never falls below */
-    size_t depot_sent_away;       /* objects refused since the last update and not yet regretted */
-    size_t depot_full_reap;       /* magazines that an update found unused for a whole interval */
+    /* Nothing is reaped from here or from bins, and there is no bound: see cache/reserve.c. */
+    _Atomic bool depot_pinned;
+    size_t depot_rounds_min; /* what the bound never falls below */
+    size_t depot_sent_away;  /* objects refused since the last update and not yet regretted */
+    size_t depot_full_reap;  /* magazines that an update found unused for a whole interval */
     size_t depot_empty_reap;
     _Atomic uint64_t depot_retired_allocs; /* not counted by any bin: see tbin.bin_granted */
 };
@@ -56,9 +57,15 @@ struct depot {
  */
 void depot_init(struct depot *depot, size_t object_size, bool bounded);
 static inline bool
+depot_is_pinned(const struct depot *depot)
+{
+    return atomic_load_explicit(&depot->depot_pinned, memory_order_relaxed);
+}
+
+static inline bool
 depot_is_bounded(const struct depot *depot)
 {
-    return depot->depot_rounds_min != SIZE_MAX;
+    return depot->depot_rounds_min != SIZE_MAX && !depot_is_pinned(depot);
 }
 
 /*

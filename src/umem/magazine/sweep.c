@@ -39,7 +39,8 @@ is_idle(const struct tbin *b, unsigned bin)
 {
     const struct depot *depot = tcache_depot[bin];
 
-    return holds_something(b) && b->bin_seen == marks(b) && depot != NULL && !depot->depot_pinned;
+    return holds_something(b) && b->bin_seen == marks(b) && depot != NULL &&
+           !depot_is_pinned(depot);
 }
 
 /* Closes the windows of idle bins, notes the marks of others.  Returns how many are idle. */

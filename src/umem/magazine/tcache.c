@@ -158,10 +158,10 @@ tcache_flush_self(void)
         for_bins(tcache_self, tcache_flush_bin);
 }
 
-void
-tcache_bin_destroy(unsigned bin)
+/* Takes the bin out of every thread cache; the list's lock is held. */
+static void
+retire_everywhere(unsigned bin)
 {
-    umem_lock_acquire(&umem_tcaches_lock);
     UMEM_LIST_FOR (node, &umem_tcaches) {
         struct tcache *tc = UMEM_CONTAINER_OF(node, struct tcache, tc_link);
         if (bin >= tc->tc_bins)
@@ -170,6 +170,21 @@ tcache_bin_destroy(unsigned bin)
         tcache_retire_bin(tc, bin);
         umem_lock_release(&tc->tc_lock);
     }
+}
+
+void
+tcache_bin_flush(unsigned bin)
+{
+    umem_lock_acquire(&umem_tcaches_lock);
+    retire_everywhere(bin);
+    umem_lock_release(&umem_tcaches_lock);
+}
+
+void
+tcache_bin_destroy(unsigned bin)
+{
+    umem_lock_acquire(&umem_tcaches_lock);
+    retire_everywhere(bin);
     tcache_depot[bin] = NULL;
     umem_lock_release(&umem_tcaches_lock);
 }

@@ -117,6 +117,9 @@ unsigned tcache_bin_create(unsigned bin, struct depot *depot);
  */
 void tcache_bin_destroy(unsigned bin);
 
+/* Empties the bin in every thread cache into its depot.  No thread may be using it just now. */
+void tcache_bin_flush(unsigned bin);
+
 /* Gives all that this thread caches, in every bin, to the depots; closes the windows. */
 void tcache_flush_self(void);
 

@@ -13,6 +13,11 @@
 
 #include "os/os.h"
 
+/* Linux 5.14; older kernels answer EINVAL. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 /* Linux 5.17; older headers lack them, older kernels answer EINVAL. */
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
@@ -108,6 +113,33 @@ os_purge(void *addr, size_t size)
     int result = madvise(addr, size, MADV_DONTNEED); /* EINVAL on locked memory */
 
     errno = saved;
+    return result;
+}
+
+/* What the advice does, page by page; an atomic operation, since another thread may write there. */
+static void
+touch(char *first, const char *last)
+{
+    for (char *p = first; p < last; p += os_page_size())
+        (void)__atomic_fetch_or(p, 0, __ATOMIC_RELAXED);
+}
+
+int
+os_populate(void *addr, size_t size, bool accessible)
+{
+    int saved = errno, result;
+    char *first = (char *)umem_align_down((uintptr_t)addr, os_page_size());
+    char *last = (char *)umem_align_up((uintptr_t)addr + size, os_page_size());
+
+    do
+        result = madvise(first, (size_t)(last - first), MADV_POPULATE_WRITE);
+    while (result != 0 && (errno == EINTR || errno == EAGAIN));
+    /* EINVAL, or what a filter of system calls chose: there is no such advice here. */
+    if (result != 0 && accessible && (errno == EINVAL || errno == ENOSYS || errno == EPERM)) {
+        touch(first, last);
+        result = 0;
+    }
+    errno = result == 0 ? saved : ENOMEM;
     return result;
 }
 

@@ -31,6 +31,12 @@ int os_protect(void *addr, size_t size, bool accessible);
  */
 int os_purge(void *addr, size_t size);
 /*
+ * Faults in, writable, every page that the range touches; keeps the contents.
+ * accessible: all of it is known to be readable and writable, so that a kernel
+ * without the means is helped out.  -1 with ENOMEM: not all pages are there.
+ */
+int os_populate(void *addr, size_t size, bool accessible);
+/*
  * Zeroes whole and partial pages: by fresh ones where that is cheaper and the
  * memory is not locked, else by writing.
  */

@@ -9,11 +9,15 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,6 +70,59 @@ test_align(void **state)
         assert_int_equal(os_unmap(p, page * 3), 0);
         assert_int_equal(os_unmap(odd, page), 0);
     }
+}
+
+static void
+test_populate(void **state)
+{
+    size_t page = os_page_size(), size = 8 * page;
+    char *p = os_map(size, page);
+
+    (void)state;
+    p[3 * page + 5] = 42;
+    errno = 77;
+    assert_int_equal(os_populate(p + page - 1, 6 * page, true), 0); /* touches 0 to 6 */
+    assert_int_equal(errno, 77);
+    assert_int_equal(resident(p, size), 7);
+    assert_int_equal(p[3 * page + 5], 42);
+    /* Inaccessible pages: an error, not a fault. */
+    assert_int_equal(os_protect(p, page, false), 0);
+    assert_int_equal(os_populate(p, size, false), -1);
+    assert_int_equal(errno, ENOMEM);
+    assert_int_equal(os_unmap(p, size), 0);
+}
+
+/* A kernel, or a filter, without the advice. */
+static void
+test_populate_by_touching(void **state)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = UMEM_ARRAY_SIZE(code), .filter = code};
+    size_t page = os_page_size();
+    unsigned char pages[4];
+    int status;
+
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0) {
+        char *p = os_map(4 * page, page);
+        p[page] = 42;
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0)
+            _exit(1);
+        if (os_populate(p, 4 * page, false) != -1 || os_populate(p, 4 * page, true) != 0)
+            _exit(2);
+        if (mincore(p, 4 * page, pages) != 0)
+            _exit(3);
+        _exit((pages[0] & pages[1] & pages[2] & pages[3] & 1) == 1 && p[page] == 42 ? 0 : 4);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
 }
 
 static void
@@ -220,10 +277,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_align), cmocka_unit_test(test_too_much),
-        cmocka_unit_test(test_purge), cmocka_unit_test(test_purge_locked),
-        cmocka_unit_test(test_zero),  cmocka_unit_test(test_protect),
-        cmocka_unit_test(test_name),  cmocka_unit_test(test_memlock_limit),
+        cmocka_unit_test(test_align),    cmocka_unit_test(test_too_much),
+        cmocka_unit_test(test_populate), cmocka_unit_test(test_populate_by_touching),
+        cmocka_unit_test(test_purge),    cmocka_unit_test(test_purge_locked),
+        cmocka_unit_test(test_zero),     cmocka_unit_test(test_protect),
+        cmocka_unit_test(test_name),     cmocka_unit_test(test_memlock_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
