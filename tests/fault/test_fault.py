@@ -80,3 +80,10 @@ def test_holes_leave_mappings_for_the_program(programs, preload):
     if result.returncode == 77:
         pytest.skip("140 GB of addresses cannot be had here")
     assert (result.returncode, result.stderr) == (0, ""), result
+
+
+@pytest.mark.parametrize("preload", [False, True])
+def test_limit(programs, preload):
+    program = programs("limit.c", flags=("-O1", "-fno-builtin", "-w"))
+    result = run([program], preload=preload, env={"UMEM_OPTIONS": "limit=64m"}, timeout=120)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "ok\n", ""), result

@@ -152,6 +152,17 @@ umem_resize(void *buf, size_t size)
     return size > cp->cache_bufspace / 2;
 }
 
+void *
+umem_move(void *buf, size_t size)
+{
+    uint64_t word = pagemap_get(buf);
+
+    if (pagemap_kind(word) != UMEM_PAGEMAP_LARGE)
+        return NULL;
+    struct umem_large *large = large_of(buf, word);
+    return large != NULL ? umem_large_move(large, size) : NULL;
+}
+
 UMEM_EXPORT void *
 umem_alloc(size_t size, int flags)
 {
@@ -166,14 +177,10 @@ umem_alloc(size_t size, int flags)
 UMEM_EXPORT void *
 umem_zalloc(size_t size, int flags)
 {
-    void *buf = umem_alloc(size, flags);
-
-    if (buf == NULL)
-        return NULL;
-    /* Fresh pages are zero as they are: an oversize block may be used sparsely. */
     if (size > UMEM_MAX_CLASS_SIZE)
-        os_zero(buf, size);
-    else
+        return umem_large_zalloc(size, flags);
+    void *buf = umem_alloc(size, flags);
+    if (buf != NULL)
         memset(buf, 0, size);
     return buf;
 }

@@ -174,6 +174,8 @@ void umem_free_slow(void *buf, uint64_t word, size_t stated);
 size_t umem_usable_size(const void *buf);
 /* Makes buf size bytes long where it lies.  False: the caller must move it. */
 bool umem_resize(void *buf, size_t size);
+/* After that: by moving its pages.  NULL: the caller must copy it. */
+void *umem_move(void *buf, size_t size);
 
 /* The fast path of free: buf is any block, or NULL. */
 static inline void
@@ -187,9 +189,17 @@ umem_free_fast(void *buf, size_t stated)
 }
 
 void *umem_large_alloc(size_t size, size_t align, int flags);
+/* The same, zeroed: at no cost where the heap knows that it is. */
+void *umem_large_zalloc(size_t size, int flags);
 /* buf is in no slab: an oversize block, or a report. */
 void umem_large_free(void *buf, size_t stated);
 bool umem_large_resize(struct umem_large *large, size_t size);
+/*
+ * Makes a block longer by moving its pages, not their contents.  The new
+ * block; NULL, and nothing has changed, where that cannot be done or is not
+ * worth it.  Keeps errno.
+ */
+void *umem_large_move(struct umem_large *large, size_t size);
 size_t umem_large_usable(const struct umem_large *large);
 
 /* --- Sealed caches (cache/reserve.c) --- */

@@ -25,6 +25,14 @@
  */
 #define FILL_MAX ((size_t)64 * 1024 * 1024)
 #define LARGE_ALIGN 16 /* of the space before the tag */
+/*
+ * From this size on moving page tables beats copying: 6 to 12 us with the
+ * reservation for up to 4 MiB, where copying 256 KiB takes 7 us and faulting
+ * the new pages in 80.
+ */
+#define MOVE_MIN ((size_t)256 * 1024)
+/* Room that a block is given when it moves: untouched, it costs address space only. */
+#define GROWTH_FRACTION 8
 
 /*
  * Under debugging, the last blocks freed: their records are gone, but a second
@@ -78,9 +86,9 @@ link_large(struct umem_large *large)
     umem_lock_release(&umem_larges_lock);
 }
 
-/* One try.  NULL with errno. */
+/* One try.  NULL with errno.  dirt: what of it may hold data. */
 static struct umem_large *
-create(size_t size, size_t align)
+create(size_t size, size_t align, struct vmem_dirt *dirt)
 {
     size_t span_size = span_size_of(size);
     if (span_size == 0 || align > (size_t)PTRDIFF_MAX) {
@@ -90,9 +98,7 @@ create(size_t size, size_t align)
     struct umem_large *large = umem_meta_alloc(sizeof(*large));
     if (large == NULL)
         return NULL;
-    char *base = align > UMEM_GRANULE
-                     ? vmem_xalloc(&vmem_heap, span_size, align, 0, 0, NULL, NULL, VM_NOSLEEP)
-                     : vmem_alloc(&vmem_heap, span_size, VM_NOSLEEP);
+    char *base = vmem_heap_alloc(span_size, align > UMEM_GRANULE ? align : 0, dirt);
     if (base != NULL) {
         large->large_base = base;
         large->large_size = size;
@@ -110,9 +116,22 @@ create(size_t size, size_t align)
     return NULL;
 }
 
-void *
-umem_large_alloc(size_t size, size_t align, int flags)
+/* Zeroes what of a block's bytes may not be. */
+static void
+zero(char *base, size_t size, struct vmem_dirt dirt)
 {
+    uintptr_t start = umem_max((uintptr_t)base, dirt.dirt_start);
+    uintptr_t end = umem_min((uintptr_t)base + size, dirt.dirt_end);
+
+    if (start < end)
+        os_zero((char *)start, end - start);
+}
+
+/* zeroed: instead of the fill of uninitialised memory. */
+static void *
+allocate(size_t size, size_t align, int flags, bool zeroed)
+{
+    struct vmem_dirt dirt = {0, 0};
     int saved = errno; /* callers ask errno after successes too */
     bool reaped = false;
     struct umem_large *large = NULL;
@@ -122,7 +141,7 @@ umem_large_alloc(size_t size, size_t align, int flags)
         errno = ENOMEM;
         return NULL;
     }
-    while ((large = create(size, align)) == NULL) {
+    while ((large = create(size, align, &dirt)) == NULL) {
         int error = errno;
         if (!reaped && span_size_of(size) != 0 && umem_reap_plain()) {
             reaped = true;
@@ -131,7 +150,9 @@ umem_large_alloc(size_t size, size_t align, int flags)
             return NULL;
         }
     }
-    if ((umem_options.opt_flags & UMF_DEADBEEF) && size <= FILL_MAX)
+    if (zeroed)
+        zero(large->large_base, size, dirt);
+    else if ((umem_options.opt_flags & UMF_DEADBEEF) && size <= FILL_MAX)
         umem_debug_fill_fresh(large->large_base, size);
     if (large_flags() != 0) {
         struct umem_buffer buf = describe(large);
@@ -141,6 +162,18 @@ umem_large_alloc(size_t size, size_t align, int flags)
     link_large(large);
     errno = saved;
     return large->large_base;
+}
+
+void *
+umem_large_alloc(size_t size, size_t align, int flags)
+{
+    return allocate(size, align, flags, false);
+}
+
+void *
+umem_large_zalloc(size_t size, int flags)
+{
+    return allocate(size, 0, flags, true);
 }
 
 /* Notes a block that is being freed, or renews its entry; the lock is held. */
@@ -288,7 +321,61 @@ umem_large_resize(struct umem_large *large, size_t size)
 
     if (large_flags() != 0 || span_size == 0 || size <= UMEM_MAX_CLASS_SIZE)
         return false;
+    /* What grows keeps the room that it was given for that. */
+    if (size >= large->large_size)
+        span_size = umem_max(span_size, large->large_span_size);
+    size_t old_span_size = large->large_span_size;
     bool resized = resize_span(large, span_size, size);
+    if (resized && span_size < old_span_size)
+        (void)vmem_heap_purge(); /* what was cut off may be too much to keep */
     errno = saved;
     return resized;
+}
+
+static void
+relink(struct umem_large *large, char *base, size_t span_size)
+{
+    umem_lock_acquire(&umem_larges_lock);
+    large->large_base = base;
+    large->large_span_size = span_size;
+    /* Cannot fail: the leaf was made before. */
+    (void)pagemap_set(base, 1, pagemap_word(large, UMEM_PAGEMAP_LARGE, 0));
+    umem_list_push_back(&umem_larges, &large->large_link);
+    umem_lock_release(&umem_larges_lock);
+}
+
+void *
+umem_large_move(struct umem_large *large, size_t size)
+{
+    size_t span_size = span_size_of(size);
+    size_t room = span_size_of(size + size / GROWTH_FRACTION);
+    size_t old_span_size = large->large_span_size;
+    char *old = large->large_base;
+    int saved = errno;
+
+    if (large_flags() != 0 || span_size <= old_span_size || room == 0 || old_span_size < MOVE_MIN)
+        return NULL;
+    char *base = vmem_heap_reserve(room);
+    if (base != NULL && !pagemap_set(base, 1, pagemap_word(large, UMEM_PAGEMAP_LARGE, 0))) {
+        vmem_heap_unreserve(base, room);
+        base = NULL;
+    }
+    errno = saved;
+    if (base == NULL)
+        return NULL;
+    /* Out of the list while it is neither here nor there, for a fork and for another free. */
+    if (claim(old) != large) {
+        pagemap_clear(base, 1);
+        vmem_heap_unreserve(base, room);
+        return NULL; /* freed meanwhile: the caller's misuse, which its free will report */
+    }
+    if (vmem_heap_move(old, old_span_size, base, room)) {
+        large->large_size = size;
+        relink(large, base, room);
+        return base;
+    }
+    pagemap_clear(base, 1);
+    relink(large, old, old_span_size);
+    errno = saved;
+    return NULL;
 }

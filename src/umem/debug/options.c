@@ -21,8 +21,8 @@
  * make a chosen allocation fail (mtbf), make the heap's layout predictable
  * (nomagazines, allocator), keep freed secrets in memory (contents), print
  * addresses of a process whose core its caller may not read, go on after a
- * detected corruption (noabort), or use up memory.  The program's own defaults
- * still count: they come with the program.
+ * detected corruption (noabort), run it out of memory (limit), or use memory up.  The program's own
+ * defaults still count: they come with the program.
  *
  * Runs once, on one thread, before any cache exists.  Allocates nothing.
  */
@@ -38,6 +38,8 @@
 /* Absurd beyond; short of overflow in what is computed from it. */
 #define LOG_SIZE_MAX ((uint64_t)(SIZE_MAX >> 8))
 #define REAP_INTERVAL_DEFAULT_S 1
+/* One import of the heap: with less nothing can be allocated at all. */
+#define LIMIT_MIN ((uint64_t)1 << 20)
 
 /* Characters of an item that a message repeats. */
 #define ITEM_SHOWN 64
@@ -129,6 +131,7 @@ static const struct word backend_words[] = {
 
 static const struct option options_table[] = {
     {"reap_interval", VALUE_NUMBER, RANGE(0, UINT32_MAX), FIELD(FIELD_U32, opt_reap_interval_s)},
+    {"limit", VALUE_SIZE, RANGE(LIMIT_MIN, SIZE_MAX), FIELD(FIELD_SIZE, opt_heap_limit)},
     {"nomagazines", VALUE_NONE, FIELD(FIELD_BOOL, opt_nomagazines)},
     {"allocator", VALUE_WORD, FIELD(FIELD_U32, opt_vmem_policy), .option_words = allocator_words},
     {"backend", VALUE_WORD, .option_words = backend_words},

@@ -30,16 +30,6 @@ free(void *buf)
     umem_free_fast(buf, SIZE_MAX);
 }
 
-/* Fills with zeroes; an oversize block by asking the system for fresh pages. */
-static void
-zero(void *buf, size_t size)
-{
-    if (size > UMEM_MAX_CLASS_SIZE)
-        os_zero(buf, size);
-    else
-        memset(buf, 0, size);
-}
-
 UMEM_EXPORT void *
 calloc(size_t count, size_t size)
 {
@@ -49,9 +39,11 @@ calloc(size_t count, size_t size)
         errno = ENOMEM;
         return NULL;
     }
+    if (UMEM_UNLIKELY(bytes > UMEM_MAX_CLASS_SIZE))
+        return umem_large_zalloc(bytes, UMEM_DEFAULT);
     void *buf = malloc(bytes);
     if (UMEM_LIKELY(buf != NULL))
-        zero(buf, bytes);
+        memset(buf, 0, bytes);
     return buf;
 }
 
@@ -66,9 +58,12 @@ realloc(void *old, size_t size)
     }
     if (umem_resize(old, size))
         return old;
+    void *buf = umem_move(old, size);
+    if (buf != NULL)
+        return buf;
     /* 0 for a block of that size, and where it is none of ours, which free() then reports. */
     size_t old_size = umem_usable_size(old);
-    void *buf = malloc(size);
+    buf = malloc(size);
     if (buf == NULL)
         return NULL;
     memcpy(buf, old, umem_min(old_size, size));

@@ -22,6 +22,15 @@ size_t os_page_size(void);
  */
 void *os_map(size_t size, size_t align);
 int os_unmap(void *addr, size_t size);
+/* The same size of inaccessible address space, which counts as locked under MCL_FUTURE. */
+void *os_reserve(size_t size, size_t align);
+/*
+ * Moves a mapping, pages, locks and all, over a reservation, and lets it grow
+ * to to_size.  Nothing is left behind: the old range is anybody's.  False:
+ * nothing was moved, and the reservation may be gone: it must not be touched
+ * again.  Keeps errno.
+ */
+bool os_move(void *from, size_t from_size, void *to, size_t to_size);
 /* Makes whole pages inaccessible, or readable and writable again. (AS) */
 int os_protect(void *addr, size_t size, bool accessible);
 /*
@@ -37,8 +46,8 @@ int os_purge(void *addr, size_t size);
  */
 int os_populate(void *addr, size_t size, bool accessible);
 /*
- * Zeroes whole and partial pages: by fresh ones where that is cheaper and the
- * memory is not locked, else by writing.
+ * Zeroes whole and partial pages: large ranges by fresh ones unless the memory
+ * is locked, else by writing.
  */
 void os_zero(void *addr, size_t size);
 /* Labels a mapping in /proc/PID/maps where the kernel can; never fails. (AS) */

@@ -123,6 +123,13 @@ struct vmem_seg *vmem_span_overlap(const struct vmem *vmp, uintptr_t start, uint
 struct vmem_seg *vmem_span_insert(struct vmem *vmp, uintptr_t start, uintptr_t end, bool import);
 /* Takes a span away with all segments it has. */
 void vmem_span_remove(struct vmem *vmp, struct vmem_seg *span);
+/* Makes an allocated segment a span of its own.  With tags. */
+struct vmem_seg *vmem_span_isolate(struct vmem *vmp, struct vmem_seg *seg);
+/* Takes such a span and its segment out of the arena, tags and all; from the heap only. */
+void vmem_span_unlink(struct vmem *vmp, struct vmem_seg *span, struct vmem_seg *seg);
+/* Puts them back, at that place. */
+void vmem_span_link(struct vmem *vmp, struct vmem_seg *span, struct vmem_seg *seg, uintptr_t start,
+                    uintptr_t end);
 /* The span that consists of this free segment alone, or NULL. */
 struct vmem_seg *vmem_span_of_whole(const struct vmem *vmp, const struct vmem_seg *seg);
 /* Whether the tree is in order, and its number of spans. */

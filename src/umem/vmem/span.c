@@ -180,6 +180,72 @@ vmem_span_remove(struct vmem *vmp, struct vmem_seg *span)
     }
 }
 
+/* A span [start, end) out of one that was imported, before that place in the list of all. */
+static struct vmem_seg *
+cut_span(struct vmem *vmp, uintptr_t start, uintptr_t end, struct umem_list *place)
+{
+    struct vmem_seg *span = vmem_tag_get(vmp, VMEM_SEG_SPAN, start, end);
+
+    span->seg_import = true;
+    vmp->vm_holes++; /* one mapping more, once its neighbour has gone */
+    umem_list_push_back(place, &span->seg_order);
+    tree_insert(vmp, span);
+    return span;
+}
+
+struct vmem_seg *
+vmem_span_isolate(struct vmem *vmp, struct vmem_seg *seg)
+{
+    struct vmem_seg *span = vmem_span_find(vmp, seg->seg_start);
+    uintptr_t end = span->seg_end;
+
+    if (end > seg->seg_end) {
+        span->seg_end = seg->seg_end;
+        (void)cut_span(vmp, seg->seg_end, end, seg->seg_order.next);
+    }
+    if (span->seg_start < seg->seg_start) {
+        span->seg_end = seg->seg_start;
+        span = cut_span(vmp, seg->seg_start, seg->seg_end, &seg->seg_order);
+    }
+    return span;
+}
+
+void
+vmem_span_unlink(struct vmem *vmp, struct vmem_seg *span, struct vmem_seg *seg)
+{
+    size_t size = vmem_seg_size(span);
+
+    vmp->vm_stats.vms_total -= size;
+    vmp->vm_stats.vms_import -= size;
+    vmp->vm_stats.vms_inuse -= size;
+    vmp->vm_stats.vms_allocs--;
+    vmem_hash_remove(vmp, seg);
+    tree_remove(vmp, span);
+    vmem_cursors_move(vmp, &seg->seg_order, span->seg_order.prev);
+    vmem_cursors_move(vmp, &span->seg_order, span->seg_order.prev);
+    umem_list_remove(&seg->seg_order);
+    umem_list_remove(&span->seg_order);
+}
+
+void
+vmem_span_link(struct vmem *vmp, struct vmem_seg *span, struct vmem_seg *seg, uintptr_t start,
+               uintptr_t end)
+{
+    struct vmem_seg *after = find_above(vmp, start);
+    struct umem_list *next = after != NULL ? &after->seg_order : &vmp->vm_order;
+
+    span->seg_start = seg->seg_start = start;
+    span->seg_end = seg->seg_end = end;
+    tree_insert(vmp, span);
+    umem_list_push_back(next, &span->seg_order);
+    umem_list_push_back(next, &seg->seg_order);
+    vmem_hash_insert(vmp, seg);
+    vmp->vm_stats.vms_total += end - start;
+    vmp->vm_stats.vms_import += end - start;
+    vmp->vm_stats.vms_inuse += end - start;
+    vmp->vm_stats.vms_allocs++;
+}
+
 struct vmem_seg *
 vmem_span_of_whole(const struct vmem *vmp, const struct vmem_seg *seg)
 {

@@ -185,10 +185,13 @@ vmem_request_alloc(struct vmem *vmp, struct vmem_request *rq, int vmflag)
         return fail(vmp, errno); /* of the metadata pool */
     void *addr = allocated(vmp, rq, vmem_fit(vmp, rq, import ? VMEM_SCAN_BOUND : VMEM_SCAN_ALL));
     size_t rescale = vmem_hash_wanted(vmp);
+    bool due = vmem_decay_is_due(vmp);
     umem_lock_release(&vmp->vm_lock);
 
     if (rescale != 0)
         vmem_hash_rescale(vmp, rescale);
+    if (due)
+        (void)vmem_decay_step(vmp);
     if (addr != NULL)
         return addr;
     errno = ENOMEM; /* unless the source or the metadata pool knows better: EAGAIN */
@@ -349,10 +352,7 @@ vmem_resize(struct vmem *vmp, void *addr, size_t old_size, size_t new_size)
     bool resized = vmem_seg_resize(vmp, seg, size);
     if (resized)
         vmp->vm_stats.vms_inuse += size - before;
-    bool due = vmem_decay_is_due(vmp);
     umem_lock_release(&vmp->vm_lock);
-    if (due)
-        (void)vmem_decay_step(vmp);
     return resized;
 }
 

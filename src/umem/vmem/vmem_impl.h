@@ -212,6 +212,20 @@ bool vmem_heap_purge(void);
  * rest is zero.
  */
 void *vmem_heap_alloc(size_t size, size_t align, struct vmem_dirt *dirt);
+/* At most so many bytes are mapped for the heap from now on; 0: no limit. */
+void vmem_heap_set_limit(size_t limit);
+
+/*
+ * Where a block of the heap can move to; NULL with errno.  Until it does that
+ * is no part of the arena.
+ */
+void *vmem_heap_reserve(size_t size);
+void vmem_heap_unreserve(void *addr, size_t size);
+/*
+ * Moves the pages of an allocated block onto a reservation, which becomes its
+ * span.  False: nothing has moved, and the reservation is no more.
+ */
+bool vmem_heap_move(void *addr, size_t size, void *to, size_t to_size);
 /* The policy of the heap, and the one that arenas created from now on start with. */
 void vmem_set_default_policy(uint32_t policy);
 /* Whether every invariant of the arena holds. */

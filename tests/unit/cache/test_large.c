@@ -113,6 +113,76 @@ test_misuse(void **state)
     assert_dies(overrun, "guards", "redzone violation: write past end of buffer");
 }
 
+static bool
+all_are(const char *p, size_t size, char c)
+{
+    for (size_t i = 0; i < size; i++)
+        if (p[i] != c)
+            return false;
+    return true;
+}
+
+/* Zeroes, from clean memory and from dirty, below and above what is written. */
+static void
+test_zero(void **state)
+{
+    (void)state;
+    for (size_t size = UMEM_MAX_CLASS_SIZE + 1; size <= (size_t)40 << 20; size *= 3)
+        for (int i = 0; i < 3; i++) {
+            char *p = umem_large_zalloc(size, UMEM_DEFAULT);
+            assert_true(all_are(p, size, 0));
+            memset(p, 1, size);
+            umem_large_free(p, size);
+            if (i == 1)
+                vmem_reap(&vmem_heap);
+        }
+    assert_true(vmem_verify(&vmem_heap));
+}
+
+/* A block that grows moves with its pages, its record and its place in the page map. */
+static void
+test_move(void **state)
+{
+    size_t size = (size_t)1 << 20, before = recorded();
+    char *p = umem_alloc(size, UMEM_DEFAULT);
+
+    (void)state;
+    memset(p, 1, size);
+    struct umem_large *large = pagemap_pointer(pagemap_get(p));
+    assert_null(umem_large_move(large, size)); /* no need to */
+    for (int i = 0; i < 12; i++) {
+        size_t next = size + size / 4;
+        errno = 4711;
+        char *q = umem_move(p, next);
+        assert_int_equal(errno, 4711);
+        assert_non_null(q);
+        assert_ptr_not_equal(q, p);
+        assert_int_equal(pagemap_get(p), 0);
+        assert_ptr_equal(pagemap_pointer(pagemap_get(q)), large);
+        assert_true(all_are(q, size, 1));
+        assert_true(all_are(q + size, next - size, 0));
+        assert_true(umem_usable_size(q) >= next + next / 10); /* room to grow, which it keeps */
+        assert_true(umem_resize(q, next + next / 10));
+        assert_true(umem_resize(q, next + next / 9));
+        memset(q, 1, next);
+        size = next;
+        p = q;
+        assert_int_equal(recorded(), before + 1);
+        assert_true(umem_resize(p, size)); /* gives the room back */
+    }
+    assert_true(vmem_verify(&vmem_heap));
+    assert_null(umem_move(p + UMEM_GRANULE, 2 * size)); /* no block starts there */
+    umem_free(p, size);
+    p = umem_alloc(UMEM_MAX_CLASS_SIZE + 1, UMEM_DEFAULT);
+    assert_null(umem_move(p, 2 * size)); /* is cheaper to copy */
+    umem_free(p, UMEM_MAX_CLASS_SIZE + 1);
+    p = umem_alloc(100, UMEM_DEFAULT);
+    assert_null(umem_move(p, 2 * size));
+    umem_free(p, 100);
+    assert_int_equal(recorded(), before);
+    assert_true(vmem_verify(&vmem_heap));
+}
+
 struct race {
     void *block;
     pthread_barrier_t barrier;
@@ -156,7 +226,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_misuse), cmocka_unit_test(test_racing_frees),
         cmocka_unit_test(test_record), cmocka_unit_test(test_aligned),
-        cmocka_unit_test(test_resize),
+        cmocka_unit_test(test_resize), cmocka_unit_test(test_zero),
+        cmocka_unit_test(test_move),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -258,6 +258,12 @@ options(void **state)
     assert_int_equal(umem_options.opt_vmem_policy, VM_NEXTFIT);
     assert_string_equal(read_with("UMEM_OPTIONS", "allocator=next,allocator=instant"), "");
     assert_int_equal(umem_options.opt_vmem_policy, 0);
+    assert_string_equal(read_with("UMEM_OPTIONS", "limit=64m"), "");
+    assert_int_equal(umem_options.opt_heap_limit, 64 << 20);
+    assert_contains(read_with("UMEM_OPTIONS", "limit=1000"), "not a size from 1048576");
+    assert_int_equal(umem_options.opt_heap_limit, 0);
+    assert_contains(read_with("UMEM_OPTIONS", "limit=1p"), "not a size");
+    assert_contains(read_with("UMEM_OPTIONS", "limit"), "needs a value");
     assert_contains(read_with("UMEM_OPTIONS", "allocator=bes,nomagazines"), "not a value");
     assert_true(umem_options.opt_nomagazines);
     assert_int_equal(umem_options.opt_vmem_policy, 0);

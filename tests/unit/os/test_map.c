@@ -273,6 +273,42 @@ test_memlock_limit(void **state)
     assert_int_equal(status, 0);
 }
 
+/* A mapping moves over a reservation and grows; what it leaves is nobody's. */
+static void
+test_move(void **state)
+{
+    size_t page = os_page_size(), size = 16 * page;
+    unsigned char present;
+
+    (void)state;
+    for (size_t align = page; align <= 64 * page; align *= 4) {
+        char *p = os_map(size, page), *to = os_reserve(2 * size, align);
+        assert_non_null(p);
+        assert_non_null(to);
+        assert_int_equal((uintptr_t)to % align, 0);
+        memset(p, 7, size);
+        errno = 4711;
+        assert_true(os_move(p, size, to, 2 * size));
+        assert_int_equal(to[0], 7);
+        assert_int_equal(to[size - 1], 7);
+        assert_true(all_zero(to + size, size));
+        to[2 * size - 1] = 1;
+        assert_int_equal(errno, 4711);
+        assert_int_equal(mincore(p, page, &present), -1);
+        os_unmap(to, 2 * size);
+    }
+    assert_null(os_reserve(SIZE_MAX - page + 1, 2 * page));
+
+    /* Where it has been split it stays. */
+    char *p = os_map(size, page), *to = os_reserve(2 * size, page);
+    memset(p, 7, size);
+    os_protect(p + page, page, false);
+    assert_false(os_move(p, size, to, 2 * size));
+    assert_int_equal(p[0], 7);
+    assert_int_equal(p[size - 1], 7);
+    os_unmap(p, size);
+}
+
 int
 main(void)
 {
@@ -282,6 +318,7 @@ main(void)
         cmocka_unit_test(test_purge),    cmocka_unit_test(test_purge_locked),
         cmocka_unit_test(test_zero),     cmocka_unit_test(test_protect),
         cmocka_unit_test(test_name),     cmocka_unit_test(test_memlock_limit),
+        cmocka_unit_test(test_move),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

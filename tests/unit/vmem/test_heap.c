@@ -331,6 +331,113 @@ test_heap_alloc(void **state)
     vmem_reap(heap);
 }
 
+/* A block moves with its pages, out of the middle of a span, and from a span of its own. */
+static void
+test_move(void **state)
+{
+    vmem_t *heap = the_heap();
+    struct vmem_dirt dirt;
+    size_t size = 4 * VMEM_HEAP_IMPORT_MIN;
+    size_t used = vmem_size(heap, VMEM_ALLOC);
+
+    (void)state;
+    char *whole = vmem_heap_alloc(3 * size, 0, &dirt);
+    assert_true(vmem_resize(heap, whole, 3 * size, size));
+    char *p = vmem_heap_alloc(size, 0, &dirt), *end = vmem_heap_alloc(size, 0, &dirt);
+    memset(p, 5, size);
+    for (int i = 0; i < 3; i++) {
+        char *to = vmem_heap_reserve(size + VMEM_HEAP_QUANTUM);
+        assert_non_null(to);
+        assert_true(vmem_heap_move(p, size, to, size + VMEM_HEAP_QUANTUM));
+        assert_true(vmem_verify(heap));
+        p = to;
+        size += VMEM_HEAP_QUANTUM;
+        assert_int_equal(p[0], 5);
+        assert_int_equal(p[4 * VMEM_HEAP_IMPORT_MIN - 1], 5);
+        assert_int_equal(p[size - 1], 0);
+        p[size - 1] = 1;
+    }
+    size = 4 * VMEM_HEAP_IMPORT_MIN;
+    vmem_xfree(heap, p, size + 3 * VMEM_HEAP_QUANTUM);
+    vmem_xfree(heap, whole, size);
+    vmem_xfree(heap, end, size);
+    vmem_reap(heap);
+    assert_true(vmem_verify(heap));
+    assert_int_equal(vmem_size(heap, VMEM_ALLOC), used);
+    vmem_heap_unreserve(vmem_heap_reserve(size), size);
+}
+
+/* One whose mapping the program has split stays where it is; after some of those all do. */
+static void
+with_split_mapping(void)
+{
+    struct vmem_dirt dirt;
+    size_t size = VMEM_HEAP_IMPORT_MIN;
+
+    vmem_reap(the_heap());
+    char *p = vmem_heap_alloc(size, 0, &dirt);
+    memset(p, 5, size);
+    os_protect(p + VMEM_HEAP_QUANTUM, VMEM_HEAP_QUANTUM, false);
+    for (int i = 0; i < 20; i++)
+        if (vmem_heap_move(p, size, vmem_heap_reserve(2 * size), 2 * size) ||
+            !vmem_verify(&vmem_heap))
+            _exit(2);
+    if (p[0] != 5 || p[size - 1] != 5)
+        _exit(3);
+    os_protect(p + VMEM_HEAP_QUANTUM, VMEM_HEAP_QUANTUM, true);
+    if (vmem_heap_move(p, size, vmem_heap_reserve(2 * size), 2 * size))
+        _exit(4);
+    vmem_xfree(&vmem_heap, p, size);
+    _exit(vmem_verify(&vmem_heap) ? 42 : 5);
+}
+
+static void
+with_limit(void)
+{
+    struct vmem_dirt dirt;
+    size_t size = 10 * VMEM_HEAP_IMPORT_MIN;
+    vmem_t *heap = the_heap();
+
+    vmem_reap(heap);
+    size_t before = vmem_size(heap, VMEM_ALLOC | VMEM_FREE);
+    vmem_heap_set_limit(before + size);
+    char *p = vmem_heap_alloc(size / 2, 0, &dirt);
+    char *q = vmem_heap_alloc(size / 2, 0, &dirt);
+    if (p == NULL || q == NULL)
+        _exit(2);
+    if (vmem_heap_alloc(1, 0, &dirt) != NULL || errno != ENOMEM)
+        _exit(3);
+    if (vmem_heap_reserve(VMEM_HEAP_IMPORT_MIN) != NULL || errno != ENOMEM)
+        _exit(4);
+    heap->vm_decay.decay_max = SIZE_MAX / 2; /* they stay, until they are in the way */
+    heap->vm_decay.decay_tick_ms = os_clock_coarse_ms();
+    vmem_xfree(heap, p, size / 2);
+    vmem_xfree(heap, q, size / 2);
+    if (vmem_size(heap, VMEM_FREE) != size)
+        _exit(5);
+    p = vmem_heap_alloc(size, 0, &dirt);
+    if (p == NULL || vmem_size(heap, VMEM_ALLOC | VMEM_FREE) != before + size)
+        _exit(6);
+    vmem_heap_set_limit(0);
+    q = vmem_heap_alloc(size, 0, &dirt);
+    _exit(q != NULL && vmem_verify(heap) ? 42 : 7);
+}
+
+static void
+test_in_children(void **state)
+{
+    static void (*const functions[])(void) = {with_split_mapping, with_limit};
+    char text[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+        int status = run_in_child(functions[i], text, sizeof(text));
+        assert_string_equal(text, "");
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 42);
+    }
+}
+
 int
 main(void)
 {
@@ -343,6 +450,8 @@ main(void)
         cmocka_unit_test(test_locked_memory),
         cmocka_unit_test(test_purge),
         cmocka_unit_test(test_heap_alloc),
+        cmocka_unit_test(test_move),
+        cmocka_unit_test(test_in_children),
     };
     return cmocka_run_group_tests_name("vmem/heap", tests, NULL, NULL);
 }

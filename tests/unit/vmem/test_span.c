@@ -4,6 +4,7 @@
  * never handed out.
  */
 #include "support.h"
+#include "vmem/private.h"
 
 enum { SPANS = 3000, STRIDE = 64 };
 
@@ -173,13 +174,51 @@ test_bad_ranges(void **state)
     vmem_destroy(vmp);
 }
 
+/* A segment becomes a span of its own, whatever is on either side; it leaves and comes back. */
+static void
+test_isolate(void **state)
+{
+    (void)state;
+    for (unsigned around = 0; around < 4; around++) {
+        uintptr_t before = around & 1 ? 0x2000 : 0, after = around & 2 ? 0x3000 : 0;
+        size_t size = before + 0x1000 + after, spans;
+        vmem_t *vmp = vmem_new("cut", NULL, 0, 0x1000, NULL, NULL, NULL, 0, 0);
+        assert_true(vmem_lock_with_tags(vmp));
+        (void)vmem_span_insert(vmp, 0x10000, 0x10000 + size, true);
+        umem_lock_release(&vmp->vm_lock);
+        void *p = PTR(0x10000 + before);
+        assert_ptr_equal(vmem_xalloc(vmp, 0x1000, 0, 0, 0, p, PTR(NUM(p) + 0x1000), 0), p);
+
+        assert_true(vmem_lock_with_tags(vmp));
+        struct vmem_seg *seg = vmem_hash_find(vmp, NUM(p));
+        struct vmem_seg *span = vmem_span_isolate(vmp, seg);
+        assert_int_equal(span->seg_start, NUM(p));
+        assert_int_equal(span->seg_end, NUM(p) + 0x1000);
+        umem_lock_release(&vmp->vm_lock);
+        assert_true(vmem_verify(vmp));
+        assert_true(vmem_span_tree_verify(vmp, &spans));
+        assert_int_equal(spans, 1 + (before != 0) + (after != 0));
+
+        vmem_span_unlink(vmp, span, seg);
+        assert_true(vmem_verify(vmp));
+        assert_int_equal(vmem_size(vmp, VMEM_ALLOC), 0);
+        vmem_span_link(vmp, span, seg, 0x50000, 0x58000);
+        assert_true(vmem_verify(vmp));
+        assert_true(vmem_contains(vmp, PTR(0x50000), 0x8000));
+        assert_int_equal(vmem_contains(vmp, p, 0x1000), 0);
+        vmem_xfree(vmp, PTR(0x50000), 0x8000);
+        assert_int_equal(vmem_size(vmp, VMEM_ALLOC), 0);
+        vmem_destroy(vmp);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_many_spans),          cmocka_unit_test(test_adjacent),
         cmocka_unit_test(test_imports_come_and_go), cmocka_unit_test(test_zero),
-        cmocka_unit_test(test_bad_ranges),
+        cmocka_unit_test(test_bad_ranges),          cmocka_unit_test(test_isolate),
     };
     return cmocka_run_group_tests_name("vmem/span", tests, NULL, NULL);
 }
