@@ -38,11 +38,16 @@
  */
 #define SMALL_OBJECT_MAX ((size_t)1024)
 #define MAG_BYTES_LARGE ((size_t)16 * 1024)
-#define MAG_BYTES_INITIAL ((size_t)1024)
+#define MAG_BYTES_INITIAL ((size_t)512)
 /* Bytes that all magazines there are may hold before none grows: 64 KiB of 1,000 threads each. */
 #define MAG_BYTES_TOTAL_MAX ((size_t)64 * 1024 * 1024)
 /* Failed trylocks in an update interval above which the size takes a step. */
 #define CONTENTION_MAX 3u
+/*
+ * Bytes by which regret may raise the bounds of all depots together: objects of
+ * one size are of no use to another, as where a program's phases alternate.
+ */
+#define RAISED_BYTES_MAX ((size_t)32 * 1024 * 1024)
 /* Largest magazines of objects that a bounded depot always may keep. */
 #define KEPT_MIN 2u
 
@@ -50,6 +55,8 @@ _Static_assert(sizeof(struct magazine) == 16 || sizeof(void *) == 4, "see MAG_SI
 
 /* Bytes of objects that all magazines there are have room for. */
 static _Atomic size_t bytes_total;
+/* Bytes of objects by which bounds are above their minimum, in all depots. */
+static _Atomic size_t bytes_raised;
 
 /* The next size up: 1, 2, 6, 14, 30, 62, 126, 254. */
 static uint32_t
@@ -178,6 +185,15 @@ lock_counting(struct depot *depot)
     depot->depot_contention++;
 }
 
+/* The bound was something else before. */
+static void
+note_raised(const struct depot *depot, size_t rounds_before)
+{
+    atomic_fetch_add_explicit(&bytes_raised,
+                              (depot->depot_rounds_max - rounds_before) * depot->depot_object_size,
+                              memory_order_relaxed);
+}
+
 /* Objects are wanted that were sent away not long ago: next time as many more may stay. */
 static void
 regret(struct depot *depot)
@@ -187,8 +203,11 @@ regret(struct depot *depot)
     if (rounds == 0 || !depot_is_bounded(depot))
         return;
     depot->depot_sent_away -= rounds;
-    depot->depot_rounds_max += rounds;
     depot->depot_regretted = true;
+    if (atomic_load_explicit(&bytes_raised, memory_order_relaxed) < RAISED_BYTES_MAX) {
+        depot->depot_rounds_max += rounds;
+        note_raised(depot, depot->depot_rounds_max - rounds);
+    }
 }
 
 bool
@@ -267,8 +286,12 @@ update_list(struct magazine_list *list, size_t *reap)
 static void
 update_bound(struct depot *depot)
 {
-    if (!depot->depot_regretted)
-        depot->depot_rounds_max = umem_max(depot->depot_rounds_max / 2, depot->depot_rounds_min);
+    size_t before = depot->depot_rounds_max;
+
+    if (depot_is_bounded(depot) && !depot->depot_regretted) {
+        depot->depot_rounds_max = umem_max(before / 2, depot->depot_rounds_min);
+        note_raised(depot, before);
+    }
     depot->depot_regretted = false;
     depot->depot_sent_away = 0;
 }

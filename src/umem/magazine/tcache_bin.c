@@ -24,7 +24,7 @@
  * Bytes of the first objects that a bin takes from slabs at once: a thread that
  * allocates once of a dozen sizes keeps some KiB.
  */
-#define BATCH_BYTES_INITIAL 512
+#define BATCH_BYTES_INITIAL 256
 #define BATCH_MAX 64 /* the lock of the slabs is then taken once for 64 objects */
 /*
  * Of objects this large the first RELUCTANCE frees go to the slabs, where their

@@ -49,12 +49,21 @@ os_page_size(void)
     return size;
 }
 
+/*
+ * mmap() of anonymous memory, NULL where it fails: with EAGAIN, or with ENOMEM
+ * for whatever else it has against it (a filter of system calls says EPERM),
+ * since that is what an allocation fails with.
+ */
 static void *
-map_anonymous(size_t size)
+map_anonymous(void *addr, size_t size, int protection, int flags)
 {
-    void *addr = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *mapped = mmap(addr, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 
-    return addr == MAP_FAILED ? NULL : addr;
+    if (mapped != MAP_FAILED)
+        return mapped;
+    if (errno != EAGAIN)
+        errno = ENOMEM;
+    return NULL;
 }
 
 void *
@@ -66,8 +75,8 @@ os_reserve(size_t size, size_t align)
         return NULL;
     }
     /* Too large, and both ends are cut off. */
-    char *addr = mmap(NULL, padded, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (addr == MAP_FAILED)
+    char *addr = map_anonymous(NULL, padded, PROT_NONE, MAP_NORESERVE);
+    if (addr == NULL)
         return NULL;
 
     char *base = (char *)umem_align_up((uintptr_t)addr, align);
@@ -89,8 +98,7 @@ map_trimmed(size_t size, size_t align)
     if (base == NULL)
         return NULL;
     /* A fixed map over it, not mprotect(): only that populates under MCL_FUTURE. */
-    if (mmap(base, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
-        MAP_FAILED) {
+    if (map_anonymous(base, size, PROT_READ | PROT_WRITE, MAP_FIXED) == NULL) {
         int error = errno;
         munmap(base, size);
         errno = error;
@@ -102,7 +110,7 @@ map_trimmed(size_t size, size_t align)
 void *
 os_map(size_t size, size_t align)
 {
-    void *addr = map_anonymous(size);
+    void *addr = map_anonymous(NULL, size, PROT_READ | PROT_WRITE, 0);
 
     /* The kernel places maps downward, one under the other: mostly aligned already. */
     if (addr == NULL || ((uintptr_t)addr & (align - 1)) == 0)
