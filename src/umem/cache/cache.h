@@ -232,6 +232,14 @@ struct umem_cache *umem_cache_new(const struct umem_cache_args *args);
  * (NULL: on something else).  Returns the time in milliseconds.
  */
 uint32_t umem_update_if_due(struct umem_cache *cp);
+/*
+ * For the thread of reaper.c: from now on no operation makes a step but that
+ * thread, until a fork's child, which has none.  And a step, which leaves out
+ * caches with destructors: they catch up on their own operations.  Both return
+ * the milliseconds until the next one.
+ */
+uint64_t umem_update_take_over(void);
+uint64_t umem_update_step(void);
 /* A cache that is about to leave the list; reap_lock is held. */
 void umem_update_forget(struct umem_cache *cp);
 /*
@@ -251,6 +259,8 @@ bool umem_nofail_retry(void);
 
 /* Registers the handlers of fork; they do nothing while the engine is asleep. */
 void umem_fork_init(void);
+/* Once: starts the thread that does the updates, if that is wanted (cache/reaper.c). */
+void umem_reaper_start(void);
 /* init_lock across a fork; prepare: whether the engine is set up. */
 bool umem_init_fork_prepare(void);
 void umem_init_fork_parent(void);

@@ -8,11 +8,16 @@
  * allocates first, very early in the life of a preloaded process: it allocates
  * nothing from the engine it sets up.
  *
- * One thing cannot wait for first use, and is all that the constructor does:
- * to be the first with pthread_atfork().  A program may call that before it
+ * One thing cannot wait for first use, and is what the constructor is for: to
+ * be the first with pthread_atfork().  A program may call that before it
  * ever allocates, and would have its handlers run while ours hold every lock;
  * or its first allocation may come from within pthread_atfork(), which holds a
  * lock of libc's.
+ *
+ * And one thing must not come too early: the thread of UMEM_OPTIONS=reap_thread,
+ * which libc cannot make while the process is being loaded.  Where the engine
+ * has been set up by then, the constructor starts it, else the set-up does; the
+ * constructor of a library that sleeps starts nothing.
  */
 #include <string.h>
 
@@ -22,6 +27,7 @@
 
 _Atomic uint32_t umem_state;
 struct umem_cache umem_class_cache[UMEM_CLASS_COUNT];
+static _Atomic bool loaded; /* the constructor has run */
 static struct umem_lock init_lock = UMEM_LOCK_INIT(UMEM_RANK_INIT);
 
 /* Bin of a class: see cache.h; all of them exist in every thread cache. */
@@ -58,14 +64,17 @@ umem_ready_slow(void)
         vmem_init();
         vmem_set_qcache_ops(&umem_qcache_ops);
         init_classes();
-        atomic_store_explicit(&umem_state, UMEM_STATE_READY, memory_order_release);
+        atomic_store(&umem_state, UMEM_STATE_READY);
         set_up = true;
     }
     umem_lock_release(&init_lock);
 
     /* Calls libc, which may allocate: from here on it can. */
-    if (set_up)
+    if (set_up) {
         tcache_init();
+        if (atomic_load(&loaded))
+            umem_reaper_start();
+    }
     return true;
 }
 
@@ -89,7 +98,11 @@ umem_init_fork_child(void)
 }
 
 __attribute__((constructor)) static void
-register_fork_handlers(void)
+load(void)
 {
     umem_fork_init();
+    /* The set-up looks at these two the other way round: one of us sees both. */
+    atomic_store(&loaded, true);
+    if (atomic_load(&umem_state) == UMEM_STATE_READY)
+        umem_reaper_start();
 }

@@ -2,12 +2,12 @@
 /*
  * reap.c - memory that the working set does not need goes back.
  *
- * No thread runs for this.  An update is due once a reap interval; threads that
- * find it so, on their way to a depot, do it in bounded steps, some
- * milliseconds apart: magazines of bins that lay idle go from threads to the
- * depots, what lay unused there for an interval goes to the slabs, and the
- * pages of what is free in the heap to the system.  umem_reap() does all of it
- * at once.
+ * No thread runs for this, unless UMEM_OPTIONS=reap_thread asks for one
+ * (reaper.c).  An update is due once a reap interval; threads that find it so,
+ * on their way to a depot, do it in bounded steps, some milliseconds apart:
+ * magazines of bins that lay idle go from threads to the depots, what lay
+ * unused there for an interval goes to the slabs, and the pages of what is free
+ * in the heap to the system.  umem_reap() does all of it at once.
  *
  * An update runs on some operation's way, where the thread may hold any of
  * the program's locks: destructors are called on the way to their own cache
@@ -34,8 +34,11 @@
 #define STEPS_LATE_MAX 8
 
 static struct umem_lock reap_lock = UMEM_LOCK_INIT(UMEM_RANK_REAP);
-static UMEM_TLS bool reaping;         /* this thread holds reap_lock */
-static _Atomic uint64_t next_step_ms; /* 0: the first update has not begun */
+static UMEM_TLS bool reaping; /* this thread holds reap_lock */
+/* When a step is due on an operation's way.  0: the first update has not begun. */
+static _Atomic uint64_t next_step_ms;
+#define NEVER UINT64_MAX /* a thread does the steps */
+static bool handed_over; /* the same, under reap_lock */
 
 /* Where an update that is under way goes on; under reap_lock. */
 static struct update {
@@ -82,6 +85,11 @@ umem_reap_fork_child(void)
 {
     if (!reaping)
         umem_lock_reset_child(&reap_lock);
+    if (!handed_over)
+        return;
+    /* The thread that did the steps is not in the child: operations do them again. */
+    handed_over = false;
+    atomic_store_explicit(&next_step_ms, 0, memory_order_relaxed);
 }
 
 /*
@@ -229,6 +237,26 @@ interval_ms(void)
     return (uint64_t)umem_options.opt_reap_interval_s * MS_PER_S;
 }
 
+/* From one step to the next; last: it was the last one of its update. */
+static uint64_t
+pause_ms(bool last)
+{
+    return last && interval_ms() > STEP_INTERVAL_MS ? interval_ms() : STEP_INTERVAL_MS;
+}
+
+/* The steps that an operation makes which came when one was due; the lock is held. */
+static void
+step_late(const struct umem_cache *operating, uint64_t now, uint64_t due)
+{
+    uint64_t steps = umem_min((now - due) / STEP_INTERVAL_MS, STEPS_LATE_MAX - 1) + 1;
+    bool last = due == 0; /* nothing can have gone unused on the first call */
+
+    while (!last && steps-- > 0)
+        last = step(operating);
+    atomic_store_explicit(&next_step_ms, now + (last ? interval_ms() : STEP_INTERVAL_MS),
+                          memory_order_relaxed);
+}
+
 uint32_t
 umem_update_if_due(struct umem_cache *cp)
 {
@@ -239,15 +267,32 @@ umem_update_if_due(struct umem_cache *cp)
         catch_up(cp);
     uint64_t due = atomic_load_explicit(&next_step_ms, memory_order_relaxed);
     if (UMEM_UNLIKELY(now >= due) && try_reap_lock()) {
-        uint64_t steps = umem_min((now - due) / STEP_INTERVAL_MS, STEPS_LATE_MAX - 1) + 1;
-        bool last = due == 0; /* nothing can have gone unused on the first call */
-        while (!last && steps-- > 0)
-            last = step(cp);
-        atomic_store_explicit(&next_step_ms, now + (last ? interval_ms() : STEP_INTERVAL_MS),
-                              memory_order_relaxed);
+        if (!handed_over)
+            step_late(cp, now, due);
         release_reap_lock();
     }
     return (uint32_t)now;
+}
+
+uint64_t
+umem_update_take_over(void)
+{
+    bool excluded = umem_reap_exclude();
+
+    handed_over = true;
+    atomic_store_explicit(&next_step_ms, NEVER, memory_order_relaxed);
+    umem_reap_admit(excluded);
+    return pause_ms(true);
+}
+
+uint64_t
+umem_update_step(void)
+{
+    if (!try_reap_lock())
+        return STEP_INTERVAL_MS; /* a reap is under way, or a cache about to go */
+    bool last = step(NULL);
+    release_reap_lock();
+    return pause_ms(last);
 }
 
 bool

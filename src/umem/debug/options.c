@@ -132,6 +132,7 @@ static const struct word backend_words[] = {
 static const struct option options_table[] = {
     {"reap_interval", VALUE_NUMBER, RANGE(0, UINT32_MAX), FIELD(FIELD_U32, opt_reap_interval_s)},
     {"limit", VALUE_SIZE, RANGE(LIMIT_MIN, SIZE_MAX), FIELD(FIELD_SIZE, opt_heap_limit)},
+    {"reap_thread", VALUE_NONE, FIELD(FIELD_BOOL, opt_reap_thread)},
     {"nomagazines", VALUE_NONE, FIELD(FIELD_BOOL, opt_nomagazines)},
     {"allocator", VALUE_WORD, FIELD(FIELD_U32, opt_vmem_policy), .option_words = allocator_words},
     {"backend", VALUE_WORD, .option_words = backend_words},

@@ -64,6 +64,21 @@ uint32_t os_process_id(void);
 unsigned os_cpu_count(void);
 
 /*
+ * Starts a detached thread that runs fn(NULL), all signals blocked.  It calls
+ * libc, which allocates: for a caller without locks.  -1 with errno.
+ */
+int os_thread_start(void *(*fn)(void *));
+/* Names this thread, 15 characters of it, where the kernel can. (AS) */
+void os_thread_name(const char *name);
+/* Sleeps for that long at least. (AS) */
+void os_sleep_ms(uint64_t ms);
+/*
+ * Whether all other threads of the process have ended, the first one too: it
+ * lives on only as long as this one does.  False where /proc is not there.
+ */
+bool os_thread_is_last(void);
+
+/*
  * libc's lock of its streams, which its fork() takes when the prepare handlers
  * are done, and whose holder may allocate (a stream that is flushed): to be
  * taken before any lock that an allocation waits for.  The child resets it.

@@ -251,7 +251,11 @@ options(void **state)
         read_with("UMEM_OPTIONS", "reap_interval=3,nomagazines,allocator=best,backend=mmap"), "");
     assert_int_equal(umem_options.opt_reap_interval_s, 3);
     assert_true(umem_options.opt_nomagazines);
+    assert_false(umem_options.opt_reap_thread);
     assert_int_equal(umem_options.opt_vmem_policy, VM_BESTFIT);
+    assert_string_equal(read_with("UMEM_OPTIONS", "reap_thread"), "");
+    assert_true(umem_options.opt_reap_thread);
+    assert_contains(read_with("UMEM_OPTIONS", "reap_thread=1"), "takes no value");
     assert_string_equal(read_with("UMEM_OPTIONS", "allocator=first"), "");
     assert_int_equal(umem_options.opt_vmem_policy, VM_FIRSTFIT);
     assert_string_equal(read_with("UMEM_OPTIONS", "allocator = next"), "");
@@ -327,12 +331,13 @@ secure_process(void **state)
     debug_default = "guards";
     setenv("UMEM_DEBUG", "audit,mtbf=1,noabort", 1);
     setenv("UMEM_LOGGING", "contents=1", 1);
-    setenv("UMEM_OPTIONS", "nomagazines,allocator=best,reap_interval=0", 1);
+    setenv("UMEM_OPTIONS", "nomagazines,allocator=best,reap_interval=0,reap_thread", 1);
     umem_options_read();
     assert_int_equal(umem_options.opt_flags, GUARDS);
     assert_int_equal(umem_options.opt_mtbf, 0);
     assert_false(umem_options.opt_noabort);
     assert_false(umem_options.opt_nomagazines);
+    assert_false(umem_options.opt_reap_thread);
     assert_int_equal(umem_options.opt_vmem_policy, 0);
     assert_int_equal(umem_options.opt_reap_interval_s, initial.opt_reap_interval_s);
     assert_int_equal(umem_options.opt_contents_log, initial.opt_contents_log);
