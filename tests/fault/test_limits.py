@@ -80,10 +80,7 @@ def test_new_at_limit(programs, section, debug):
 
 REFUSALS = [(call, error) for call in ("madvise", "membarrier", "mremap")
             for error in ("ENOMEM", "EPERM", "ENOSYS")]
-REFUSALS += [("mmap", "ENOMEM")]
-REFUSALS += [pytest.param("mmap", error, marks=pytest.mark.xfail(
-    strict=False, reason="errno is mmap's own, where malloc has to say ENOMEM"))
-    for error in ("EPERM", "ENOSYS")]
+REFUSALS += [("mmap", error) for error in ("ENOMEM", "EPERM", "ENOSYS")]
 # As on locked memory; where the kernel does not name mappings; where there are too many of them.
 REFUSALS += [("madvise", "EINVAL"), ("prctl_vma", "EINVAL"), ("munmap", "ENOMEM"),
              ("mprotect", "ENOMEM")]

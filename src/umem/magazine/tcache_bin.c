@@ -31,7 +31,7 @@
  * pages are anybody's: a program that needs a buffer of each size once should
  * not end with a page or more of each.
  */
-#define RELUCTANT_SIZE 4096
+#define RELUCTANT_SIZE 2048
 #define RELUCTANCE 32
 /*
  * The rate of allocations is measured, and credit is meant to last, for this

@@ -185,10 +185,10 @@ test_contention_grows(void **state)
     depot_init(&depot, OBJECT_SIZE, false);
     depot.depot_contention = 100;
     depot_update(&depot);
-    assert_int_equal(depot.depot_mag_size, 30);
+    assert_int_equal(depot.depot_mag_size, 14);
     assert_int_equal(depot.depot_contention, 0);
     depot_update(&depot);
-    assert_int_equal(depot.depot_mag_size, 30);
+    assert_int_equal(depot.depot_mag_size, 14);
     for (int i = 0; i < 20; i++) {
         depot.depot_contention = 100;
         depot_update(&depot);

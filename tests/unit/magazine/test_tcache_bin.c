@@ -5,7 +5,7 @@
  */
 #include "support.h"
 
-enum { CREDIT_FIRST = 16, CREDIT_MOST = 4096, CREDIT_MS = 64, FIRST_SIZE = 14 };
+enum { CREDIT_FIRST = 16, CREDIT_MOST = 4096, CREDIT_MS = 64, FIRST_SIZE = 6 };
 
 static void
 assert_quiet(unsigned bin)
@@ -157,7 +157,7 @@ test_growth_by_exchanges(void **state)
     /* Few exchanges: it stays small. */
     bin = new_bin(&depot);
     for (int i = 0; i < 1000; i++)
-        sway(bin, 10);
+        sway(bin, FIRST_SIZE - 1);
     assert_int_equal(bin_of(bin)->bin_size, FIRST_SIZE);
     end(bin, &depot);
 
@@ -294,7 +294,7 @@ next_objects(void *arg, void **out, unsigned n)
 static void
 test_fill(void **state)
 {
-    enum { MOST = 64, INITIAL_BYTES = 512 };
+    enum { MOST = 64, INITIAL_BYTES = 256 };
     struct depot depot;
 
     (void)state;
@@ -368,7 +368,7 @@ test_reluctance(void **state)
     end(bin, &depot);
 
     /* Small ones, and those that took work to make, are kept at once. */
-    bin = new_bin_of(&depot, 2048, true);
+    bin = new_bin_of(&depot, 1024, true);
     put(bin, &objects[0]);
     end(bin, &depot);
     bin = new_bin_of(&depot, 8192, false);
