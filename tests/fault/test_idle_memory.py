@@ -28,7 +28,7 @@ def alternate(programs):
     return programs("alternate.c", flags=FLAGS)
 
 
-@pytest.mark.xfail(strict=False, reason="what small blocks gave back stays theirs for a second: 440 MB")
+@pytest.mark.xfail(strict=False, reason="small blocks' slabs stay theirs for a second: 440 MB")
 def test_phases_reuse_memory(alternate):
     """By the kernel's count of the process: wherever this holds, no limit is met."""
     result = run([alternate], preload=True, timeout=180)

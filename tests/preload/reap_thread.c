@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SIZES = 60, STEP = 512, BYTES = 200000, POLLS = 60 };
+enum { BLOCKS = 65536, SIZE = 500, STRIDE = 25033, POLLS = 60 };
 
 /* A number in /proc/self/status; without an allocation, which could do the thread's work. */
 static long
@@ -28,19 +28,19 @@ field(const char *name)
     return at != NULL ? atol(at + strlen(name)) : -1;
 }
 
-/* Allocates some blocks of many sizes and frees them: most stay in magazines and depots. */
+/*
+ * Allocates many small blocks and frees them all over the place: those that
+ * stay in magazines and depots hold slabs with much that is free.
+ */
 static void
 churn(void)
 {
-    static void *block[BYTES / STEP];
+    static void *block[BLOCKS];
 
-    for (int i = 1; i <= SIZES; i++) {
-        int count = BYTES / (i * STEP);
-        for (int k = 0; k < count; k++)
-            block[k] = memset(malloc((size_t)i * STEP), 1, (size_t)i * STEP);
-        for (int k = 0; k < count; k++)
-            free(block[k]);
-    }
+    for (int i = 0; i < BLOCKS; i++)
+        block[i] = memset(malloc((size_t)SIZE), 1, SIZE);
+    for (unsigned i = 0; i < BLOCKS; i++) /* STRIDE and BLOCKS have no common factor */
+        free(block[(size_t)i * STRIDE % BLOCKS]);
 }
 
 static void *
@@ -66,7 +66,7 @@ main(int argc, char **argv)
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0) {
-        free(malloc(STEP));
+        free(malloc(SIZE));
         _exit(field("Threads:") == 1 ? 0 : 1);
     }
     waitpid(pid, &status, 0);
