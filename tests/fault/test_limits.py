@@ -58,10 +58,7 @@ def test_huge_refused_under_guard(programs, section):
 
 @pytest.mark.parametrize("resource", ["as", "data"])
 @pytest.mark.parametrize("debug", [None, DEBUG])
-@pytest.mark.parametrize("section", [
-    pytest.param(section, marks=pytest.mark.xfail(
-        strict=False, reason="spans that other sizes have used come back with gaps: 13 % less"))
-    if section == "by_turns" else section for section in sections("at_limit.c")])
+@pytest.mark.parametrize("section", sections("at_limit.c"))
 def test_at_limit(programs, section, debug, resource):
     program = programs("at_limit.c", flags=FLAGS, package="umem")
     result = run([program, section, resource], debug=debug, timeout=180)

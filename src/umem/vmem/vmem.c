@@ -96,11 +96,13 @@ import_size(const struct vmem *vmp, size_t size)
     return rounded < size ? 0 : rounded;
 }
 
-/* The least to import now.  No lock held: a snapshot will do. */
+/* The least to import now.  No lock held. */
 static size_t
-import_min(const struct vmem *vmp)
+import_min(struct vmem *vmp)
 {
-    size_t inuse = __atomic_load_n(&vmp->vm_stats.vms_inuse, __ATOMIC_RELAXED);
+    umem_lock_acquire(&vmp->vm_lock);
+    size_t inuse = vmp->vm_stats.vms_inuse;
+    umem_lock_release(&vmp->vm_lock);
     size_t max = __atomic_load_n(&vmp->vm_import_max, __ATOMIC_RELAXED);
 
     return umem_max(umem_min(inuse / VMEM_HEAP_IMPORT_FRACTION, max), vmp->vm_import_min);
