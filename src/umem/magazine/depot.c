@@ -47,7 +47,7 @@
  * Bytes by which regret may raise the bounds of all depots together: objects of
  * one size are of no use to another, as where a program's phases alternate.
  */
-#define RAISED_BYTES_MAX ((size_t)32 * 1024 * 1024)
+#define RAISED_BYTES_MAX ((size_t)128 * 1024 * 1024)
 /* Largest magazines of objects that a bounded depot always may keep. */
 #define KEPT_MIN 2u
 
