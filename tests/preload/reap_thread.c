@@ -62,7 +62,7 @@ main(int argc, char **argv)
     long kept = field("VmRSS:") - start;
     for (int i = 0; i < POLLS && field("VmRSS:") - start > kept / 2; i++)
         usleep(100000);
-    printf("kept much %d, gone back %d\n", kept > 4000, field("VmRSS:") - start <= kept / 2);
+    printf("kept much %d, gone back %d\n", kept > MUCH_KIB, field("VmRSS:") - start <= kept / 2);
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0) {
