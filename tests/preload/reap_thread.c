@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BLOCKS = 65536, SIZE = 500, STRIDE = 25033, POLLS = 60 };
+enum { BLOCKS = 65536, SIZE = 500, STRIDE = 25033, MUCH_KIB = 4000, POLLS = 60 };
 
 /* A number in /proc/self/status; without an allocation, which could do the thread's work. */
 static long

@@ -163,11 +163,11 @@ updating(void)
 static void
 step_is_bounded(void)
 {
-    enum { STEP_MAGAZINES = 64 };
+    enum { STEP_MAGAZINES = 64, LATE_STEPS = 8 }; /* who comes late makes so many at once */
 
     umem_cache_t *cp = umem_cache_create("update", OBJECT, 0, construct, NULL, NULL, NULL, NULL, 0);
     prepare_updates();
-    for (int i = 0; i < 3 * STEP_MAGAZINES; i++) {
+    for (int i = 0; i < 3 * LATE_STEPS * STEP_MAGAZINES; i++) {
         struct magazine *mag = magazine_create(&cp->cache_depot, 14);
         mag->mag_rounds = 1;
         mag->mag_round[0] = NULL;
@@ -178,9 +178,9 @@ step_is_bounded(void)
     size_t left = cp->cache_depot.depot_rounds;
     int steps = 0;
     umem_reap_admit(true);
-    for (int i = 0; i < 60 && left > 0; i++) {
+    for (int i = 0; i < 300 && left > 0; i++) {
         let_steps_pass(cp, 1);
-        CHECK(cp->cache_depot.depot_rounds + STEP_MAGAZINES >= left);
+        CHECK(cp->cache_depot.depot_rounds + LATE_STEPS * STEP_MAGAZINES >= left);
         steps += cp->cache_depot.depot_rounds != left;
         left = cp->cache_depot.depot_rounds;
     }
