@@ -98,15 +98,21 @@ retire_allocs(const struct tbin *b, struct depot *depot)
     return allocs;
 }
 
-/* Counts what was allocated since the last visit, and grants credit for what is to come. */
+/*
+ * Counts what was allocated since the last visit, and grants credit for what is
+ * to come.  frees_only: after a burst of those, however short, the next
+ * allocation is to come by: it may be the last for long, with much to give back.
+ */
 static void
-visit(struct tbin *b, struct depot *depot, uint32_t now_ms)
+visit(struct tbin *b, struct depot *depot, uint32_t now_ms, bool frees_only)
 {
     uint32_t allocs = retire_allocs(b, depot);
     uint32_t elapsed_ms = now_ms - b->bin_visit_ms;
     uint64_t credit = CREDIT_INITIAL;
 
-    if (b->bin_granted != 0)
+    if (frees_only)
+        credit = 1;
+    else if (b->bin_granted != 0)
         credit = elapsed_ms < CREDIT_MS ? 2 * (uint64_t)b->bin_granted
                                         : (uint64_t)allocs * CREDIT_MS / elapsed_ms + 1;
     b->bin_granted = (uint32_t)umem_min(credit, CREDIT_MAX);
@@ -121,7 +127,7 @@ static void
 visit_if_due(struct tbin *b, struct depot *depot, uint32_t now_ms)
 {
     if (b->bin_credit <= 0 || now_ms - b->bin_visit_ms >= CREDIT_MS)
-        visit(b, depot, now_ms);
+        visit(b, depot, now_ms, false);
 }
 
 /*
@@ -253,7 +259,10 @@ tcache_put(struct tcache *tc, unsigned bin, void *obj, uint32_t now_ms, struct m
 
     *surplus = NULL;
     umem_lock_acquire(&tc->tc_lock);
-    visit_if_due(b, depot, now_ms);
+    if (b->bin_full && !has_room(b)) /* and ran out on this side the last time too */
+        visit(b, depot, now_ms, true);
+    else
+        visit_if_due(b, depot, now_ms);
     bool reluctant = is_reluctant(b, depot);
     bool room = !reluctant && make_room(b, depot, surplus);
     if (room)
@@ -341,9 +350,7 @@ tcache_retire_bin(struct tcache *tc, unsigned bin)
     *b = (struct tbin){.bin_cur = NULL};
 }
 
-/*
- * Reads other threads' windows as they move.  Each load is of one word; a
- * magazine that went meanwhile still is memory of the pool, which never unmaps.
+/* Reads other threads' bin_cur as it moves, one word; the lock keeps the magazines where they are.
  */
 __attribute__((no_sanitize("thread"))) size_t
 tcache_bin_rounds(unsigned bin)

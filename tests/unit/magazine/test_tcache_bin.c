@@ -134,6 +134,27 @@ sway(unsigned bin, int n)
         assert_non_null(get(bin));
 }
 
+/* After frees alone, however fast they came, the next allocation makes a visit. */
+static void
+test_credit_after_frees(void **state)
+{
+    struct depot depot;
+    unsigned bin = new_bin(&depot);
+
+    (void)state;
+    for (int i = 0; i < OBJECTS / 2; i++)
+        put(bin, &objects[i]);
+    for (int i = 0; i < OBJECTS / 2; i++)
+        assert_non_null(get(bin));
+    assert_true(bin_of(bin)->bin_granted > 1);
+    for (int i = 0; i < OBJECTS / 2; i++)
+        put(bin, &objects[i]);
+    assert_int_equal(bin_of(bin)->bin_credit, 1);
+    assert_quiet(bin);
+    assert_int_equal(allocations(&depot, bin), OBJECTS / 2);
+    end(bin, &depot);
+}
+
 static void
 test_growth_by_exchanges(void **state)
 {
@@ -447,6 +468,7 @@ main(void)
         cmocka_unit_test(test_marks),
         cmocka_unit_test(test_walk),
         cmocka_unit_test(test_previous_absorbs),
+        cmocka_unit_test(test_credit_after_frees),
         cmocka_unit_test(test_growth_by_exchanges),
         cmocka_unit_test(test_credit),
         cmocka_unit_test(test_credit_of_idle),
