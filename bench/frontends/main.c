@@ -14,6 +14,8 @@
  */
 #include "frontends.h"
 
+#include "../common.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -83,17 +85,6 @@ get(void)
     char *block = front->alloc();
     block[sizeof(struct object) - 1] = 1; /* as a program would; not the link of loose objects */
     return block;
-}
-
-/* xorshift64: cheap beside an allocation. */
-static inline uint64_t
-next_random(uint64_t *state)
-{
-    uint64_t x = *state;
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    return *state = x;
 }
 
 static void

@@ -150,7 +150,6 @@ static inline void *
 umem_cache_alloc_fast(struct umem_cache *cp, unsigned bin, size_t requested, int flags)
 {
     struct tbin *b = &tcache_self->tc_bin[bin];
-
     void *obj;
 
     if (UMEM_LIKELY(tcache_pop(b, &obj)))

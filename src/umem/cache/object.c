@@ -329,10 +329,8 @@ umem_cache_free(umem_cache_t *cp, void *buf)
 {
     struct tcache *tc = tcache_self;
 
-    if (UMEM_LIKELY(cp->cache_bin < tc->tc_bins)) {
-        if (UMEM_LIKELY(tcache_push(&tc->tc_bin[cp->cache_bin], buf)))
-            return;
-    }
+    if (UMEM_LIKELY(cp->cache_bin < tc->tc_bins && tcache_push(&tc->tc_bin[cp->cache_bin], buf)))
+        return;
     int error = errno;
     umem_cache_free_slow(cp, buf, SIZE_MAX);
     errno = error;

@@ -25,9 +25,9 @@
 #define MAG_SIZE_MIN 2u      /* 32 bytes */
 #define MAG_SIZE_INITIAL 14u /* 128 bytes: cheap for a thread that allocates little */
 /*
- * Bytes of objects that one magazine may hold, and that the first one of a bin
- * may.  A bin that sways, a thousand objects out and a thousand in, would pass
- * them to and fro through the depot, where other threads' cold ones lie too.
+ * Bytes of objects that one magazine may hold.  A bin that sways, a thousand
+ * objects out and a thousand in, would pass them to and fro through the depot,
+ * where other threads' cold ones lie too.
  */
 #define MAG_BYTES_MAX ((size_t)64 * 1024)
 #define MAG_ROUNDS_MAX 254
@@ -38,6 +38,7 @@
  */
 #define SMALL_OBJECT_MAX ((size_t)1024)
 #define MAG_BYTES_LARGE ((size_t)16 * 1024)
+/* And the first ones of a bin: a thread that used a dozen sizes once keeps less than 8 KiB. */
 #define MAG_BYTES_INITIAL ((size_t)512)
 /* Bytes that all magazines there are may hold before none grows: 64 KiB of 1,000 threads each. */
 #define MAG_BYTES_TOTAL_MAX ((size_t)64 * 1024 * 1024)
@@ -58,7 +59,7 @@ static _Atomic size_t bytes_total;
 /* Bytes of objects by which bounds are above their minimum, in all depots. */
 static _Atomic size_t bytes_raised;
 
-/* The next size up: 1, 2, 6, 14, 30, 62, 126, 254. */
+/* The next size up: 1, 2, 6, 14, 30 and so on to 1,022. */
 static uint32_t
 next_size(uint32_t size)
 {

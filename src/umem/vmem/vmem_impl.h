@@ -45,7 +45,9 @@
 #define VMEM_HEAP_IMPORT_MAX ((size_t)64 << 20)
 #define VMEM_HEAP_IMPORT_FRACTION 8
 
-/* Pages free for longer go back; about a second is what jemalloc and tcmalloc settled at or above.
+/*
+ * Pages free for longer go back: a second is long beside the pauses of a busy
+ * program, and short of the ten that an idle one is to be small again after.
  */
 #define VMEM_DECAY_MS 1000u
 
