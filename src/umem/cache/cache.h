@@ -119,7 +119,7 @@ umem_class_of(size_t size)
  * for (recorded under debugging).  NULL with errno.
  */
 void *umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags);
-/* stated: the size that the caller gives with the free, SIZE_MAX if none. */
+/* stated: the size that the caller gives with the free, SIZE_MAX if none.  Keeps errno. */
 void umem_cache_free_slow(struct umem_cache *cp, void *buf, size_t stated);
 /*
  * An object fresh from the slabs, as magazines hold them: constructed, if that

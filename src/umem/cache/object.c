@@ -293,8 +293,8 @@ report_bad_free(struct umem_cache *cp, void *buf)
     umem_report(&err);
 }
 
-UMEM_NOINLINE void
-umem_cache_free_slow(struct umem_cache *cp, void *obj, size_t stated)
+static void
+free_slow(struct umem_cache *cp, void *obj, size_t stated)
 {
     struct umem_buffer buf;
 
@@ -314,6 +314,16 @@ umem_cache_free_slow(struct umem_cache *cp, void *obj, size_t stated)
     put(cp, obj);
 }
 
+/* Keeps errno, so that the fast path need not save what it would after this call. */
+UMEM_NOINLINE void
+umem_cache_free_slow(struct umem_cache *cp, void *obj, size_t stated)
+{
+    int error = errno;
+
+    free_slow(cp, obj, stated);
+    errno = error;
+}
+
 UMEM_EXPORT void *
 umem_cache_alloc(umem_cache_t *cp, int flags)
 {
@@ -331,7 +341,5 @@ umem_cache_free(umem_cache_t *cp, void *buf)
 
     if (UMEM_LIKELY(cp->cache_bin < tc->tc_bins && tcache_push(&tc->tc_bin[cp->cache_bin], buf)))
         return;
-    int error = errno;
     umem_cache_free_slow(cp, buf, SIZE_MAX);
-    errno = error;
 }
