@@ -35,6 +35,7 @@ flush(void *arg)
     while (!stop) {
         fputc('x', stream);
         fflush(NULL);
+        usleep(1); /* libc's lock is unfair: fork() needs a gap */
     }
     fclose(stream);
     return arg;

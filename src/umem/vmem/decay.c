@@ -12,10 +12,10 @@
  *  - By amount: above decay_max the thread that frees purges the oldest.  The
  *    bound starts at DIRTY_FLOOR and is learnt by regret: an allocation that
  *    has to take pages which are not there, while others were purged for that
- *    bound within the last interval, raises it by as much.  An interval without
- *    regret in which little was allocated from dirty pages halves it.  It never
- *    passes what was lately in use, so a program that frees all it has once is
- *    left with little, and one that oscillates keeps its pages.
+ *    bound within the last interval, raises it by twice as much.  An interval
+ *    without regret in which little was allocated from dirty pages halves it.
+ *    It never passes what was lately in use, so a program that frees all it has
+ *    once is left with little, and one that oscillates keeps its pages.
  *
  * MADV_DONTNEED, not MADV_FREE: that one costs as much to call, makes reuse
  * cheaper (87 us for 1 MiB), but the pages count as resident until memory is
@@ -81,7 +81,8 @@ vmem_decay_allocated(struct vmem *vmp, const struct vmem_seg *seg)
     size_t regret = umem_min(clean, decay->decay_shed);
     decay->decay_shed -= regret;
     decay->decay_regret |= regret != 0;
-    decay->decay_max = umem_min(decay->decay_max + regret, umem_max(recent_peak(vmp), DIRTY_FLOOR));
+    decay->decay_max =
+        umem_min(decay->decay_max + 2 * regret, umem_max(recent_peak(vmp), DIRTY_FLOOR));
 }
 
 static struct vmem_seg *

@@ -38,12 +38,13 @@
  */
 #define VMEM_HEAP_IMPORT_MIN ((size_t)1 << 20)
 /*
- * And the most beyond what is asked for: an import is an eighth of what is in
- * use, so that the number of spans grows with the logarithm of the heap, up to
- * where a map and its label cost nothing beside the faults.
+ * And the most beyond what is asked for: an import is a quarter of what is in
+ * use, so that the number of spans grows with the logarithm of the heap, blocks
+ * of some megabytes share spans, in which what is freed of them merges, and up
+ * to where a map and its label cost nothing beside the faults.
  */
 #define VMEM_HEAP_IMPORT_MAX ((size_t)64 << 20)
-#define VMEM_HEAP_IMPORT_FRACTION 8
+#define VMEM_HEAP_IMPORT_FRACTION 4
 
 /*
  * Pages free for longer go back: a second is long beside the pauses of a busy

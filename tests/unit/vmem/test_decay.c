@@ -130,13 +130,13 @@ test_by_amount(void **state)
     assert_ptr_equal(q, p + 32 * MIB);
     assert_true(vmem_heap.vm_decay.decay_regret);
     assert_int_equal(vmem_heap.vm_decay.decay_shed, 0);
-    assert_int_equal(vmem_heap.vm_decay.decay_max, 4 * MIB + shed);
+    assert_int_equal(vmem_heap.vm_decay.decay_max, 4 * MIB + 2 * shed);
     vmem_xfree(&vmem_heap, q, 32 * MIB); /* now it may stay */
     assert_int_equal(dirty(), 32 * MIB);
 
     vmem_heap.vm_decay.decay_tick_ms -= 2 * VMEM_DECAY_MS; /* two intervals, regret in one */
     assert_false(vmem_heap_purge());
-    assert_int_equal(vmem_heap.vm_decay.decay_max, (4 * MIB + shed) / 2);
+    assert_int_equal(vmem_heap.vm_decay.decay_max, 2 * MIB + shed);
     vmem_heap.vm_decay.decay_tick_ms -= 100 * VMEM_DECAY_MS;
     assert_false(vmem_heap_purge());
     assert_int_equal(vmem_heap.vm_decay.decay_max, MIB);

@@ -83,7 +83,8 @@ test_one_span_is_kept(void **state)
     vmem_free(heap, first, VMEM_HEAP_QUANTUM);
     for (int i = 0; i < 100; i++)
         assert_non_null(held[i] = vmem_alloc(heap, VMEM_HEAP_QUANTUM, 0));
-    assert_int_equal(vmem_size(heap, VMEM_ALLOC | VMEM_FREE), 7 * VMEM_HEAP_IMPORT_MIN);
+    size_t used = 100 * VMEM_HEAP_QUANTUM, mapped = vmem_size(heap, VMEM_ALLOC | VMEM_FREE);
+    assert_true(mapped >= used && mapped <= used + used / VMEM_HEAP_IMPORT_FRACTION);
     for (int i = 0; i < 100; i++)
         vmem_free(heap, held[i], VMEM_HEAP_QUANTUM);
     /* Dirty ones stay up to the bound of decay.c. */
