@@ -53,7 +53,7 @@ main(void)
             CHECK(held[0][0] == 1);
             empty(n);
         }
-        CHECK(calloc(1, LIMIT) == NULL && errno == ENOMEM);
+        CHECK(calloc(1, LIMIT + 1) == NULL && errno == ENOMEM);
         char *most = calloc(1, LIMIT - 16 * MIB);
         CHECK(most != NULL && most[LIMIT / 2] == 0);
         free(most);

@@ -141,6 +141,7 @@ allocate(size_t size, size_t align, int flags, bool zeroed)
         errno = ENOMEM;
         return NULL;
     }
+    (void)umem_update_if_due(NULL);
     while ((large = create(size, align, &dirt)) == NULL) {
         int error = errno;
         if (!reaped && span_size_of(size) != 0 && umem_reap_plain()) {
@@ -326,8 +327,8 @@ umem_large_resize(struct umem_large *large, size_t size)
         span_size = umem_max(span_size, large->large_span_size);
     size_t old_span_size = large->large_span_size;
     bool resized = resize_span(large, span_size, size);
-    if (resized && span_size < old_span_size)
-        (void)vmem_heap_purge(); /* what was cut off may be too much to keep */
+    if (resized && span_size != old_span_size)
+        (void)vmem_heap_purge(); /* what may stay of the free pages is more or less now */
     errno = saved;
     return resized;
 }

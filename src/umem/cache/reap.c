@@ -316,8 +316,7 @@ reap_caches(bool constructed)
     struct umem_cache *cp;
     bool any = false;
 
-    if (constructed)
-        tcache_flush_self();
+    tcache_flush_self();
     for (size_t n = 0; (cp = nth_cache(n)) != NULL; n++)
         if (constructed || umem_cache_is_plain(cp))
             any |= umem_cache_reap(cp);

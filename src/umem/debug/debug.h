@@ -33,7 +33,7 @@ struct umem_options {
     uint32_t opt_mtbf; /* fault injection: 0 off */
     uint32_t opt_reap_interval_s;
     bool opt_nomagazines;
-    size_t opt_heap_limit;    /* bytes mapped for the heap; 0: no limit */
+    size_t opt_heap_limit;    /* bytes of the heap in use; 0: no limit */
     bool opt_reap_thread;     /* a thread of ours does the updates */
     uint32_t opt_vmem_policy; /* VM_BESTFIT, VM_FIRSTFIT, VM_NEXTFIT or 0 */
 };

@@ -66,6 +66,17 @@ settle(struct vmem *vmp, uint64_t now)
     decay->decay_tick_ms = now;
 }
 
+/* How much may stay now: with a limit, what that leaves beside what is in use. */
+static size_t
+dirty_max(const struct vmem *vmp)
+{
+    size_t max = vmp->vm_decay.decay_max, inuse = vmp->vm_stats.vms_inuse;
+
+    if (vmp->vm_inuse_max == 0)
+        return max;
+    return umem_min(max, vmp->vm_inuse_max - umem_min(inuse, vmp->vm_inuse_max));
+}
+
 void
 vmem_decay_allocated(struct vmem *vmp, const struct vmem_seg *seg)
 {
@@ -107,7 +118,7 @@ vmem_decay_is_due(struct vmem *vmp)
         return false;
     uint64_t now = os_clock_coarse_ms();
     settle(vmp, now);
-    if (vmp->vm_decay.decay_dirty > vmp->vm_decay.decay_max)
+    if (vmp->vm_decay.decay_dirty > dirty_max(vmp))
         return true;
     return now >= vmp->vm_decay.decay_next_ms && has_aged(vmp, now, VMEM_DECAY_MS);
 }
@@ -122,6 +133,7 @@ take_out(struct vmem *vmp, struct vmem_seg *seg, size_t bytes)
     seg = vmem_seg_carve(vmp, seg, start, size);
     vmp->vm_stats.vms_allocs++;
     vmp->vm_stats.vms_inuse += size;
+    vmp->vm_decay.decay_purging += size;
     umem_list_push_back(&vmp->vm_purging, &seg->seg_aged);
     return seg;
 }
@@ -134,6 +146,7 @@ put_back(struct vmem *vmp, struct vmem_seg *seg, bool clean)
     vmem_hash_remove(vmp, seg);
     vmp->vm_stats.vms_allocs--;
     vmp->vm_stats.vms_inuse -= vmem_seg_size(seg);
+    vmp->vm_decay.decay_purging -= vmem_seg_size(seg);
     return vmem_seg_release(vmp, seg, clean);
 }
 
@@ -190,8 +203,8 @@ excess(struct vmem *vmp, size_t done)
     if (done != 0 && decay->decay_shed == 0)
         decay->decay_shed_ms = now;
     decay->decay_shed += done;
-    size_t target = decay->decay_max - decay->decay_max / SLACK_FRACTION;
-    if (decay->decay_dirty > (done == 0 ? decay->decay_max : target))
+    size_t max = dirty_max(vmp), target = max - max / SLACK_FRACTION;
+    if (decay->decay_dirty > (done == 0 ? max : target))
         above = decay->decay_dirty - target;
     decay->decay_next_ms = now + STEP_PAUSE_MS;
     umem_lock_release(&vmp->vm_lock);

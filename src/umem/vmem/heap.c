@@ -21,47 +21,13 @@
 #define MOVE_FAILURES_MAX 8
 
 struct vmem vmem_heap;
-/* Mapped for the arena, or about to be, and the most that may; SIZE_MAX: no limit. */
-static _Atomic size_t mapped;
-static _Atomic size_t mapped_max = SIZE_MAX;
 
 void
 vmem_heap_set_limit(size_t limit)
 {
-    atomic_store_explicit(&mapped_max, limit != 0 ? limit : SIZE_MAX, memory_order_relaxed);
-}
-
-static bool
-try_charge(size_t size)
-{
-    size_t now = atomic_load_explicit(&mapped, memory_order_relaxed);
-    size_t max = atomic_load_explicit(&mapped_max, memory_order_relaxed);
-
-    do
-        if (now > max || size > max - now)
-            return false;
-    while (!atomic_compare_exchange_weak_explicit(&mapped, &now, now + size, memory_order_relaxed,
-                                                  memory_order_relaxed));
-    return true;
-}
-
-/* Counts what is to be mapped.  Where that passes the limit, what is free goes first. */
-static bool
-charge(size_t size)
-{
-    if (UMEM_LIKELY(try_charge(size)))
-        return true;
-    vmem_reap(&vmem_heap);
-    if (try_charge(size))
-        return true;
-    errno = ENOMEM;
-    return false;
-}
-
-static void
-uncharge(size_t size)
-{
-    atomic_fetch_sub_explicit(&mapped, size, memory_order_relaxed);
+    umem_lock_acquire(&vmem_heap.vm_lock);
+    vmem_heap.vm_inuse_max = limit;
+    umem_lock_release(&vmem_heap.vm_lock);
 }
 
 static void *
@@ -69,13 +35,9 @@ heap_map(vmem_t *source, size_t size, int vmflag)
 {
     (void)source;
     (void)vmflag;
-    if (!charge(size))
-        return NULL;
     void *addr = os_map(size, umem_max(VMEM_HEAP_QUANTUM, os_page_size()));
     if (addr != NULL)
         os_name(addr, size, "umem_heap");
-    else
-        uncharge(size);
     return addr;
 }
 
@@ -90,7 +52,6 @@ heap_unmap(vmem_t *source, void *addr, size_t size)
      */
     if (os_unmap(addr, size) != 0)
         (void)os_purge(addr, size);
-    uncharge(size);
 }
 
 bool
@@ -123,19 +84,13 @@ vmem_heap_alloc(size_t size, size_t align, struct vmem_dirt *dirt)
 void *
 vmem_heap_reserve(size_t size)
 {
-    if (!charge(size))
-        return NULL;
-    void *addr = os_reserve(size, umem_max(VMEM_HEAP_QUANTUM, os_page_size()));
-    if (addr == NULL)
-        uncharge(size);
-    return addr;
+    return os_reserve(size, umem_max(VMEM_HEAP_QUANTUM, os_page_size()));
 }
 
 void
 vmem_heap_unreserve(void *addr, size_t size)
 {
     (void)os_unmap(addr, size);
-    uncharge(size);
 }
 
 /*
@@ -152,7 +107,8 @@ vmem_heap_move(void *addr, size_t size, void *to, size_t to_size)
     if (atomic_load_explicit(&failures, memory_order_relaxed) < MOVE_FAILURES_MAX &&
         vmem_lock_with_tags(&vmem_heap)) {
         /* A block moved is a mapping of its own, and leaves a hole. */
-        if (vmem_heap.vm_holes + 2 <= vmem_heap.vm_holes_max)
+        if (vmem_heap.vm_holes + 2 <= vmem_heap.vm_holes_max &&
+            !vmem_is_beyond(&vmem_heap, to_size - size))
             seg = vmem_hash_find(&vmem_heap, (uintptr_t)addr);
         if (seg != NULL) {
             span = vmem_span_isolate(&vmem_heap, seg);
@@ -167,7 +123,6 @@ vmem_heap_move(void *addr, size_t size, void *to, size_t to_size)
     bool moved = os_move(addr, size, to, to_size);
     if (!moved)
         atomic_fetch_add_explicit(&failures, 1, memory_order_relaxed);
-    uncharge(moved ? size : to_size);
 
     umem_lock_acquire(&vmem_heap.vm_lock);
     uintptr_t start = moved ? (uintptr_t)to : (uintptr_t)addr;

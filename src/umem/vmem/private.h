@@ -103,6 +103,9 @@ void vmem_decay_fork_child(struct vmem *vmp);
 
 /* --- vmem.c --- */
 
+/* Locked.  Whether size units more would pass vm_inuse_max. */
+bool vmem_is_beyond(const struct vmem *vmp, size_t size);
+
 /* A span taken out of its arena; nothing: size 0. */
 struct vmem_unused {
     uintptr_t unused_start;

@@ -62,6 +62,15 @@ fail(struct vmem *vmp, int error)
     return NULL;
 }
 
+bool
+vmem_is_beyond(const struct vmem *vmp, size_t size)
+{
+    size_t max = vmp->vm_inuse_max;
+    size_t inuse = vmp->vm_stats.vms_inuse - vmp->vm_decay.decay_purging;
+
+    return max != 0 && (inuse > max || size > max - inuse);
+}
+
 /* Counts what was allocated, and makes an address of it.  Locked. */
 static void *
 allocated(struct vmem *vmp, struct vmem_request *rq, const struct vmem_seg *seg)
@@ -160,9 +169,10 @@ import_and_allocate(struct vmem *vmp, struct vmem_request *rq, int vmflag)
 
     if (vmem_lock_with_tags(vmp)) {
         /* Without a span, whatever fits must do, however long it takes to find. */
-        addr =
-            allocated(vmp, rq, vmem_fit(vmp, rq, span != NULL ? VMEM_SCAN_BOUND : VMEM_SCAN_ALL));
-        if (addr == NULL && span != NULL) {
+        if (!vmem_is_beyond(vmp, rq->rq_size))
+            addr = allocated(vmp, rq,
+                             vmem_fit(vmp, rq, span != NULL ? VMEM_SCAN_BOUND : VMEM_SCAN_ALL));
+        if (addr == NULL && span != NULL && !vmem_is_beyond(vmp, rq->rq_size)) {
             addr = allocated(vmp, rq, vmem_fit_in(vmp, rq, add_import(vmp, (uintptr_t)span, size)));
             unused = false;
         }
@@ -185,6 +195,10 @@ vmem_request_alloc(struct vmem *vmp, struct vmem_request *rq, int vmflag)
 
     if (!vmem_lock_with_tags(vmp))
         return fail(vmp, errno); /* of the metadata pool */
+    if (vmem_is_beyond(vmp, rq->rq_size)) {
+        umem_lock_release(&vmp->vm_lock);
+        return fail(vmp, ENOMEM);
+    }
     void *addr = allocated(vmp, rq, vmem_fit(vmp, rq, import ? VMEM_SCAN_BOUND : VMEM_SCAN_ALL));
     size_t rescale = vmem_hash_wanted(vmp);
     bool due = vmem_decay_is_due(vmp);
@@ -199,6 +213,8 @@ vmem_request_alloc(struct vmem *vmp, struct vmem_request *rq, int vmflag)
     errno = ENOMEM; /* unless the source or the metadata pool knows better: EAGAIN */
     if (import)
         addr = import_and_allocate(vmp, rq, vmflag);
+    if (addr != NULL && vmp->vm_inuse_max != 0)
+        (void)vmem_decay_step(vmp); /* dirty pages that were no use here may be too many now */
     return addr != NULL ? addr : fail(vmp, errno);
 }
 
@@ -351,7 +367,8 @@ vmem_resize(struct vmem *vmp, void *addr, size_t old_size, size_t new_size)
         return false;
     struct vmem_seg *seg = find_allocated(vmp, "vmem_resize", addr, old_size);
     size_t before = vmem_seg_size(seg);
-    bool resized = vmem_seg_resize(vmp, seg, size);
+    bool beyond = size > before && vmem_is_beyond(vmp, size - before);
+    bool resized = !beyond && vmem_seg_resize(vmp, seg, size);
     if (resized)
         vmp->vm_stats.vms_inuse += size - before;
     umem_lock_release(&vmp->vm_lock);

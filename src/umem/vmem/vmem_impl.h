@@ -91,6 +91,7 @@ struct vmem_decay {
     uint64_t decay_tick_ms; /* when this interval began */
     uint64_t decay_shed_ms; /* when decay_shed began */
     uint64_t decay_next_ms; /* no segment is looked at for its age before */
+    size_t decay_purging;   /* bytes of the segments on vm_purging, counted as in use */
     bool decay_regret;      /* in this interval: what was shed was needed again */
 };
 
@@ -126,6 +127,7 @@ struct vmem {
     struct vmem *vm_source;
     size_t vm_import_min; /* imports are at least this, where the source can; 0: as needed */
     size_t vm_import_max; /* they grow up to this with what is in use; 0: they do not */
+    size_t vm_inuse_max;  /* units that may be in use; 0: no limit */
     size_t vm_qcache_max;
     struct umem_list vm_order; /* head of the list of all segments */
     struct umem_list vm_freelist[VMEM_FREELISTS];
@@ -215,7 +217,10 @@ bool vmem_heap_purge(void);
  * rest is zero.
  */
 void *vmem_heap_alloc(size_t size, size_t align, struct vmem_dirt *dirt);
-/* At most so many bytes are mapped for the heap from now on; 0: no limit. */
+/*
+ * At most so many bytes of the heap are in use from now on, and fewer dirty
+ * ones stay where both would pass it; 0: no limit.
+ */
 void vmem_heap_set_limit(size_t limit);
 
 /*

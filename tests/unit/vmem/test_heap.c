@@ -400,15 +400,15 @@ with_limit(void)
     vmem_t *heap = the_heap();
 
     vmem_reap(heap);
-    size_t before = vmem_size(heap, VMEM_ALLOC | VMEM_FREE);
-    vmem_heap_set_limit(before + size);
+    vmem_heap_set_limit(vmem_size(heap, VMEM_ALLOC) + size);
     char *p = vmem_heap_alloc(size / 2, 0, &dirt);
     char *q = vmem_heap_alloc(size / 2, 0, &dirt);
     if (p == NULL || q == NULL)
         _exit(2);
     if (vmem_heap_alloc(1, 0, &dirt) != NULL || errno != ENOMEM)
         _exit(3);
-    if (vmem_heap_reserve(VMEM_HEAP_IMPORT_MIN) != NULL || errno != ENOMEM)
+    if (vmem_heap_move(p, size / 2, vmem_heap_reserve(size), size) ||
+        vmem_resize(heap, p, size / 2, size))
         _exit(4);
     heap->vm_decay.decay_max = SIZE_MAX / 2; /* they stay, until they are in the way */
     heap->vm_decay.decay_tick_ms = os_clock_coarse_ms();
@@ -416,8 +416,8 @@ with_limit(void)
     vmem_xfree(heap, q, size / 2);
     if (vmem_size(heap, VMEM_FREE) != size)
         _exit(5);
-    p = vmem_heap_alloc(size, 0, &dirt);
-    if (p == NULL || vmem_size(heap, VMEM_ALLOC | VMEM_FREE) != before + size)
+    p = vmem_heap_alloc(size, VMEM_HEAP_IMPORT_MAX, &dirt); /* not where the dirty pages are */
+    if (p == NULL || heap->vm_decay.decay_dirty != 0)
         _exit(6);
     vmem_heap_set_limit(0);
     q = vmem_heap_alloc(size, 0, &dirt);
