@@ -39,6 +39,14 @@ for_pools(void (*fn)(struct umem_lock *lock))
         fn(&UMEM_CONTAINER_OF(node, struct umem_cache, cache_link)->cache_slabs.pool_lock);
 }
 
+/* Another thread's purge ended where it was. */
+static void
+end_purges(void)
+{
+    UMEM_LIST_FOR (node, &umem_caches)
+        slab_pool_fork_child(&UMEM_CONTAINER_OF(node, struct umem_cache, cache_link)->cache_slabs);
+}
+
 static bool awake; /* as the prepare handler found it; under init_lock */
 
 static void
@@ -85,6 +93,7 @@ reset_all(void)
     vmem_fork_child();
     umem_lock_reset_child(&umem_larges_lock);
     for_pools(umem_lock_reset_child);
+    end_purges();
     for_depots(umem_lock_reset_child);
     umem_lock_reset_child(&umem_caches_lock);
     umem_reap_fork_child();

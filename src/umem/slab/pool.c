@@ -162,7 +162,7 @@ detach_empty(struct slab_pool *pool, size_t keep)
     umem_lock_acquire(&pool->pool_lock);
     if (pool->pool_slabs_empty > keep) {
         slab = UMEM_CONTAINER_OF(pool->pool_empty.prev, struct slab, slab_link);
-        umem_list_remove(&slab->slab_link);
+        slab_unlink(pool, slab);
         pool->pool_slabs_empty--;
         pool->pool_slabs--;
         pool->pool_destroys++;
@@ -223,8 +223,8 @@ verify_list(struct slab_pool *pool, struct umem_list *list, size_t *slabs, size_
 {
     UMEM_LIST_FOR (node, list) {
         struct slab *slab = UMEM_CONTAINER_OF(node, struct slab, slab_link);
-        bool empty = slab->slab_free == slab->slab_chunks;
-        bool full = slab->slab_free == 0;
+        bool empty = slab->slab_free == slab->slab_chunks && !slab->slab_purging;
+        bool full = slab->slab_free == 0 || slab->slab_purging;
         if (!verify_slab(pool, slab) || empty != (list == &pool->pool_empty) ||
             full != (list == &pool->pool_full))
             return false;

@@ -66,6 +66,7 @@ take_chunks(struct slab *slab, void **out, unsigned n)
     }
     slab->slab_hint = i;
     slab->slab_free -= taken;
+    slab->slab_calm = SLAB_CHANGED;
     return taken;
 }
 
@@ -78,7 +79,7 @@ first_with_room(struct slab_pool *pool)
     if (umem_list_empty(&pool->pool_empty))
         return NULL;
     struct slab *slab = UMEM_CONTAINER_OF(pool->pool_empty.next, struct slab, slab_link);
-    umem_list_remove(&slab->slab_link);
+    slab_unlink(pool, slab);
     umem_list_push_front(&pool->pool_partial, &slab->slab_link);
     pool->pool_slabs_empty--;
     return slab;
@@ -126,7 +127,7 @@ slab_alloc(struct slab_pool *pool, void **out, unsigned n)
         }
         taken += take_chunks(slab, out + taken, n - taken);
         if (slab->slab_free == 0) {
-            umem_list_remove(&slab->slab_link);
+            slab_unlink(pool, slab);
             umem_list_push_front(&pool->pool_full, &slab->slab_link);
         }
     }
@@ -191,12 +192,15 @@ put_chunk(struct slab_pool *pool, void *obj)
     if (word < slab->slab_hint)
         slab->slab_hint = word;
     slab->slab_free++;
+    slab->slab_calm = SLAB_CHANGED;
+    if (UMEM_UNLIKELY(slab->slab_purging))
+        return SLAB_OK; /* who purges it finds a list for it */
     if (slab->slab_free == slab->slab_chunks) {
-        umem_list_remove(&slab->slab_link);
+        slab_unlink(pool, slab);
         umem_list_push_front(&pool->pool_empty, &slab->slab_link);
         pool->pool_slabs_empty++;
     } else if (slab->slab_free == 1) {
-        umem_list_remove(&slab->slab_link);
+        slab_unlink(pool, slab);
         umem_list_push_front(&pool->pool_partial, &slab->slab_link);
     }
     return SLAB_OK;

@@ -35,7 +35,16 @@ struct slab {
     uint32_t slab_words;    /* words of the bitmap */
     struct slab *slab_hash; /* next slab in its bucket of the pool's hash */
     char *slab_sidecar;     /* pool_sidecar bytes a chunk, or NULL */
+    uint8_t slab_calm;      /* enum slab_calm */
+    bool slab_purging;      /* its free pages go: on pool_full, whatever it has free */
     uint64_t slab_bitmap[]; /* bit set: chunk is free */
+};
+
+/* What purging knows of a slab (purge.c). */
+enum slab_calm {
+    SLAB_CHANGED, /* something was taken or freed since a pass of purging looked */
+    SLAB_CALM,    /* nothing was */
+    SLAB_PURGED   /* nor since its free pages went */
 };
 
 struct slab_pool {
@@ -53,10 +62,12 @@ struct slab_pool {
     uint16_t pool_bin;             /* thread-cache bin written into page map words */
     bool pool_mapped;              /* slabs are in the page map */
     struct umem_list pool_partial; /* some chunks free */
-    struct umem_list pool_full;    /* none free */
+    struct umem_list pool_full;    /* none free, or not to be taken just now */
     struct umem_list pool_empty;   /* all free */
     struct slab **pool_hash;       /* pool_hash_size buckets, for slabs not in the page map */
     size_t pool_hash_size;         /* a power of two */
+    struct umem_list *pool_purge;  /* the slab that a pass of purging comes to next, or NULL */
+    struct slab *pool_purging;     /* whose slab_purging is set, or NULL */
     uint32_t pool_hash_shift;      /* a slab is at most 2^shift bytes: it touches 2 such blocks */
     /* Statistics, under pool_lock. */
     size_t pool_slabs;       /* slabs now */
@@ -121,6 +132,23 @@ void slab_hash_remove(struct slab_pool *pool, struct slab *slab);
 
 /* Destroys empty slabs, keeping at most keep of them.  Returns bytes given back. */
 size_t slab_pool_reap(struct slab_pool *pool, size_t keep);
+
+/* --- purge.c: free pages of slabs that are in use --- */
+
+/*
+ * Goes on with a pass over the slabs: the pages of those in which nothing was
+ * taken or freed since the pass before (all: of any) go back to the system, as
+ * far as no chunk on them is in use.  For pools of the heap without a sidecar,
+ * whose free chunks hold nothing.  *budget counts down, a slab looked at 1, one
+ * purged more.  True: the pass is over, and the next call begins another.  One
+ * thread at a time.
+ */
+bool slab_pool_purge(struct slab_pool *pool, bool all, size_t *budget);
+/* In the child of a fork, the lock held: of a slab that another thread was purging. */
+void slab_pool_fork_child(struct slab_pool *pool);
+/* Takes a slab off its list, and out of a pass's way; the lock is held. */
+void slab_unlink(struct slab_pool *pool, struct slab *slab);
+
 /* Whether every invariant of the pool and its slabs holds. */
 bool slab_pool_verify(struct slab_pool *pool);
 /* Calls fn for each allocated chunk, without the lock: for a quiet pool. */
