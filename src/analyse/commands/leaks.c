@@ -3,16 +3,16 @@
  * leaks.c - umem leaks: finds what nothing points to any more.
  *
  * Order: open, copy a live process and let it run on, read the heap, mark,
- * report.
+ * report.  umem run --leaks makes the same search of its program.
  */
+#include "commands/leaks.h"
 #include "commands/commands.h"
 #include "heap/heap.h"
-#include "leaks/leaks.h"
 #include "report/leak_report.h"
 #include "report/open.h"
 #include "report/progress.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 
 static const char description[] =
     "A block is leaked when no root leads to it: no register, stack, thread-local or static\n"
@@ -24,6 +24,7 @@ static const char description[] =
 struct arguments {
     struct leak_options find;
     size_t min_bytes;
+    struct option_list files;
     struct command_options common;
 };
 
@@ -39,6 +40,7 @@ parse(struct arguments *args, int argc, char **argv)
          "also blocks that only pointers into their middle lead to", NULL},
         {"mappings", 0, OPTION_FLAG, &args->find.opt_mappings, NULL,
          "also mappings of the program's own that nothing leads to", NULL},
+        SUPPRESSIONS_ROW(&args->files),
         {0}};
     const struct command_spec spec = {.cmd_name = "leaks",
                                       .cmd_usage = "TARGET",
@@ -84,31 +86,63 @@ report(struct heap *h, const struct leaks *leaks, const struct command_options *
 }
 
 int
+leaks_search(const char *verb, const char *target, const struct leak_options *find,
+             const struct command_options *options)
+{
+    struct leak_options search = *find;
+    struct heap h;
+    struct leaks leaks = {0};
+    struct looking looking = {&h, {0}};
+    const char *why;
+    int code;
+
+    enum heap_read status = report_open(verb, target, options, true, &h, &why);
+    if (status == HEAP_FAILED)
+        return COMMAND_TROUBLE;
+    progress_begin(&looking.progress, "looking for leaks");
+    search.opt_progress = tell_progress;
+    search.opt_progress_arg = &looking;
+    bool failed = status == HEAP_OK && leaks_find(&h, &search, &leaks) != 0;
+    progress_end(&looking.progress);
+    if (failed)
+        code = command_error("umem %s %s: not enough memory", verb, target);
+    else
+        code = report(&h, &leaks, options);
+    leaks_fini(&leaks);
+    report_close(&h);
+    return code;
+}
+
+bool
+leaks_read_suppressions(const char *verb, struct option_list *files, struct suppressions *s)
+{
+    char why[512];
+    bool ok = true;
+
+    for (size_t i = 0; ok && i < files->list_count; i++)
+        ok = suppressions_read(s, files->list_items[i], why, sizeof(why));
+    free(files->list_items);
+    *files = (struct option_list){0};
+    if (!ok) {
+        command_error("%s: %s", verb, why);
+        suppressions_fini(s);
+    }
+    return ok;
+}
+
+int
 command_leaks(int argc, char **argv)
 {
     struct arguments args = {0};
-    struct heap h;
-    struct leaks leaks = {0};
-    const char *why;
+    struct suppressions suppressions = {0};
     int code = parse(&args, argc, argv);
 
     if (code != OPTIONS_GO)
         return code;
-    const char *name = args.common.opt_argv[0];
-    enum heap_read status = report_open("leaks", name, &args.common, true, &h, &why);
-    if (status == HEAP_FAILED)
+    if (!leaks_read_suppressions("leaks", &args.files, &suppressions))
         return COMMAND_TROUBLE;
-    struct looking looking = {&h, {0}};
-    progress_begin(&looking.progress, "looking for leaks");
-    args.find.opt_progress = tell_progress;
-    args.find.opt_progress_arg = &looking;
-    bool failed = status == HEAP_OK && leaks_find(&h, &args.find, &leaks) != 0;
-    progress_end(&looking.progress);
-    if (failed)
-        code = command_error("umem leaks %s: not enough memory", name);
-    else
-        code = report(&h, &leaks, &args.common);
-    leaks_fini(&leaks);
-    report_close(&h);
+    args.find.opt_suppressions = &suppressions;
+    code = leaks_search("leaks", args.common.opt_argv[0], &args.find, &args.common);
+    suppressions_fini(&suppressions);
     return code;
 }

@@ -4,6 +4,7 @@
  * rows, and writes --help from the same table, so that the two cannot differ.
  */
 #include "commands/commands.h"
+#include "heap/memory.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -137,6 +138,15 @@ parse_number(const char *text, bool scaled, size_t *value)
 }
 
 static bool
+add_item(struct option_list *list, const char *value)
+{
+    if (!memory_grow(&list->list_items, &list->list_room, list->list_count, sizeof(char *)))
+        return false;
+    list->list_items[list->list_count++] = value;
+    return true;
+}
+
+static bool
 set_value(const struct option_row *row, const char *value)
 {
     if (row->row_given != NULL)
@@ -148,6 +158,8 @@ set_value(const struct option_row *row, const char *value)
     case OPTION_STRING:
         *(const char **)row->row_value = value;
         return true;
+    case OPTION_LIST:
+        return add_item(row->row_value, value);
     case OPTION_OPTIONAL_NUMBER:
         if (value == NULL)
             return true;

@@ -29,7 +29,14 @@ enum option_kind {
     OPTION_NUMBER,          /* size_t *: base 10, --name=N */
     OPTION_OPTIONAL_NUMBER, /* size_t *: --name[=N]; left as it is without =N, row_given tells */
     OPTION_SIZE,            /* size_t *: bytes, with k m g t */
-    OPTION_STRING           /* const char **: points into argv */
+    OPTION_STRING,          /* const char **: points into argv */
+    OPTION_LIST             /* struct option_list *: may be repeated */
+};
+
+struct option_list {
+    const char **list_items; /* point into argv; the array is the caller's to free */
+    size_t list_count;
+    size_t list_room;
 };
 
 struct option_row {

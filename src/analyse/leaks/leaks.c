@@ -64,7 +64,8 @@ add_possible(struct heap *h, struct block b, void *arg)
 {
     struct sweep *sweep = arg;
     const struct region *region = &h->heap_regions[b.block_region];
-    if (region->region_kind != REGION_MAPPING)
+    struct suppressions *s = sweep->options->opt_suppressions;
+    if (region->region_kind != REGION_MAPPING && (s == NULL || !suppressions_take(s, h, b)))
         groups_add(sweep->table, b, LEAK_POSSIBLE);
 }
 
@@ -99,7 +100,10 @@ sort_leaks(struct heap *h, const struct roots *roots, struct marker *m,
         for (uint64_t w = 0; w < words; w++)
             leaked[w] = m->m_unreached[w];
         for_bits(h, leaked, sweep_block, &sweep);
-        result = graph_sort(h, leaked, !heap_is_complete(h), table);
+        struct suppressions *s = options->opt_suppressions;
+        result = s != NULL && s->count > 0 ? suppressions_apply(s, h, leaked) : 0;
+        if (result == 0)
+            result = graph_sort(h, leaked, !heap_is_complete(h), table);
         if (result == 0 && options->opt_possible)
             result = find_possible(h, roots, m->m_unreached, &sweep);
     }
@@ -116,7 +120,7 @@ leaks_find(struct heap *h, const struct leak_options *options, struct leaks *lea
     struct marker m;
     int result = -1;
 
-    *leaks = (struct leaks){0};
+    *leaks = (struct leaks){.lks_suppressions = options->opt_suppressions};
     heap_add_segments(h);
     if (heap_seal(h) != 0)
         goto out;

@@ -14,6 +14,7 @@
 #define ANALYSE_LEAKS_LEAKS_H
 
 #include "heap/heap.h"
+#include "leaks/suppress.h"
 
 enum leak_kind { LEAK_DIRECT, LEAK_INDIRECT, LEAK_POSSIBLE };
 
@@ -25,7 +26,8 @@ struct leak_options {
     /* Called now and then with bytes scanned so far; may be NULL. */
     void (*opt_progress)(void *arg, uint64_t scanned);
     void *opt_progress_arg;
-    size_t opt_addresses; /* addresses kept a group */
+    size_t opt_addresses;                  /* addresses kept a group */
+    struct suppressions *opt_suppressions; /* counts what it takes; may be NULL */
 };
 
 struct leak_group {
@@ -58,7 +60,8 @@ struct leaks {
     uint64_t lks_hidden;   /* leaked buffers that the options leave out */
     uint64_t lks_mappings; /* unnamed mappings that nothing reaches and were not asked for */
     uint64_t lks_mapping_bytes;
-    uint64_t lks_scanned; /* bytes */
+    uint64_t lks_scanned;                        /* bytes */
+    const struct suppressions *lks_suppressions; /* as given, with what they took; or NULL */
 };
 
 /* Finds leaks in a heap just opened.  -1: no memory, after heap_problem(). */

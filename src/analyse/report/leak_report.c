@@ -15,12 +15,29 @@
 #define TEXT_ADDRESSES 4
 #define TEXT_CONTENTS 3
 
+struct amount {
+    uint64_t count;
+    uint64_t bytes;
+};
+
 static const char *const kind_name[] = {
     [LEAK_DIRECT] = "direct", [LEAK_INDIRECT] = "indirect", [LEAK_POSSIBLE] = "possible"};
 static const char *const kind_title[] = {
     [LEAK_DIRECT] = "Direct leaks: nothing points to these",
     [LEAK_INDIRECT] = "Indirect leaks: only leaked blocks point to these",
     [LEAK_POSSIBLE] = "Possible leaks: only addresses in their middle are held"};
+
+/* What all lines of the suppressions took; s may be NULL. */
+static struct amount
+suppressed(const struct suppressions *s)
+{
+    struct amount sum = {0, 0};
+    for (size_t i = 0; s != NULL && i < s->count; i++) {
+        sum.count += s->list[i].sup_count;
+        sum.bytes += s->list[i].sup_bytes;
+    }
+    return sum;
+}
 
 /* --- Text --- */
 
@@ -47,6 +64,11 @@ print_head(const struct leak_report *rep)
         printf("%sno leaks of that kind%s in %s; %s of others\n", style_bold(color),
                style_end(color), name,
                format_plural(leaks->lks_hidden, "leaked buffer", "leaked buffers").s);
+        return;
+    }
+    if (leak_count(rep) == 0 && suppressed(leaks->lks_suppressions).count > 0) {
+        printf("%sno leaks%s in %s but those suppressed\n", style_bold(color), style_end(color),
+               name);
         return;
     }
     if (leak_count(rep) == 0) {
@@ -86,6 +108,22 @@ print_summary(const struct leaks *leaks)
                format_count(leaks->lks_kind_count[k]).s, format_count(leaks->lks_kind_bytes[k]).s,
                format_plural(groups, "place", "places").s);
     }
+}
+
+static void
+print_suppressed(const struct suppressions *s)
+{
+    struct amount sum = suppressed(s);
+    if (sum.count == 0)
+        return;
+    printf("\nSuppressed: %s, %s bytes\n", format_plural(sum.count, "buffer", "buffers").s,
+           format_count(sum.bytes).s);
+    for (size_t i = 0; i < s->count; i++)
+        if (s->list[i].sup_count > 0)
+            printf("  %s, %s bytes  leak:%s  (%s:%u)\n",
+                   format_plural(s->list[i].sup_count, "buffer", "buffers").s,
+                   format_count(s->list[i].sup_bytes).s, s->list[i].sup_pattern,
+                   s->list[i].sup_file, s->list[i].sup_line);
 }
 
 /* Some buffers' contents: where there is no stack, they are all there is to go by. */
@@ -183,6 +221,9 @@ print_advice(const struct leak_report *rep)
     if (leak_count(rep) > 0 && !audit_is_on(rep->rep_heap))
         printf("\nWho allocated these is not known, as the program ran without audit. To see it:\n"
                "  umem run --audit -- PROGRAM    (or UMEM_DEBUG=audit in its environment)\n");
+    if (leak_count(rep) > 0 && !audit_is_on(rep->rep_heap) && leaks->lks_suppressions != NULL &&
+        leaks->lks_suppressions->count > 0)
+        printf("Suppressions go by who allocated: they suppress nothing without it.\n");
 }
 
 void
@@ -206,6 +247,7 @@ leak_report_text(const struct leak_report *rep)
     if (shown < leaks->lks_group_count)
         printf("\n%s; --max=0 lists all\n",
                format_plural(leaks->lks_group_count - shown, "more place", "more places").s);
+    print_suppressed(leaks->lks_suppressions);
     print_advice(rep);
 }
 
@@ -220,6 +262,14 @@ amount_json(uint64_t buffers, uint64_t bytes)
     return amount;
 }
 
+/* Null where it is no UTF-8. */
+static json_t *
+text_json(const char *text)
+{
+    json_t *value = json_string(text);
+    return value != NULL ? value : json_null();
+}
+
 static json_t *
 addresses_json(const struct leak_group *group)
 {
@@ -230,6 +280,26 @@ addresses_json(const struct leak_group *group)
         json_array_append_new(list, json_string(hex));
     }
     return list;
+}
+
+static json_t *
+suppressed_json(const struct suppressions *s)
+{
+    struct amount sum = suppressed(s);
+    json_t *out = amount_json(sum.count, sum.bytes);
+    json_t *lines = json_array();
+
+    for (size_t i = 0; s != NULL && i < s->count; i++) {
+        if (s->list[i].sup_count == 0)
+            continue;
+        json_t *line = amount_json(s->list[i].sup_count, s->list[i].sup_bytes);
+        json_object_set_new(line, "pattern", text_json(s->list[i].sup_pattern));
+        json_object_set_new(line, "file", text_json(s->list[i].sup_file));
+        json_object_set_new(line, "line", json_integer(s->list[i].sup_line));
+        json_array_append_new(lines, line);
+    }
+    json_object_set_new(out, "lines", lines);
+    return out;
 }
 
 static json_t *
@@ -278,6 +348,7 @@ leak_report_json(const struct leak_report *rep)
     for (unsigned k = 0; k <= LEAK_POSSIBLE; k++)
         json_object_set_new(out, kind_name[k],
                             amount_json(leaks->lks_kind_count[k], leaks->lks_kind_bytes[k]));
+    json_object_set_new(out, "suppressed", suppressed_json(leaks->lks_suppressions));
     json_object_set_new(out, "unreached_mappings",
                         amount_json(leaks->lks_mappings, leaks->lks_mapping_bytes));
     for (size_t i = 0; i < leaks->lks_group_count; i++)
