@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # What runs here is not to be run under the very library that is built.
 unexport LD_PRELOAD UMEM_DEBUG UMEM_OPTIONS UMEM_LOGGING
 
-.PHONY: all build dest demo check check-programs bench lint asan tsan install clean help
+.PHONY: all build dest demo check check-programs bench bench-debug lint asan tsan install clean help
 .NOTPARALLEL:
 .SUFFIXES:
 
@@ -23,6 +23,7 @@ help:
 	@echo 'make check           all tests but the slow ones'
 	@echo 'make check-programs  the slow ones, and every real program under the preload'
 	@echo 'make bench           times against other mallocs, as ratios'
+	@echo 'make bench-debug     what UMEM_DEBUG costs, beside heaptrack, valgrind and ASan'
 	@echo 'make lint            formatting, house rules, static analysis'
 	@echo 'make asan, tsan      the core under AddressSanitizer + UBSan, ThreadSanitizer'
 	@echo 'make install         into PREFIX ($(PREFIX)), below DESTDIR ($(DESTDIR))'
@@ -50,6 +51,10 @@ check-programs: dest
 bench: dest
 	@scripts/deps bench
 	@$(PYTHON) bench/run.py $(BUILD)
+
+bench-debug: dest
+	@scripts/deps bench
+	@$(PYTHON) bench/run.py --only debugging $(BUILD)
 
 lint: build
 	@scripts/deps lint

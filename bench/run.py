@@ -19,8 +19,8 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from benchlib import document, latency, machine, micro, plots, programs  # noqa: E402
-from benchlib import runner, scale, space, tables, waste  # noqa: E402
+from benchlib import debugging, document, latency, machine, micro, plots  # noqa: E402
+from benchlib import programs, runner, scale, space, tables, waste  # noqa: E402
 
 SECTIONS = {
     "micro": micro,
@@ -29,6 +29,7 @@ SECTIONS = {
     "scale": scale,
     "programs": programs,
     "waste": waste,
+    "debugging": debugging,
 }
 ROUNDS, RUN_MS = 5, 100
 QUICK_ROUNDS, QUICK_MS = 1, 10

@@ -25,9 +25,8 @@ REDIS = "redis"
 REDIS_TESTS = "set,get,incr,lpush,lpop,sadd,hset,zadd"
 
 
-def programs_to_run(scratch, quick):
-    """Name -> (argv, cwd); inputs are made in scratch."""
-    scale = QUICK if quick else 1
+def programs_to_run(scratch, scale):
+    """Name -> (argv, cwd); inputs, so many times smaller, are made in scratch."""
 
     def script(name, text, size=1):
         path = scratch / name
@@ -65,9 +64,9 @@ def have(name, program):
     return found
 
 
-def measure_program(bench, argv, cwd, preload, output):
+def measure_program(bench, argv, cwd, preload, output, env=None):
     command = [bench.programs / "measure", output, preload or "-", *argv]
-    child(command, cwd=cwd, stdout=subprocess.DEVNULL)
+    child(command, cwd=cwd, env=env, stdout=subprocess.DEVNULL)
     seconds, kib = output.read_text().split()
     return {"s": float(seconds), "rss": int(kib) * 1024}
 
@@ -137,7 +136,7 @@ def about(bench):
 def run(bench):
     with tempfile.TemporaryDirectory(prefix="umem-bench-") as name:
         scratch = pathlib.Path(name)
-        work = programs_to_run(scratch, bench.quick)
+        work = programs_to_run(scratch, QUICK if bench.quick else 1)
         rows = list(work)
         if have_redis():
             rows.append(REDIS)

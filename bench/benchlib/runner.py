@@ -68,9 +68,10 @@ def find_allocators():
     return result
 
 
-def start(argv, preload, **options):
+def start(argv, preload, env=None, **options):
     """A process in a group of its own, without the caller's UMEM_* and LD_PRELOAD."""
-    return subprocess.Popen([str(part) for part in argv], env=clean_env(preload=preload or False),
+    return subprocess.Popen([str(part) for part in argv],
+                            env=clean_env(preload=preload or False, env=env),
                             stdin=subprocess.DEVNULL, start_new_session=True, **options)
 
 

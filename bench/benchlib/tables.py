@@ -23,6 +23,7 @@ class Table:
     scale: float = 1.0   # values are divided by this for print
     digits: int = 1
     ratios: bool = True  # compare ours with the others
+    base: str = ""       # the others are shown as multiples of this column
     note: str = ""
     whole: list = dataclasses.field(default_factory=list)  # columns without decimals
 
@@ -72,8 +73,27 @@ def summary(table):
     return best, against.get(GLIBC), against
 
 
+def multiples(table):
+    """The table of a base column: its values, and how many times as much the others take."""
+    names = dict.fromkeys(name for cells in table.rows.values() for name in cells)
+    others = [name for name in names if name != table.base]
+    columns = [table.base, *others]
+    found = {name: [ratio(cells.get(column), cells.get(table.base)) for column in others]
+             for name, cells in table.rows.items()}
+    lines = [line([table.unit, *columns]), "|---|" + "---:|" * len(columns)]
+    for name, cells in table.rows.items():
+        value = cells.get(table.base)
+        shown = MISSING if value is None else f"{value / table.scale:,.{table.digits}f}"
+        lines.append(line([name, shown, *map(show_ratio, found[name])]))
+    means = [geometric_mean(values) for values in zip(*found.values())]
+    return [*lines, line(["**geometric mean**", "", *(f"**{show_ratio(m)}**" for m in means)])]
+
+
 def markdown(table):
     """The table as lines of markdown, with its heading."""
+    if table.base:
+        heading = [f"### {table.title}", "", *([table.note, ""] if table.note else [])]
+        return heading + multiples(table)
     columns = table.columns()
     extra = [f"{OURS} / best peer", f"{OURS} / {GLIBC}"] if table.ratios else []
     lines = [f"### {table.title}", ""]

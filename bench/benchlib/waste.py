@@ -152,7 +152,8 @@ def record_programs(bench):
             except (Failed, OSError) as why:
                 say(f"waste: {row} failed and is left out: {why}")
 
-        for row, (argv, cwd) in programs.programs_to_run(scratch, bench.quick).items():
+        scale = programs.QUICK if bench.quick else 1
+        for row, (argv, cwd) in programs.programs_to_run(scratch, scale).items():
             keep(row, lambda argv=argv, cwd=cwd: child([*under, *argv], recorder, cwd=cwd,
                                                        stdout=subprocess.DEVNULL))
         if programs.have_redis():

@@ -15,7 +15,7 @@ sys.path.insert(0, str(paths.REPO / "bench"))
 from benchlib import document, latency, plots, runner, svg, tables, waste  # noqa: E402
 
 PYTHON = "/usr/bin/python3"
-SECTIONS = ("micro", "latency", "space", "scale", "programs", "waste")
+SECTIONS = ("micro", "latency", "space", "scale", "programs", "waste", "debugging")
 PLOT_BYTES = 60 << 10  # what a plot in the repository may take
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -51,6 +51,16 @@ def test_cells_that_are_missing():
 def test_table_without_ratios_and_scale():
     table = a_table({"a": {"glibc": 4096.0, "umem": 1024.0}}, scale=1024, digits=0, ratios=False)
     assert tables.markdown(table)[-1] == "| a | 4 | 1 |"
+
+
+def test_table_of_multiples():
+    table = a_table({"a": {"glibc": 4.0, "umem": 2.0, "ASan": 6.0},
+                     "b": {"glibc": 1.0, "umem": 2.0},
+                     "c": {"umem": 1.0}}, base="glibc", note="so")
+    text = tables.markdown(table)
+    assert text[2:] == ["so", "", "| ns | glibc | umem | ASan |", "|---|---:|---:|---:|",
+                        "| a | 4.0 | 0.50 | 1.50 |", "| b | 1.0 | 2.00 | – |", "| c | – | – | – |",
+                        "| **geometric mean** |  | **1.00** | **1.50** |"]
 
 
 def test_json_round_trip():
@@ -317,6 +327,13 @@ def check_run(tmp_path, sections):
 def test_quick_run_of_some_sections(tmp_path):
     text = check_run(tmp_path, ["latency", "scale"])
     assert "| malloc, p99.999 |" in text and "10,000 live blocks" in text
+
+
+def test_quick_run_of_debugging(tmp_path):
+    text = check_run(tmp_path, ["latency", "debugging"])
+    assert "| s | glibc | umem | guards | audit=64 | audit=64,guards |" in text
+    for row in ("words", "25 frames"):
+        assert f"\n| {row} |" in text
 
 
 @pytest.mark.slow
