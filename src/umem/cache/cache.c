@@ -26,11 +26,11 @@ struct umem_lock umem_caches_lock = UMEM_LOCK_INIT(UMEM_RANK_CACHES);
 
 /* UMF_* for a cache: what the options want less what its flags forbid. */
 static uint32_t
-debug_flags(int cflags)
+debug_flags(const char *name, int cflags)
 {
     if (cflags & UMC_NODEBUG)
         return 0;
-    uint32_t flags = umem_options.opt_flags & UMF_DEBUG;
+    uint32_t flags = umem_debug_flags(name);
     /* Objects that must not be touched, or with no record outside the slab. */
     if (cflags & (UMC_NOTOUCH | UMC_NOHASH))
         flags &= ~(uint32_t)(UMF_BUFTAG | UMF_CONTENTS);
@@ -93,7 +93,7 @@ umem_cache_init(struct umem_cache *cp, const struct umem_cache_args *args)
 {
     struct slab_geometry geo;
 
-    cp->cache_flags = debug_flags(args->args_cflags);
+    cp->cache_flags = debug_flags(args->args_name, args->args_cflags);
     cp->cache_cflags = (uint32_t)args->args_cflags;
     cp->cache_ctor = args->args_ctor;
     cp->cache_dtor = args->args_dtor;

@@ -137,7 +137,9 @@ allocate(size_t size, size_t align, int flags, bool zeroed)
     struct umem_large *large = NULL;
 
     (void)umem_ready();
+    umem_debug_signal(large_flags());
     if (!(flags & UMEM_NOFAIL) && umem_fault_inject()) {
+        umem_debug_null(NULL, size, UMEM_WHY_INJECTED);
         errno = ENOMEM;
         return NULL;
     }
@@ -147,6 +149,7 @@ allocate(size_t size, size_t align, int flags, bool zeroed)
         if (!reaped && span_size_of(size) != 0 && umem_reap_plain()) {
             reaped = true;
         } else if (!(flags & UMEM_NOFAIL) || !umem_nofail_retry()) {
+            umem_debug_null(NULL, size, span_size_of(size) == 0 ? UMEM_WHY_SIZE : UMEM_WHY_MEMORY);
             errno = error;
             return NULL;
         }
@@ -276,6 +279,7 @@ report_bad_free(void *buf)
 void
 umem_large_free(void *buf, size_t stated)
 {
+    umem_debug_signal(large_flags());
     struct umem_large *large = claim(buf);
     if (large == NULL) {
         report_bad_free(buf);

@@ -214,6 +214,7 @@ get_checked(struct umem_cache *cp, size_t requested, int flags)
 {
     struct umem_buffer buf;
 
+    umem_debug_signal(cp->cache_flags);
     do {
         void *obj = get(cp, flags);
         if (obj == NULL)
@@ -248,6 +249,7 @@ umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags)
     (void)umem_ready();
     if (!(flags & UMEM_NOFAIL) && umem_fault_inject()) {
         atomic_fetch_add_explicit(&cp->cache_fails, 1, memory_order_relaxed);
+        umem_debug_null(cp, requested, UMEM_WHY_INJECTED);
         errno = ENOMEM;
         return NULL;
     }
@@ -263,6 +265,8 @@ umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags)
         if (!reaped && umem_reap_plain()) {
             reaped = true; /* what other caches held may be what is missing here */
         } else if (!(flags & UMEM_NOFAIL) || !umem_nofail_retry()) {
+            umem_debug_null(cp, requested,
+                            cp->cache_ctor == NULL ? UMEM_WHY_MEMORY : UMEM_WHY_CONSTRUCTOR);
             errno = error;
             return NULL;
         }
@@ -302,6 +306,7 @@ free_slow(struct umem_cache *cp, void *obj, size_t stated)
         put(cp, obj);
         return;
     }
+    umem_debug_signal(cp->cache_flags);
     if (!umem_cache_describe(cp, obj, &buf)) {
         report_bad_free(cp, obj);
         return;

@@ -53,6 +53,19 @@ umem_audit_stack(uintptr_t *frames, uint32_t max)
     return depth;
 }
 
+UMEM_COLD void
+umem_debug_signal_slow(void)
+{
+    uintptr_t frames[UMEM_AUDIT_FRAMES_MAX + UMEM_OWN_FRAMES_MAX];
+    uint32_t depth = umem_audit_stack(frames, UMEM_AUDIT_FRAMES_MAX);
+
+    for (uint32_t i = 0; i < depth; i++)
+        if (os_unwind_is_signal(frames[i])) {
+            umem_report(&(struct umem_error_info){.err_kind = UMERR_SIGNAL});
+            return;
+        }
+}
+
 void
 umem_audit(struct umem_bufctl *bc)
 {

@@ -173,14 +173,18 @@ check_redzone(const struct umem_buffer *buf)
     return check_tag(buf, requested, UMEM_BUFTAG_ALLOCATED);
 }
 
-/* Whether a free buffer still holds the pattern; the 32-bit word that does not is reported. */
+/*
+ * Whether a free buffer still holds the pattern, as far as is looked (maxverify);
+ * the 32-bit word that does not is reported.
+ */
 static bool
 check_fill(const struct umem_buffer *buf)
 {
-    size_t at = first_difference(buf->buf_addr, buf->buf_space, FREE_WORD);
+    size_t size = umem_min(buf->buf_space, umem_options.opt_maxverify);
+    size_t at = first_difference(buf->buf_addr, size, FREE_WORD);
     uint32_t found = 0;
 
-    if (UMEM_LIKELY(at == buf->buf_space))
+    if (UMEM_LIKELY(at == size))
         return true;
     at = umem_align_down(at, sizeof(found));
     memcpy(&found, buf->buf_addr + at, umem_min(sizeof(found), buf->buf_space - at));

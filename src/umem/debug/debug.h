@@ -30,7 +30,12 @@ struct umem_options {
     bool opt_verbose;          /* errors also where they would go to the ring only */
     bool opt_allverbose;
     bool opt_noabort;
-    uint32_t opt_mtbf; /* fault injection: 0 off */
+    bool opt_checknull; /* an allocation that is to return NULL is reported */
+    bool opt_nosignal;  /* so is one from a signal handler, in caches with UMF_AUDIT */
+    bool opt_random;    /* each cache has flags of its own beside opt_flags */
+    uint64_t opt_random_seed;
+    size_t opt_maxverify; /* bytes of a buffer's fill that are verified at most */
+    uint32_t opt_mtbf;    /* fault injection: 0 off */
     uint32_t opt_reap_interval_s;
     bool opt_nomagazines;
     size_t opt_heap_limit;    /* bytes of the heap in use; 0: no limit */
@@ -84,6 +89,22 @@ void umem_debug_resize(const struct umem_buffer *buf, size_t requested);
 
 /* Puts bc_last into bc_prev and fills bc_last: stack, thread, time. */
 void umem_audit(struct umem_bufctl *bc);
+/*
+ * With nosignal: reports where a signal handler is among the callers.  Asked
+ * before any lock is taken, since the handler may have struck its holder.
+ */
+void umem_debug_signal_slow(void);
+static inline void
+umem_debug_signal(uint32_t flags)
+{
+    if (UMEM_UNLIKELY(umem_options.opt_nosignal) && (flags & UMF_AUDIT) != 0)
+        umem_debug_signal_slow();
+}
+
+/* --- What a cache is given (debug/choose.c) --- */
+
+/* UMF_* of a cache before its own flags forbid any. */
+uint32_t umem_debug_flags(const char *cache_name);
 
 /* --- Fault injection (debug/fault.c) --- */
 
@@ -110,7 +131,9 @@ enum umem_error {
     UMERR_BADCACHE,
     UMERR_BADSIZE,
     UMERR_BADBASE,
-    UMERR_NOTEMPTY /* a destroyed cache has live objects: a message, no abort */
+    UMERR_NOTEMPTY, /* a destroyed cache has live objects: a message, no abort */
+    UMERR_NULL,     /* checknull */
+    UMERR_SIGNAL    /* nosignal */
 };
 
 struct umem_error_info {
@@ -121,8 +144,9 @@ struct umem_error_info {
     size_t err_offset;                    /* MODIFIED, REDZONE: offset in the buffer */
     uint64_t err_expected;
     uint64_t err_found;
-    size_t err_size; /* BADSIZE: stated */
+    size_t err_size; /* BADSIZE: stated; NULL: asked for */
     size_t err_alloc_size;
+    const char *err_why; /* NULL: the reason */
 };
 
 /*
@@ -132,6 +156,22 @@ struct umem_error_info {
  * the heap, concurrent reports do not interleave.
  */
 void umem_report(const struct umem_error_info *err);
+#define UMEM_WHY_MEMORY "no memory can be had"
+#define UMEM_WHY_CONSTRUCTOR "no memory can be had, or the constructor failed"
+#define UMEM_WHY_INJECTED "it was made to fail"
+#define UMEM_WHY_SIZE "so much memory does not exist"
+#define UMEM_WHY_ALIGN "the alignment is not valid"
+/*
+ * An allocation of size bytes is about to return NULL, and why: with checknull
+ * a report.  cache may be NULL.  Keeps errno.
+ */
+static inline void
+umem_debug_null(const struct umem_cache *cache, size_t size, const char *why)
+{
+    if (UMEM_UNLIKELY(umem_options.opt_checknull))
+        umem_report(&(struct umem_error_info){
+            .err_kind = UMERR_NULL, .err_cache = cache, .err_size = size, .err_why = why});
+}
 /* A line "umem: ..." to the ring, and to stderr where opt_verbose or always is set. */
 void umem_message(bool always, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -21,8 +21,10 @@
  * make a chosen allocation fail (mtbf), make the heap's layout predictable
  * (nomagazines, allocator), keep freed secrets in memory (contents), print
  * addresses of a process whose core its caller may not read, go on after a
- * detected corruption (noabort), run it out of memory (limit), or use memory up.  The program's own
- * defaults still count: they come with the program.
+ * detected corruption (noabort), look for less of it (maxverify), end the
+ * process at a chosen place (checknull, nosignal), run it out of memory
+ * (limit), or use memory up.  The program's own defaults still count: they come
+ * with the program.
  *
  * Runs once, on one thread, before any cache exists.  Allocates nothing.
  */
@@ -32,6 +34,7 @@
 #include "base/print.h"
 #include "debug/debug.h"
 #include "os/os.h"
+#include "os/unwind.h"
 
 #define CONTENTS_BYTES_DEFAULT 256
 #define LOG_SIZE_DEFAULT ((size_t)64 << 10)
@@ -41,6 +44,9 @@
 /* One import of the heap: with less nothing can be allocated at all. */
 #define LIMIT_MIN ((uint64_t)1 << 20)
 
+/* Of a seed that is made up here: 7 digits are easily typed. */
+#define SEED_MASK 0xfffffu
+
 /* Characters of an item that a message repeats. */
 #define ITEM_SHOWN 64
 
@@ -49,6 +55,7 @@ struct umem_options umem_options = {
     .opt_contents_bytes = CONTENTS_BYTES_DEFAULT,
     .opt_contents_log = LOG_SIZE_DEFAULT,
     .opt_reap_interval_s = REAP_INTERVAL_DEFAULT_S,
+    .opt_maxverify = SIZE_MAX,
 };
 
 enum value_kind {
@@ -60,7 +67,7 @@ enum value_kind {
     VALUE_WORD             /* "name=" one of option_words */
 };
 
-enum field_kind { FIELD_NONE, FIELD_BOOL, FIELD_U32, FIELD_SIZE };
+enum field_kind { FIELD_NONE, FIELD_BOOL, FIELD_U32, FIELD_U64, FIELD_SIZE };
 
 struct word {
     const char *word_text;
@@ -77,6 +84,7 @@ struct option {
     uint64_t option_min;
     uint64_t option_max;
     uint32_t option_flags; /* UMF_*, added to opt_flags */
+    bool *option_on;       /* set by the item, whatever its value, or NULL */
     enum field_kind option_field_kind;
     void *option_field; /* takes the value; without one, true */
     const struct word *option_words;
@@ -99,11 +107,12 @@ static const struct option debug_table[] = {
     {"noabort", VALUE_NONE, FIELD(FIELD_BOOL, opt_noabort)},
     {"mtbf", VALUE_NUMBER, RANGE(0, UINT32_MAX), FIELD(FIELD_U32, opt_mtbf)},
     {"firewall", VALUE_SIZE, LATER},
-    {"nosignal", VALUE_NONE, LATER},
-    {"lite", VALUE_NONE, LATER},
-    {"maxverify", VALUE_SIZE, LATER},
-    {"random", VALUE_NONE, LATER},
-    {"checknull", VALUE_NONE, LATER},
+    {"nosignal", VALUE_NONE, .option_flags = UMF_AUDIT, FIELD(FIELD_BOOL, opt_nosignal)},
+    {"lite", VALUE_NONE, .option_flags = UMF_REDZONE},
+    {"maxverify", VALUE_SIZE, RANGE(0, SIZE_MAX), FIELD(FIELD_SIZE, opt_maxverify)},
+    {"random", VALUE_NUMBER_OPTIONAL, RANGE(1, UINT64_MAX), .option_on = &umem_options.opt_random,
+     FIELD(FIELD_U64, opt_random_seed)},
+    {"checknull", VALUE_NONE, FIELD(FIELD_BOOL, opt_checknull)},
     {.option_name = NULL},
 };
 
@@ -270,6 +279,9 @@ set_field(const struct option *option, uint64_t value)
     case FIELD_U32:
         *(uint32_t *)option->option_field = (uint32_t)value;
         break;
+    case FIELD_U64:
+        *(uint64_t *)option->option_field = value;
+        break;
     case FIELD_SIZE:
         *(size_t *)option->option_field = (size_t)value;
         break;
@@ -301,6 +313,8 @@ apply_item(const struct item *item, const struct option *option)
         return;
     }
     umem_options.opt_flags |= option->option_flags;
+    if (option->option_on != NULL)
+        *option->option_on = true;
     if (item->item_has_value || !optional)
         set_field(option, value);
 }
@@ -362,10 +376,27 @@ read_variable(const char *name, const char *function_name, const char *(*functio
         parse_list(function_name, text, table);
 }
 
+/* A seed that was not given, for the user to give it the next time. */
+static void
+choose_seed(void)
+{
+    if (!umem_options.opt_random || umem_options.opt_random_seed != 0)
+        return;
+    umem_options.opt_random_seed =
+        (umem_hash64(os_clock_ns() ^ (uint64_t)os_process_id() << 32) & SEED_MASK) | 1;
+    umem_message(true, "random debugging; UMEM_DEBUG=random=%llu repeats it",
+                 (unsigned long long)umem_options.opt_random_seed);
+}
+
 /* What only shows once everything is read. */
 static void
 check_together(void)
 {
+    choose_seed();
+    if (umem_options.opt_nosignal && !OS_UNWIND_KNOWS_SIGNALS) {
+        umem_message(true, "nosignal: signal handlers cannot be told on this processor, ignored");
+        umem_options.opt_nosignal = false;
+    }
     bool contents = (umem_options.opt_flags & UMF_CONTENTS) != 0;
 
     if (contents && umem_options.opt_contents_log == 0)
@@ -379,9 +410,10 @@ check_together(void)
         umem_options.opt_contents_bytes = umem_options.opt_contents_log / 2;
     }
     if (umem_options.opt_allverbose)
-        umem_message(true, "debugging:%s%s%s%s, %u frames, mtbf %u, reap every %u s",
+        umem_message(true, "debugging:%s%s%s%s%s, %u frames, mtbf %u, reap every %u s",
                      (umem_options.opt_flags & UMF_AUDIT) != 0 ? " audit" : "",
-                     (umem_options.opt_flags & UMF_BUFTAG) != 0 ? " guards" : "",
+                     (umem_options.opt_flags & UMF_BUFTAG) == UMF_REDZONE ? " lite" : "",
+                     (umem_options.opt_flags & UMF_DEADBEEF) != 0 ? " guards" : "",
                      (umem_options.opt_flags & UMF_CONTENTS) != 0 ? " contents" : "",
                      (umem_options.opt_flags & UMF_DEBUG) == 0 ? " off" : "",
                      umem_options.opt_audit_frames, umem_options.opt_mtbf,

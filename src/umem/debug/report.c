@@ -60,7 +60,16 @@ static const char *const messages[] = {
     [UMERR_BADSIZE] = "bad free: free size",
     [UMERR_BADBASE] = "bad free: free address",
     [UMERR_NOTEMPTY] = "destroyed cache is not empty",
+    [UMERR_NULL] = "allocation returns NULL",
+    [UMERR_SIGNAL] = "heap used by a signal handler",
 };
+
+/* Whether it is a buffer that is wrong; else the call is. */
+static bool
+is_of_buffer(const struct umem_error_info *err)
+{
+    return err->err_kind != UMERR_NULL && err->err_kind != UMERR_SIGNAL;
+}
 
 static const char *
 cache_name(const struct umem_cache *cache)
@@ -77,6 +86,8 @@ say_headline(const struct umem_error_info *err)
     if (err->err_kind == UMERR_BADBASE)
         umem_text_add(" (%p) != alloc address (%p)", err->err_addr,
                       err->err_buffer != NULL ? (void *)err->err_buffer->buf_addr : NULL);
+    if (err->err_kind == UMERR_NULL)
+        umem_text_add(": %s", err->err_why);
     umem_text_add("\n");
 }
 
@@ -85,6 +96,12 @@ say_buffer(const struct umem_error_info *err)
 {
     const struct umem_buffer *buf = err->err_buffer;
 
+    if (!is_of_buffer(err)) {
+        if (err->err_kind == UMERR_NULL)
+            umem_text_add("requested: %zu bytes  cache: %s\n", err->err_size,
+                          cache_name(err->err_cache));
+        return;
+    }
     if (buf == NULL) {
         if (err->err_kind != UMERR_NOTEMPTY)
             umem_text_add("buffer=%p", err->err_addr);
@@ -235,14 +252,15 @@ say_transactions(const struct umem_error_info *err)
 }
 
 static void
-say_finder(void)
+say_finder(const struct umem_error_info *err)
 {
     static uintptr_t frames[FINDER_FRAMES_MAX + UMEM_OWN_FRAMES_MAX];
     uint32_t depth = umem_audit_stack(frames, FINDER_FRAMES_MAX);
 
-    umem_text_add("umem: heap corruption detected\n"
-                  "stack of the thread that found it: thread %u\n",
-                  umem_thread_self());
+    if (is_of_buffer(err))
+        umem_text_add("umem: heap corruption detected\n");
+    umem_text_add("stack of the thread that %s: thread %u\n",
+                  is_of_buffer(err) ? "found it" : "called", umem_thread_self());
     umem_text_stack(frames, depth);
 }
 
@@ -279,7 +297,7 @@ umem_report(const struct umem_error_info *err)
     say_place(err);
     say_transactions(err);
     if (fatal)
-        say_finder();
+        say_finder(err);
     umem_text_flush();
     /* The log stays ours to the end: other threads' reports wait, and die with us. */
     if (fatal && !umem_options.opt_noabort)

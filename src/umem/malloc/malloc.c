@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "cache/cache.h"
+#include "debug/debug.h"
 #include "os/os.h"
 
 UMEM_EXPORT void *
@@ -30,15 +31,23 @@ free(void *buf)
     umem_free_fast(buf, SIZE_MAX);
 }
 
+/* count * size is more than there are addresses. */
+static UMEM_COLD void *
+overflow(void)
+{
+    (void)umem_ready();
+    umem_debug_null(NULL, SIZE_MAX, UMEM_WHY_SIZE);
+    errno = ENOMEM;
+    return NULL;
+}
+
 UMEM_EXPORT void *
 calloc(size_t count, size_t size)
 {
     size_t bytes;
 
-    if (UMEM_UNLIKELY(__builtin_mul_overflow(count, size, &bytes))) {
-        errno = ENOMEM;
-        return NULL;
-    }
+    if (UMEM_UNLIKELY(__builtin_mul_overflow(count, size, &bytes)))
+        return overflow();
     if (UMEM_UNLIKELY(bytes > UMEM_MAX_CLASS_SIZE))
         return umem_large_zalloc(bytes, UMEM_DEFAULT);
     void *buf = malloc(bytes);
@@ -76,10 +85,8 @@ reallocarray(void *old, size_t count, size_t size)
 {
     size_t bytes;
 
-    if (UMEM_UNLIKELY(__builtin_mul_overflow(count, size, &bytes))) {
-        errno = ENOMEM;
-        return NULL;
-    }
+    if (UMEM_UNLIKELY(__builtin_mul_overflow(count, size, &bytes)))
+        return overflow();
     return realloc(old, bytes);
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "cache/cache.h"
+#include "debug/debug.h"
 #include "os/os.h"
 
 #define MALLOC_ALIGN 16 /* what malloc() gives anyhow */
@@ -27,6 +28,8 @@ UMEM_EXPORT void *
 memalign(size_t align, size_t size)
 {
     if (align > (SIZE_MAX >> 1) + 1) {
+        (void)umem_ready();
+        umem_debug_null(NULL, size, UMEM_WHY_ALIGN);
         errno = EINVAL;
         return NULL;
     }
@@ -68,6 +71,8 @@ pvalloc(size_t size)
     size_t rounded = umem_align_up(size, page);
 
     if (rounded < size) {
+        (void)umem_ready();
+        umem_debug_null(NULL, size, UMEM_WHY_SIZE);
         errno = ENOMEM;
         return NULL;
     }

@@ -409,6 +409,22 @@ os_unwind(uintptr_t *frames, uint32_t max, uint32_t skip)
     return n;
 }
 
+bool
+os_unwind_is_signal(uintptr_t pc)
+{
+    struct entry *t = table_get();
+    bool forgotten;
+
+    if (t == NULL)
+        return false;
+    uint64_t product = spread(pc - 1);
+    uint64_t entry = entry_load(&t[spread_index(product)]);
+    uint32_t rule = entry >> 32 == spread_tag(product) ? (uint32_t)entry : UNWIND_NONE;
+    if (rule == UNWIND_NONE)
+        rule = rule_miss(t, pc - 1, false, &forgotten);
+    return unwind_rule_kind(rule) == UNWIND_SIGNAL;
+}
+
 #else
 
 /* The chain of frame pointers: {caller's frame pointer, return address} at each. */
@@ -434,6 +450,13 @@ os_unwind(uintptr_t *frames, uint32_t max, uint32_t skip)
             skip--;
     }
     return n;
+}
+
+bool
+os_unwind_is_signal(uintptr_t pc)
+{
+    (void)pc;
+    return false;
 }
 
 #endif

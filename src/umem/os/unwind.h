@@ -24,4 +24,16 @@
  */
 uint32_t os_unwind(uintptr_t *frames, uint32_t max, uint32_t skip);
 
+/* Whether signal frames are known here: a chain of frame pointers does not tell them. */
+#if defined(__x86_64__)
+#define OS_UNWIND_KNOWS_SIGNALS true
+#else
+#define OS_UNWIND_KNOWS_SIGNALS false
+#endif
+/*
+ * Whether a return address of os_unwind() is the way back from a signal: the
+ * frames before it are those of a signal handler.  Keeps errno.  (AS)
+ */
+bool os_unwind_is_signal(uintptr_t pc);
+
 #endif

@@ -9,6 +9,7 @@
 #include "debug/log.h"
 #include "debug/stacks.h"
 #include "os/os.h"
+#include "os/unwind.h"
 
 static uintptr_t here;
 
@@ -94,6 +95,42 @@ threads_have_their_id(void **state)
     assert_int_not_equal(bc.bc_last.txn_thread, umem_thread_self());
 }
 
+#if OS_UNWIND_KNOWS_SIGNALS
+static void
+handler(int number)
+{
+    struct umem_bufctl bc = {0};
+
+    umem_debug_signal(number == SIGUSR2 ? UMF_REDZONE : UMF_AUDIT);
+    umem_audit(&bc);
+}
+
+static void
+in_handler(void *arg)
+{
+    umem_options.opt_nosignal = arg != NULL;
+    umem_debug_signal(UMF_AUDIT); /* not in one */
+    signal(SIGUSR1, handler);
+    signal(SIGUSR2, handler);
+    raise(SIGUSR2);
+    write(STDERR_FILENO, "not yet\n", 8);
+    raise(SIGUSR1);
+}
+
+/* Only where it was asked for, under audit, and in a handler. */
+static void
+signal_handlers(void **state)
+{
+    (void)state;
+    const struct outcome *outcome = run_child(in_handler, NULL);
+    assert_int_equal(outcome->status, 0);
+    assert_string_equal(outcome->text, "not yet\n");
+    outcome = run_child(in_handler, &outcome);
+    assert_aborted(outcome);
+    assert_contains(outcome->text, "not yet\numem allocator: heap used by a signal handler\n");
+}
+#endif
+
 int
 main(void)
 {
@@ -102,6 +139,9 @@ main(void)
         cmocka_unit_test(frames_are_callers),
         cmocka_unit_test(last_becomes_previous),
         cmocka_unit_test(threads_have_their_id),
+#if OS_UNWIND_KNOWS_SIGNALS
+        cmocka_unit_test(signal_handlers),
+#endif
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

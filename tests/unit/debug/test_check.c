@@ -243,6 +243,28 @@ modified(void **state)
     }
 }
 
+/* maxverify: what lies behind is not looked at. */
+static void
+limited(void **state)
+{
+    static const struct damage damage = {72, 72, 66, NULL, NULL};
+    static const struct {
+        size_t limit;
+        bool found;
+    } cases[] = {{0, false}, {66, false}, {67, true}, {72, true}, {SIZE_MAX, true}};
+
+    (void)state;
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(cases); i++) {
+        umem_options.opt_maxverify = cases[i].limit;
+        const struct outcome *outcome = run_child(write_after_free, (void *)(uintptr_t)&damage);
+        if (cases[i].found)
+            assert_contains(outcome->text, "at offset 0x40 (0xdeadbeef replaced by 0xde41beef)");
+        else
+            assert_int_equal(outcome->status, 0);
+    }
+    umem_options.opt_maxverify = SIZE_MAX;
+}
+
 static void
 tag_of_a_free_buffer(void *arg)
 {
@@ -449,11 +471,17 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(life_of_a_buffer), cmocka_unit_test(tag_values),
-        cmocka_unit_test(without_redzone),  cmocka_unit_test(resize),
-        cmocka_unit_test(transactions),     cmocka_unit_test(overruns),
-        cmocka_unit_test(modified),         cmocka_unit_test(other_damage),
-        cmocka_unit_test(noabort),          cmocka_unit_test(freed_by_two_threads),
+        cmocka_unit_test(life_of_a_buffer),
+        cmocka_unit_test(tag_values),
+        cmocka_unit_test(without_redzone),
+        cmocka_unit_test(resize),
+        cmocka_unit_test(transactions),
+        cmocka_unit_test(overruns),
+        cmocka_unit_test(modified),
+        cmocka_unit_test(limited),
+        cmocka_unit_test(other_damage),
+        cmocka_unit_test(noabort),
+        cmocka_unit_test(freed_by_two_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 
 #include "debug/debug.h"
 #include "os/os.h"
+#include "os/unwind.h"
 
 #define GUARDS (UMF_DEADBEEF | UMF_REDZONE)
 
@@ -117,6 +118,48 @@ good_switches(void **state)
     assert_int_equal(umem_options.opt_mtbf, UINT32_MAX);
 }
 
+static void
+good_modes(void **state)
+{
+    (void)state;
+    assert_string_equal(read_with("UMEM_DEBUG", "audit"), "");
+    assert_false(umem_options.opt_nosignal || umem_options.opt_checknull ||
+                 umem_options.opt_random);
+    assert_int_equal(umem_options.opt_maxverify, SIZE_MAX);
+    assert_string_equal(read_with("UMEM_DEBUG", "checknull,maxverify=4k,guards"), "");
+    assert_true(umem_options.opt_checknull);
+    assert_int_equal(umem_options.opt_maxverify, 4096);
+    assert_string_equal(read_with("UMEM_DEBUG", "maxverify=0"), "");
+    assert_int_equal(umem_options.opt_maxverify, 0);
+    assert_string_equal(read_with("UMEM_DEBUG", "lite"), "");
+    assert_int_equal(umem_options.opt_flags, UMF_REDZONE);
+    assert_contains(read_with("UMEM_DEBUG", "lite,allverbose"), "debugging: lite, ");
+    assert_string_equal(read_with("UMEM_DEBUG", "audit=20,lite"), "");
+    assert_int_equal(umem_options.opt_flags, UMF_AUDIT | UMF_REDZONE);
+    const char *said = read_with("UMEM_DEBUG", "nosignal");
+    assert_int_equal(umem_options.opt_flags, UMF_AUDIT);
+    assert_int_equal(umem_options.opt_nosignal, OS_UNWIND_KNOWS_SIGNALS);
+    assert_int_equal(said[0] == '\0', OS_UNWIND_KNOWS_SIGNALS);
+}
+
+/* A seed that was given is taken; another is made up and said. */
+static void
+random_seed(void **state)
+{
+    char expected[128];
+
+    (void)state;
+    assert_string_equal(read_with("UMEM_DEBUG", "random=18446744073709551615"), "");
+    assert_true(umem_options.opt_random);
+    assert_true(umem_options.opt_random_seed == UINT64_MAX);
+    const char *said = read_with("UMEM_DEBUG", "random");
+    assert_true(umem_options.opt_random && umem_options.opt_random_seed != 0);
+    snprintf(expected, sizeof(expected),
+             "umem: random debugging; UMEM_DEBUG=random=%llu repeats it\n",
+             (unsigned long long)umem_options.opt_random_seed);
+    assert_string_equal(said, expected);
+}
+
 /* One bad item in the midst of good ones: one line, and the others hold. */
 static void
 bad_items(void **state)
@@ -156,11 +199,13 @@ bad_items(void **state)
         {"firewall=4096", "not supported yet"},
         {"firewall", "needs a value"},
         {"firewall=big", "not a size"},
-        {"nosignal", "not supported yet"},
-        {"lite", "not supported yet"},
-        {"maxverify=1m", "not supported yet"},
-        {"random", "not supported yet"},
-        {"checknull", "not supported yet"},
+        {"nosignal=1", "takes no value"},
+        {"lite=guards", "takes no value"},
+        {"maxverify", "needs a value"},
+        {"maxverify=-1", "not a size"},
+        {"random=0", "not a number from 1"},
+        {"random=0x10", "not a number"},
+        {"checknull=0", "takes no value"},
     };
     (void)state;
     for (size_t i = 0; i < UMEM_ARRAY_SIZE(cases); i++) {
@@ -329,13 +374,16 @@ secure_process(void **state)
     (void)state;
     secure = true;
     debug_default = "guards";
-    setenv("UMEM_DEBUG", "audit,mtbf=1,noabort", 1);
+    setenv("UMEM_DEBUG", "audit,mtbf=1,noabort,checknull,nosignal,maxverify=0,random", 1);
     setenv("UMEM_LOGGING", "contents=1", 1);
     setenv("UMEM_OPTIONS", "nomagazines,allocator=best,reap_interval=0,reap_thread", 1);
     umem_options_read();
     assert_int_equal(umem_options.opt_flags, GUARDS);
     assert_int_equal(umem_options.opt_mtbf, 0);
     assert_false(umem_options.opt_noabort);
+    assert_false(umem_options.opt_nosignal || umem_options.opt_checknull ||
+                 umem_options.opt_random);
+    assert_int_equal(umem_options.opt_maxverify, SIZE_MAX);
     assert_false(umem_options.opt_nomagazines);
     assert_false(umem_options.opt_reap_thread);
     assert_int_equal(umem_options.opt_vmem_policy, 0);
@@ -350,6 +398,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(good_flags, setup),
         cmocka_unit_test_setup(good_switches, setup),
+        cmocka_unit_test_setup(good_modes, setup),
+        cmocka_unit_test_setup(random_seed, setup),
         cmocka_unit_test_setup(bad_items, setup),
         cmocka_unit_test_setup(hostile_text, setup),
         cmocka_unit_test_setup(sizes, setup),

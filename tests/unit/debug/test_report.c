@@ -106,6 +106,42 @@ every_kind(void **state)
     assert_contains(outcome->text, "\nbuffer=0x1238\nnothing is mapped at that address\n");
 }
 
+/* Where the call is wrong and no buffer. */
+static void
+report_null(void *arg)
+{
+    umem_options.opt_checknull = true;
+    umem_debug_null(arg, 4711, "moths");
+}
+
+static void
+report_signal(void *arg)
+{
+    (void)arg;
+    umem_report(&(struct umem_error_info){.err_kind = UMERR_SIGNAL});
+}
+
+static void
+kinds_without_buffer(void **state)
+{
+    (void)state;
+    const struct outcome *outcome = run_child(report_null, &second_cache);
+    assert_aborted(outcome);
+    assert_int_equal(strncmp(outcome->text,
+                             "umem allocator: allocation returns NULL: moths\n"
+                             "requested: 4711 bytes  cache: second_cache\n"
+                             "stack of the thread that called: thread ",
+                             strlen("umem allocator: allocation returns NULL: moths\n"
+                                    "requested: 4711 bytes  cache: second_cache\n"
+                                    "stack of the thread that called: thread ")),
+                     0);
+    assert_contains(run_child(report_null, NULL)->text, "  cache: none (oversize)\n");
+    outcome = run_child(report_signal, NULL);
+    assert_aborted(outcome);
+    assert_contains(outcome->text, "umem allocator: heap used by a signal handler\nstack of the ");
+    assert_lacks(outcome->text, "corruption");
+}
+
 /* What is said of addresses that are nobody's. */
 static int global;
 
@@ -453,11 +489,17 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_kind),         cmocka_unit_test(foreign_addresses),
-        cmocka_unit_test(not_empty_goes_on),  cmocka_unit_test(stacks_are_named),
-        cmocka_unit_test(bad_circumstances),  cmocka_unit_test(sigpipe_is_kept_apart),
-        cmocka_unit_test(ring_and_errno),     cmocka_unit_test(crash_in_report_ends),
-        cmocka_unit_test(reports_do_not_mix), cmocka_unit_test(fork_handlers),
+        cmocka_unit_test(every_kind),
+        cmocka_unit_test(kinds_without_buffer),
+        cmocka_unit_test(foreign_addresses),
+        cmocka_unit_test(not_empty_goes_on),
+        cmocka_unit_test(stacks_are_named),
+        cmocka_unit_test(bad_circumstances),
+        cmocka_unit_test(sigpipe_is_kept_apart),
+        cmocka_unit_test(ring_and_errno),
+        cmocka_unit_test(crash_in_report_ends),
+        cmocka_unit_test(reports_do_not_mix),
+        cmocka_unit_test(fork_handlers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

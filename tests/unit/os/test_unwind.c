@@ -159,6 +159,25 @@ on_signal_walk(int sig)
     captures += os_unwind(frames, FRAMES_MAX, 0) > 3;
 }
 
+/* Of a handler's callers exactly one is the way back from the signal. */
+static uint32_t
+ways_back(void)
+{
+    uintptr_t frames[FRAMES_MAX];
+    uint32_t depth = os_unwind(frames, FRAMES_MAX, 0), found = 0;
+
+    for (uint32_t i = 0; i < depth; i++)
+        found += os_unwind_is_signal(frames[i]);
+    return found;
+}
+
+static void
+on_signal_count(int sig)
+{
+    (void)sig;
+    captures += ways_back();
+}
+
 static void
 install(int sig, int flags, void (*handler)(int))
 {
@@ -230,6 +249,11 @@ static void
 signals_here(void **state)
 {
     (void)state;
+    reset();
+    install(SIGUSR1, 0, on_signal_count);
+    assert_int_equal(ways_back(), 0);
+    raise_usr1();
+    assert_int_equal(captures, 1);
     signals(0);
     stepping(0);
     ticking(0);
