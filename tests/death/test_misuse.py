@@ -19,6 +19,7 @@ HERE = pathlib.Path(__file__).parent
 DEBUG = "audit=64,guard"
 
 REDZONE = "redzone violation: write past end of buffer"
+UNDERRUN = "redzone violation: write before start of buffer"
 MODIFIED = "buffer modified after being freed"
 DUPFREE = "duplicate free: buffer freed twice"
 BADADDR = "invalid free: buffer not in cache"
@@ -43,6 +44,11 @@ class Case:
 def overrun(program, offset, allocated="make_buffer", **more):
     return Case(program, REDZONE, allocated=allocated,
                 says=(rf"\boffset 0x{offset:x}\b",), **more)
+
+
+def underrun(program, offset, allocated="make_buffer", **more):
+    return Case(program, UNDERRUN, allocated=allocated,
+                says=(rf"\boffset -0x{offset:x}\b",), **more)
 
 
 def double_free(program, allocated="make_buffer", freed="drop_buffer", **more):
@@ -92,8 +98,8 @@ MALLOC_CASES = [
     Case("free_mapping", BADADDR),
     Case("free_code", BADADDR),
     Case("realloc_of_stack", BADADDR, found="main"),
-    Case("underrun", "boundary tag corrupted", allocated="make_buffer"),
-    Case("underrun_by_8", "boundary tag corrupted", allocated="make_buffer"),
+    underrun("underrun", 1),
+    underrun("underrun_by_8", 8),
     overrun("at_exit", 32),
     overrun("small_stack", 32),
     overrun("stderr_locked", 32),
@@ -170,7 +176,7 @@ def check(case, result):
             assert len(functions) >= 2 or wanted == "main", result  # its caller too
     assert case.found in frames_after(after, r"\s*stack of"), result
     for text in case.says:
-        assert re.search(text, report), (text, result)
+        assert re.search(text, report, re.MULTILINE), (text, result)
 
 
 @pytest.mark.parametrize("case", MALLOC_CASES, ids=str)
@@ -181,6 +187,43 @@ def test_malloc(programs, case):
 @pytest.mark.parametrize("case", UMEM_CASES, ids=str)
 def test_umem(programs, case):
     check(case, run([program(programs, case.program)], debug=DEBUG))
+
+
+# What a program may ask blocks from, and the size it asks for in out_of_bounds.c.
+KINDS = {"malloc": 48, "slack": 41, "calloc": 35, "realloc": 300, "memalign": 100, "pages": 4096,
+         "wide": 5000, "large": 200001, "huge": 5000003, "umem": 75, "cache": 40,
+         "constructed": 40}
+
+
+def check_out_of_bounds(programs, headline, place, kind, offset, size, value, frees):
+    """The block itself is named, whichever of its neighbours is freed first."""
+    result = run([program(programs, "out_of_bounds"), kind, str(offset), str(size), value, frees],
+                 debug=DEBUG)
+    address = result.stdout.splitlines()[0]
+    check(Case("out_of_bounds", headline, allocated="make_block", found="drop_block",
+               says=(rf"^buffer={address} ", rf"byte at offset {place}\b")), result)
+
+
+@pytest.mark.parametrize("frees", ["it", "forward", "backward", "thread"])
+@pytest.mark.parametrize("start, size", [(0, 1), (1, 3), (0, 8), (0, 64)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_overrun(programs, kind, start, size, frees):
+    check_out_of_bounds(programs, REDZONE, hex(KINDS[kind] + start), kind, start, size, "flip",
+                        frees)
+
+
+@pytest.mark.parametrize("value", ["00", "ff", "bb", "b1", "efbeadde", "fecaddba", "cefaedfe"])
+@pytest.mark.parametrize("kind", ["malloc", "slack", "large"])
+def test_overrun_with_our_own_patterns(programs, kind, value):
+    """What equals the byte that it overwrites is not seen, the byte behind it is."""
+    check_out_of_bounds(programs, REDZONE, "0x[0-9a-f]+", kind, 0, 8, value, "it")
+
+
+@pytest.mark.parametrize("frees", ["it", "forward", "backward", "thread"])
+@pytest.mark.parametrize("size", [1, 8])
+@pytest.mark.parametrize("kind", KINDS)
+def test_underrun(programs, kind, size, frees):
+    check_out_of_bounds(programs, UNDERRUN, f"-{hex(size)}", kind, -size, size, "flip", frees)
 
 
 @pytest.mark.parametrize("debug", [None, DEBUG])

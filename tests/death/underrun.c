@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Writes the byte before a block: found in the tag of the one in front of it. */
+/* Writes the byte before a block: into the tag of the one in front, which is freed first. */
 #include "death.h"
 
 int
@@ -8,7 +8,7 @@ main(void)
     char *p[10];
     for (int i = 0; i < 10; i++)
         p[i] = make_buffer(48);
-    scribble(p[5], -1, 1);
+    p[5][-1] ^= 0x5a;
     for (int i = 0; i < 10; i++)
         drop_buffer(p[i]);
     return survived();

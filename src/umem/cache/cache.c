@@ -57,7 +57,7 @@ choose_geometry(struct umem_cache *cp, const struct umem_cache_args *args,
         errno = EINVAL;
         return false;
     }
-    if (space < args->args_bufsize || chunk < space || chunk > PTRDIFF_MAX) {
+    if (space < args->args_bufsize || chunk < space || chunk > PTRDIFF_MAX - align) {
         errno = ENOMEM;
         return false;
     }
@@ -72,6 +72,7 @@ choose_geometry(struct umem_cache *cp, const struct umem_cache_args *args,
         .geo_mapped = arena == &vmem_heap,
         .geo_chunk_size = chunk,
         .geo_align = align,
+        .geo_lead = umem_align_up(tag, align), /* a head tag */
         .geo_slab_min = args->args_slab_min,
         .geo_sidecar = cp->cache_flags != 0 ? sizeof(struct umem_bufctl) : 0,
     };

@@ -34,7 +34,7 @@ struct umem_cache {
     umem_reclaim_t *cache_reclaim;
     void *cache_private;
     size_t cache_bufsize;  /* as the creator asked */
-    size_t cache_bufspace; /* bytes before the buftag: bufsize rounded up */
+    size_t cache_bufspace; /* bufsize rounded up: bytes that may be asked for */
     struct depot cache_depot;
     struct slab_pool cache_slabs;
     struct umem_list cache_link; /* on umem_caches */
@@ -53,9 +53,10 @@ extern struct umem_lock umem_caches_lock;
 /* Oversize and widely aligned blocks: one record a block. */
 struct umem_large {
     struct umem_list large_link; /* on umem_larges */
-    char *large_base;            /* what the program got, and what the heap gave */
+    char *large_base;            /* what the program got */
     size_t large_size;           /* what the program asked for */
-    size_t large_span_size;      /* what the heap gave */
+    size_t large_span_size;      /* what the heap gave from there on */
+    size_t large_lead;           /* and before: under debugging, room for a head tag */
     struct umem_bufctl large_bufctl;
 };
 extern struct umem_list umem_larges;

@@ -78,6 +78,18 @@ span_size_of(size_t size)
     return umem_align_up(umem_align_up(umem_max(size, 1), LARGE_ALIGN) + tag, UMEM_GRANULE);
 }
 
+/*
+ * Bytes of the span before the block, where a head tag lies: as few as keep
+ * the alignment, of which one page is touched.
+ */
+static size_t
+lead_of(size_t align)
+{
+    if ((large_flags() & UMF_REDZONE) == 0)
+        return 0;
+    return umem_min(umem_max(align, os_page_size()), UMEM_GRANULE);
+}
+
 static void
 link_large(struct umem_large *large)
 {
@@ -90,7 +102,8 @@ link_large(struct umem_large *large)
 static struct umem_large *
 create(size_t size, size_t align, struct vmem_dirt *dirt)
 {
-    size_t span_size = span_size_of(size);
+    size_t lead = lead_of(align);
+    size_t span_size = size <= PTRDIFF_MAX ? span_size_of(size + lead) : 0;
     if (span_size == 0 || align > (size_t)PTRDIFF_MAX) {
         errno = ENOMEM;
         return NULL;
@@ -98,16 +111,19 @@ create(size_t size, size_t align, struct vmem_dirt *dirt)
     struct umem_large *large = umem_meta_alloc(sizeof(*large));
     if (large == NULL)
         return NULL;
-    char *base = vmem_heap_alloc(span_size, align > UMEM_GRANULE ? align : 0, dirt);
-    if (base != NULL) {
-        large->large_base = base;
+    bool wide = align > UMEM_GRANULE;
+    char *span =
+        vmem_heap_alloc(span_size, wide ? align : 0, wide && lead > 0 ? align - lead : 0, dirt);
+    if (span != NULL) {
+        large->large_base = span + lead;
         large->large_size = size;
-        large->large_span_size = span_size;
+        large->large_span_size = span_size - lead;
+        large->large_lead = lead;
         umem_list_init(&large->large_link);
-        if (pagemap_set(base, 1, pagemap_word(large, UMEM_PAGEMAP_LARGE, 0)))
+        if (pagemap_set(large->large_base, 1, pagemap_word(large, UMEM_PAGEMAP_LARGE, 0)))
             return large;
         int error = errno;
-        vmem_xfree(&vmem_heap, base, span_size);
+        vmem_xfree(&vmem_heap, span, span_size);
         errno = error;
     }
     int error = errno;
@@ -293,7 +309,8 @@ umem_large_free(void *buf, size_t stated)
         remember_freed(large); /* now with the transaction of this free */
         umem_lock_release(&umem_larges_lock);
     }
-    vmem_xfree(&vmem_heap, large->large_base, large->large_span_size);
+    vmem_xfree(&vmem_heap, large->large_base - large->large_lead,
+               large->large_span_size + large->large_lead);
     umem_meta_free(large, sizeof(*large));
 }
 

@@ -189,6 +189,29 @@ umem_cache_empty_magazines(struct umem_cache *cp, struct magazine *chain)
     }
 }
 
+static void
+describe_chunk(struct umem_cache *cp, const struct slab *slab, uint32_t index,
+               struct umem_buffer *buf)
+{
+    size_t chunk_size = cp->cache_slabs.pool_chunk_size;
+
+    *buf = (struct umem_buffer){
+        .buf_cache = cp,
+        .buf_addr = slab_chunk(slab, index),
+        .buf_space = chunk_size,
+        .buf_flags = cp->cache_flags,
+    };
+    if (cp->cache_flags & UMF_REDZONE) {
+        buf->buf_space = cp->cache_bufspace;
+        buf->buf_gap = chunk_size - sizeof(struct umem_buftag) - cp->cache_bufspace;
+    }
+    if (slab->slab_sidecar == NULL)
+        return;
+    buf->buf_bufctl = slab_sidecar(slab, index);
+    buf->buf_before = index > 0 ? slab_sidecar(slab, index - 1) : NULL;
+    buf->buf_behind = index + 1 < slab->slab_chunks ? slab_sidecar(slab, index + 1) : NULL;
+}
+
 bool
 umem_cache_describe(struct umem_cache *cp, const void *addr, struct umem_buffer *buf)
 {
@@ -197,14 +220,7 @@ umem_cache_describe(struct umem_cache *cp, const void *addr, struct umem_buffer 
     if (slab == NULL || slab_check(slab, addr) == SLAB_NOT_A_CHUNK)
         return false;
     uint32_t index = slab_chunk_index(slab, addr);
-    *buf = (struct umem_buffer){
-        .buf_cache = cp,
-        .buf_bufctl = slab->slab_sidecar != NULL ? slab_sidecar(slab, index) : NULL,
-        .buf_addr = slab_chunk(slab, index),
-        .buf_space =
-            cp->cache_flags & UMF_REDZONE ? cp->cache_bufspace : cp->cache_slabs.pool_chunk_size,
-        .buf_flags = cp->cache_flags,
-    };
+    describe_chunk(cp, slab, index, buf);
     return true;
 }
 

@@ -5,10 +5,15 @@
  * A bufctl lies in the sidecar of the buffer's slab (or in the record of an
  * oversize block), out of reach of an overrun.  In the chunk itself lies only
  * what an overrun must find: with UMF_REDZONE the bytes from the requested
- * size to the end of the buffer hold UMEM_SLACK_BYTE, then follows a buftag.
+ * size on hold slack, and the last of the chunk are a buftag.
  *
- *   | requested size | slack: 0xbb... | buftag: redzone, encoded size, state |
- *   ^ buffer                          ^ bufsize rounded up to 8
+ *   | requested size | slack, gap: 0xb1 0xb2... | buftag: redzone, size, state |
+ *   ^ buffer                ^ bufsize rounded up                               ^ next buffer
+ *
+ * So what lies before a buffer is a buftag too: that of the chunk in front, or,
+ * before the first chunk of a slab and before an oversize block, a head tag,
+ * which names the buffer's own bufctl.  A write before a buffer's start damages
+ * it from its end.
  */
 #ifndef UMEM_BUFCTL_H
 #define UMEM_BUFCTL_H
@@ -26,7 +31,12 @@
 #define UMEM_FREE_PATTERN 0xdeadbeefu          /* every word of free memory */
 #define UMEM_UNINITIALIZED_PATTERN 0xbaddcafeu /* every word of fresh memory */
 #define UMEM_REDZONE_PATTERN 0xfeedfaceu       /* first word of a buftag */
-#define UMEM_SLACK_BYTE 0xbb                   /* from the requested size to the buffer's end */
+/*
+ * Slack, from the requested size to the buftag, depends on the address: so a
+ * run of one value differs from it in its second byte at the latest, and none
+ * of these values is text, zero, all ones, or part of the patterns above.
+ */
+#define UMEM_SLACK_BYTE(addr) (0xb1u + ((uintptr_t)(addr)&7))
 /* Encoded size: a random corruption rarely is 1 modulo 251 (a prime). */
 #define UMEM_SIZE_ENCODE(size) ((uint32_t)(251u * (uint32_t)(size) + 1u))
 #define UMEM_SIZE_VALID(encoded) ((encoded) % 251u == 1u)
@@ -36,7 +46,7 @@
 #define UMEM_BUFTAG_ALLOCATED 0xa110c8edu
 #define UMEM_BUFTAG_FREE 0xf4eef4eeu
 
-/* 16 bytes behind the buffer. */
+/* The last 16 bytes of a chunk. */
 struct umem_buftag {
     uint32_t buftag_redzone; /* UMEM_REDZONE_PATTERN */
     uint32_t buftag_size;    /* UMEM_SIZE_ENCODE(requested), 0 where it overflows 32 bits */
@@ -65,6 +75,6 @@ struct umem_bufctl {
     uint32_t bc_state;               /* enum umem_bufctl_state */
     uint32_t bc_flags;               /* UMEM_BC_* */
 };
-#define UMEM_BC_CONSTRUCTED 0x1 /* the constructor has run on the object while free */
+#define UMEM_BC_REPORTED 0x1 /* damage round it was reported (noabort): once is enough */
 
 #endif

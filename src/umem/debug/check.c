@@ -4,20 +4,23 @@
  * is verified of it when it changes hands.
  *
  * State of a buffer (its bufctl's bc_state, outside the chunk) and what its
- * chunk then holds; the tag is there with UMF_REDZONE only, the fills with
- * UMF_DEADBEEF only:
+ * chunk then holds; tag and slack are there with UMF_REDZONE only, the fills
+ * with UMF_DEADBEEF only:
  *
- *   raw        0xdeadbeef up to the tag           tag: free
- *   allocated  the program's, then slack of 0xbb  tag: requested size, allocated
- *   free       0xdeadbeef up to the tag           tag: free
+ *   raw        0xdeadbeef           gap of slack  tag: free
+ *   allocated  the program's, slack gap of slack  tag: requested size, allocated
+ *   free       0xdeadbeef           gap of slack  tag: free
  *
  * The state changes by compare-and-swap, so that of two threads that free a
  * buffer at once one is told.  Everything else of a buffer belongs to the
- * thread that allocates or frees it: no lock here.
+ * thread that allocates or frees it: no lock here.  But the tag before a
+ * buffer is its neighbour's, and may change between free and allocated while
+ * it is looked at: it is read a word at a time, and may be either.
  *
  * Where several things are wrong at once, the surest is reported: the bufctl
  * (out of the program's reach, so all else rests on it), the state, the stated
- * size, then the bytes in the order of their addresses.
+ * size, then the bytes in the order of their addresses.  A tag lies between
+ * two buffers: the one to which the damaged bytes are closer is named.
  */
 #include <string.h>
 
@@ -26,7 +29,9 @@
 
 #define FREE_WORD ((uint64_t)UMEM_FREE_PATTERN << 32 | UMEM_FREE_PATTERN)
 #define UNINITIALIZED_WORD ((uint64_t)UMEM_UNINITIALIZED_PATTERN << 32 | UMEM_UNINITIALIZED_PATTERN)
-#define SLACK_WORD (0x0101010101010101u * (uint64_t)UMEM_SLACK_BYTE)
+/* The eight bytes of slack from a multiple of 8 on, as a little-endian word. */
+#define SLACK_WORD 0xb8b7b6b5b4b3b2b1u
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "slack_word() is written for it");
 
 /*
  * What is written and compared at a time: four vectors of 16 bytes, the size
@@ -75,10 +80,46 @@ first_difference(const char *p, size_t size, uint64_t word)
     return at;
 }
 
+/* The eight bytes of slack from p on. */
+static uint64_t
+slack_word(const char *p)
+{
+    unsigned shift = 8 * ((uintptr_t)p & 7);
+
+    return SLACK_WORD >> shift | SLACK_WORD << (64 - shift) % 64;
+}
+
+/* Bytes from a buffer's start to its tag. */
+static size_t
+tag_offset(const struct umem_buffer *buf)
+{
+    return buf->buf_space + buf->buf_gap;
+}
+
 static struct umem_buftag *
 tag_of(const struct umem_buffer *buf)
 {
-    return (struct umem_buftag *)(void *)(buf->buf_addr + buf->buf_space);
+    return (struct umem_buftag *)(void *)(buf->buf_addr + tag_offset(buf));
+}
+
+/* The tag before a buffer's start. */
+static struct umem_buftag *
+front_of(const struct umem_buffer *buf)
+{
+    return (struct umem_buftag *)(void *)buf->buf_addr - 1;
+}
+
+/* The buffer in front or behind, where there is one: for reports. */
+static struct umem_buffer
+neighbour(const struct umem_buffer *buf, struct umem_bufctl *bc)
+{
+    ptrdiff_t chunk = (ptrdiff_t)(tag_offset(buf) + sizeof(struct umem_buftag));
+    struct umem_buffer found = *buf;
+
+    found.buf_addr += bc == buf->buf_before ? -chunk : chunk;
+    found.buf_bufctl = bc;
+    found.buf_before = found.buf_behind = NULL;
+    return found;
 }
 
 static uint32_t
@@ -89,9 +130,9 @@ encoded_size(uint64_t size)
 
 /* A tag as it is to be; mark is UMEM_BUFTAG_*. */
 static struct umem_buftag
-tag_for(const struct umem_buffer *buf, uint64_t size, uint32_t mark)
+tag_for(const struct umem_bufctl *bc, uint64_t size, uint32_t mark)
 {
-    uint32_t bufctl = (uint32_t)(uintptr_t)buf->buf_bufctl;
+    uint32_t bufctl = (uint32_t)(uintptr_t)bc;
     struct umem_buftag tag = {UMEM_REDZONE_PATTERN, encoded_size(size), bufctl, bufctl ^ mark};
 
     return tag;
@@ -100,9 +141,15 @@ tag_for(const struct umem_buffer *buf, uint64_t size, uint32_t mark)
 static void
 write_tag(const struct umem_buffer *buf, uint64_t size, uint32_t mark)
 {
-    struct umem_buftag tag = tag_for(buf, size, mark);
+    struct umem_buftag tag = tag_for(buf->buf_bufctl, size, mark);
 
     memcpy(tag_of(buf), &tag, sizeof(tag));
+}
+
+static uint32_t
+state_of(const struct umem_bufctl *bc)
+{
+    return __atomic_load_n(&bc->bc_state, __ATOMIC_ACQUIRE);
 }
 
 static bool
@@ -125,10 +172,12 @@ bad(enum umem_error kind, const struct umem_buffer *buf)
     return false;
 }
 
+/* Damage in or round a buffer. */
 static bool
 bad_at(enum umem_error kind, const struct umem_buffer *buf, size_t offset, uint64_t expected,
        uint64_t found)
 {
+    __atomic_fetch_or(&buf->buf_bufctl->bc_flags, UMEM_BC_REPORTED, __ATOMIC_RELAXED);
     struct umem_error_info err = {.err_kind = kind,
                                   .err_addr = buf->buf_addr,
                                   .err_buffer = buf,
@@ -141,22 +190,86 @@ bad_at(enum umem_error kind, const struct umem_buffer *buf, size_t offset, uint6
     return false;
 }
 
-/* Whether the tag is as it should be; an overrun is told from a damaged tag by its first word. */
+/* Offset of the first byte of a tag that is not as it should be, or its size. */
+static size_t
+tag_difference(const struct umem_buftag *tag, const struct umem_buftag *right)
+{
+    size_t at = 0;
+
+    while (at < sizeof(*tag) && ((const char *)tag)[at] == ((const char *)right)[at])
+        at++;
+    return at;
+}
+
+/*
+ * Whether damage to a tag, from at on, began at the end of the tag's own
+ * buffer, rather than in front of the buffer behind.  A run of the redzone's
+ * own pattern shows in its second word only.
+ */
+static bool
+is_overrun(const struct umem_buftag *tag, const struct umem_buftag *right, size_t at)
+{
+    if (at < offsetof(struct umem_buftag, buftag_size))
+        return true;
+    return at < offsetof(struct umem_buftag, buftag_bufctl) &&
+           (tag->buftag_size == UMEM_REDZONE_PATTERN || tag->buftag_state == right->buftag_state);
+}
+
+static bool
+bad_tag_at(enum umem_error kind, const struct umem_buffer *buf, size_t offset,
+           const struct umem_buftag *right, const struct umem_buftag *tag, size_t at)
+{
+    return bad_at(kind, buf, offset, ((const unsigned char *)right)[at],
+                  ((const unsigned char *)tag)[at]);
+}
+
+static bool
+was_reported(const struct umem_bufctl *bc)
+{
+    return (__atomic_load_n(&bc->bc_flags, __ATOMIC_RELAXED) & UMEM_BC_REPORTED) != 0;
+}
+
+/* A buffer's own tag is damaged from at on.  True: the buffer behind did that, and was reported. */
+static UMEM_COLD bool
+bad_tag(const struct umem_buffer *buf, const struct umem_buftag *right, size_t at, uint32_t mark)
+{
+    size_t offset = tag_offset(buf) + at;
+    enum umem_error kind = UMERR_BADBUFTAG;
+
+    if (is_overrun(tag_of(buf), right, at)) {
+        if (mark == UMEM_BUFTAG_ALLOCATED)
+            kind = UMERR_REDZONE;
+    } else if (buf->buf_behind != NULL && state_of(buf->buf_behind) != UMEM_BUFFER_RAW) {
+        struct umem_buffer behind = neighbour(buf, buf->buf_behind);
+        if (!was_reported(buf->buf_behind))
+            (void)bad_tag_at(UMERR_UNDERRUN, &behind, at - sizeof(*right), right, tag_of(buf), at);
+        return true;
+    }
+    return bad_tag_at(kind, buf, offset, right, tag_of(buf), at);
+}
+
 static bool
 check_tag(const struct umem_buffer *buf, uint64_t size, uint32_t mark)
 {
-    struct umem_buftag expected = tag_for(buf, size, mark);
-    const char *tag = (const char *)tag_of(buf);
+    struct umem_buftag right = tag_for(buf->buf_bufctl, size, mark);
 
-    if (UMEM_LIKELY(memcmp(tag, &expected, sizeof(expected)) == 0))
+    if (UMEM_LIKELY(memcmp(tag_of(buf), &right, sizeof(right)) == 0))
         return true;
-    const char *right = (const char *)&expected;
-    size_t at = 0;
-    while (tag[at] == right[at])
-        at++;
-    bool overrun = mark == UMEM_BUFTAG_ALLOCATED && at < offsetof(struct umem_buftag, buftag_size);
-    return bad_at(overrun ? UMERR_REDZONE : UMERR_BADBUFTAG, buf, buf->buf_space + at,
-                  (unsigned char)right[at], (unsigned char)tag[at]);
+    return bad_tag(buf, &right, tag_difference(tag_of(buf), &right), mark);
+}
+
+/* Whether a tag that may be changing hands is one of bc's. */
+static bool
+is_tag_of(const struct umem_buftag *tag, const struct umem_bufctl *bc)
+{
+    uint32_t bufctl = (uint32_t)(uintptr_t)bc;
+    uint32_t size = __atomic_load_n(&tag->buftag_size, __ATOMIC_RELAXED);
+    uint32_t mark = __atomic_load_n(&tag->buftag_state, __ATOMIC_RELAXED) ^ bufctl;
+
+    return __atomic_load_n(&tag->buftag_redzone, __ATOMIC_RELAXED) == UMEM_REDZONE_PATTERN &&
+           __atomic_load_n(&tag->buftag_bufctl, __ATOMIC_RELAXED) == bufctl &&
+           (mark == UMEM_BUFTAG_ALLOCATED || mark == UMEM_BUFTAG_FREE) &&
+           (size == 0 || UMEM_SIZE_VALID(size));
 }
 
 /* Slack bytes and tag of an allocated buffer. */
@@ -164,13 +277,50 @@ static bool
 check_redzone(const struct umem_buffer *buf)
 {
     size_t requested = (size_t)buf->buf_bufctl->bc_size;
-    size_t slack = buf->buf_space - requested;
+    size_t slack = tag_offset(buf) - requested;
     const char *end = buf->buf_addr + requested;
-    size_t at = first_difference(end, slack, SLACK_WORD);
+    size_t at = first_difference(end, slack, slack_word(end));
 
     if (UMEM_UNLIKELY(at != slack))
-        return bad_at(UMERR_REDZONE, buf, requested + at, UMEM_SLACK_BYTE, (unsigned char)end[at]);
+        return bad_at(UMERR_REDZONE, buf, requested + at, UMEM_SLACK_BYTE(end + at),
+                      (unsigned char)end[at]);
     return check_tag(buf, requested, UMEM_BUFTAG_ALLOCATED);
+}
+
+/* The tag in front is damaged.  True: its own buffer did that, and was reported. */
+static UMEM_COLD bool
+bad_front(const struct umem_buffer *buf, struct umem_bufctl *owner)
+{
+    const struct umem_buftag *tag = front_of(buf);
+    bool allocated = owner == buf->buf_before && state_of(owner) == UMEM_BUFFER_ALLOCATED;
+    struct umem_buftag right = tag_for(owner, allocated ? owner->bc_size : 0,
+                                       allocated ? UMEM_BUFTAG_ALLOCATED : UMEM_BUFTAG_FREE);
+    size_t at = tag_difference(tag, &right);
+
+    if (at == sizeof(*tag))
+        return true; /* seen half-way between free and allocated after all */
+    if (owner != buf->buf_before || !is_overrun(tag, &right, at))
+        return bad_tag_at(UMERR_UNDERRUN, buf, at - sizeof(*tag), &right, tag, at);
+    struct umem_buffer before = neighbour(buf, owner);
+    if (allocated)
+        (void)check_redzone(&before); /* which began in its slack, perhaps */
+    else
+        (void)bad_tag_at(UMERR_BADBUFTAG, &before, tag_offset(buf) + at, &right, tag, at);
+    return true;
+}
+
+/* Whether the bytes before an allocated buffer are as they should be. */
+static bool
+check_front(const struct umem_buffer *buf)
+{
+    struct umem_bufctl *owner = buf->buf_before != NULL ? buf->buf_before : buf->buf_bufctl;
+
+    if (UMEM_LIKELY(is_tag_of(front_of(buf), owner)))
+        return true;
+    /* A neighbour that was never handed out has no tag yet. */
+    if (owner == buf->buf_before && (state_of(owner) == UMEM_BUFFER_RAW || was_reported(owner)))
+        return true;
+    return bad_front(buf, owner);
 }
 
 /*
@@ -194,7 +344,9 @@ check_fill(const struct umem_buffer *buf)
 static void
 write_slack(const struct umem_buffer *buf, size_t requested)
 {
-    memset(buf->buf_addr + requested, UMEM_SLACK_BYTE, buf->buf_space - requested);
+    char *end = buf->buf_addr + requested;
+
+    fill(end, buf->buf_space - requested, slack_word(end));
     write_tag(buf, requested, UMEM_BUFTAG_ALLOCATED);
 }
 
@@ -202,7 +354,7 @@ bool
 umem_debug_alloc(const struct umem_buffer *buf, size_t requested)
 {
     struct umem_bufctl *bc = buf->buf_bufctl;
-    uint32_t state = __atomic_load_n(&bc->bc_state, __ATOMIC_ACQUIRE);
+    uint32_t state = state_of(bc);
 
     UMEM_ASSERT(requested <= buf->buf_space);
     if (UMEM_UNLIKELY(state != UMEM_BUFFER_FREE && state != UMEM_BUFFER_RAW))
@@ -242,14 +394,14 @@ check_allocated(const struct umem_buffer *buf, size_t stated)
         umem_report(&err);
         return false;
     }
-    return (buf->buf_flags & UMF_REDZONE) == 0 || check_redzone(buf);
+    return (buf->buf_flags & UMF_REDZONE) == 0 || (check_front(buf) && check_redzone(buf));
 }
 
 /* A free of something that is not allocated. */
 static UMEM_COLD bool
 bad_state(const struct umem_buffer *buf)
 {
-    switch (__atomic_load_n(&buf->buf_bufctl->bc_state, __ATOMIC_ACQUIRE)) {
+    switch (state_of(buf->buf_bufctl)) {
     case UMEM_BUFFER_FREE:
         return bad(UMERR_DUPFREE, buf);
     case UMEM_BUFFER_RAW:
@@ -264,7 +416,7 @@ umem_debug_free(const struct umem_buffer *buf, size_t stated)
 {
     struct umem_bufctl *bc = buf->buf_bufctl;
 
-    if (UMEM_UNLIKELY(__atomic_load_n(&bc->bc_state, __ATOMIC_ACQUIRE) != UMEM_BUFFER_ALLOCATED))
+    if (UMEM_UNLIKELY(state_of(bc) != UMEM_BUFFER_ALLOCATED))
         return bad_state(buf);
     /* Checked while it still counts as allocated, which is what a report is to say. */
     if (UMEM_UNLIKELY(!check_allocated(buf, stated)))
@@ -301,8 +453,13 @@ umem_debug_raw(const struct umem_buffer *buf)
     buf->buf_bufctl->bc_state = UMEM_BUFFER_RAW;
     if ((buf->buf_flags & UMF_DEADBEEF) != 0)
         fill(buf->buf_addr, buf->buf_space, FREE_WORD);
-    if ((buf->buf_flags & UMF_REDZONE) != 0)
-        write_tag(buf, 0, UMEM_BUFTAG_FREE);
+    if ((buf->buf_flags & UMF_REDZONE) == 0)
+        return;
+    char *gap = buf->buf_addr + buf->buf_space;
+    fill(gap, buf->buf_gap, slack_word(gap));
+    write_tag(buf, 0, UMEM_BUFTAG_FREE);
+    if (buf->buf_before == NULL)
+        *front_of(buf) = tag_for(buf->buf_bufctl, 0, UMEM_BUFTAG_FREE);
 }
 
 void

@@ -60,8 +60,12 @@ struct umem_buffer {
     struct umem_cache *buf_cache; /* NULL for an oversize block */
     struct umem_bufctl *buf_bufctl;
     char *buf_addr;
-    size_t buf_space;   /* bytes before the buftag */
+    size_t buf_space;   /* bytes that may be asked for */
     uint32_t buf_flags; /* UMF_* in force */
+    size_t buf_gap;     /* bytes from there to the buftag */
+    /* Bufctls of the chunks in front and behind, NULL where there is none. */
+    struct umem_bufctl *buf_before;
+    struct umem_bufctl *buf_behind;
 };
 
 /*
@@ -71,8 +75,8 @@ struct umem_buffer {
  */
 bool umem_debug_alloc(const struct umem_buffer *buf, size_t requested);
 /*
- * A buffer is freed: checks state, tag, slack and, unless SIZE_MAX, the stated
- * size; records the transaction.  False as above.
+ * A buffer is freed: checks state, the bytes before it, tag, slack and, unless
+ * SIZE_MAX, the stated size; records the transaction.  False as above.
  */
 bool umem_debug_free(const struct umem_buffer *buf, size_t stated);
 /* After the destructor: logs contents, fills with UMEM_FREE_PATTERN. */
@@ -124,6 +128,7 @@ umem_fault_inject(void)
 enum umem_error {
     UMERR_MODIFIED,
     UMERR_REDZONE,
+    UMERR_UNDERRUN,
     UMERR_DUPFREE,
     UMERR_BADADDR,
     UMERR_BADBUFTAG,
@@ -141,7 +146,7 @@ struct umem_error_info {
     const void *err_addr;                 /* what the program passed */
     const struct umem_buffer *err_buffer; /* NULL where none is known */
     const struct umem_cache *err_cache;   /* the cache it was freed to, or NULL */
-    size_t err_offset;                    /* MODIFIED, REDZONE: offset in the buffer */
+    size_t err_offset; /* MODIFIED, REDZONE, BADBUFTAG: in the buffer; UNDERRUN: modulo 2^N */
     uint64_t err_expected;
     uint64_t err_found;
     size_t err_size; /* BADSIZE: stated; NULL: asked for */

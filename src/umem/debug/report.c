@@ -4,7 +4,7 @@
  *
  *   umem allocator: redzone violation: write past end of buffer
  *   buffer=0x7f31c0a01fd0  bufctl=0x7f31c0c00a20  cache: umem_alloc_16  requested: 8 bytes
- *   byte at offset 0x8 is 0x41, should be 0xbb
+ *   byte at offset 0x8 is 0x41, should be 0xb1
  *   the bytes there now:
  *     +0x0      41 41 41 41 41 41 41 41 41 41 41 41 41 41 41 41  AAAAAAAAAAAAAAAA
  *   allocated by thread 4711, 0.002 s ago:
@@ -52,6 +52,7 @@
 static const char *const messages[] = {
     [UMERR_MODIFIED] = "buffer modified after being freed",
     [UMERR_REDZONE] = "redzone violation: write past end of buffer",
+    [UMERR_UNDERRUN] = "redzone violation: write before start of buffer",
     [UMERR_DUPFREE] = "duplicate free: buffer freed twice",
     [UMERR_BADADDR] = "invalid free: buffer not in cache",
     [UMERR_BADBUFTAG] = "boundary tag corrupted",
@@ -118,19 +119,29 @@ say_buffer(const struct umem_error_info *err)
     umem_text_add("\n");
 }
 
+/* Bytes from the start of a buffer to the end of what is ours behind it. */
+static size_t
+size_with_tag(const struct umem_buffer *buf)
+{
+    size_t tag = (buf->buf_flags & UMF_REDZONE) != 0 ? sizeof(struct umem_buftag) : 0;
+
+    return buf->buf_space + buf->buf_gap + tag;
+}
+
 /* Up to SHOWN_SIZE bytes round the place that is wrong, and what they had been. */
 static void
 say_bytes(const struct umem_error_info *err)
 {
     char freed[SHOWN_SIZE];
     const struct umem_buffer *buf = err->err_buffer;
-    size_t limit = buf->buf_space;
+    size_t limit = size_with_tag(buf);
     size_t from = umem_align_down(err->err_offset, SHOWN_BEFORE);
 
-    if ((buf->buf_flags & UMF_REDZONE) != 0)
-        limit += sizeof(struct umem_buftag);
-    from -= umem_min(from, SHOWN_BEFORE);
-    umem_text_bytes("the bytes there now:", buf->buf_addr + from, from,
+    if (err->err_kind == UMERR_UNDERRUN) /* limit - from is right modulo 2^N */
+        from = -sizeof(struct umem_buftag);
+    else
+        from -= umem_min(from, SHOWN_BEFORE);
+    umem_text_bytes("the bytes there now:", buf->buf_addr + (ptrdiff_t)from, from,
                     umem_min(limit - from, SHOWN_SIZE));
     if (err->err_kind != UMERR_MODIFIED || (buf->buf_flags & UMF_CONTENTS) == 0)
         return;
@@ -184,12 +195,14 @@ say_place(const struct umem_error_info *err)
         return;
     case UMERR_BADBUFTAG:
         if (err->err_offset >= sizeof(uint32_t) && buf != NULL &&
-            err->err_offset - sizeof(uint32_t) >= buf->buf_space)
-            umem_text_add("the buffer's end is intact: a wild write, or one before the start of "
-                          "the buffer behind it\n");
+            err->err_offset - sizeof(uint32_t) >= buf->buf_space + buf->buf_gap)
+            umem_text_add("the buffer's end is intact: a wild write\n");
         /* fall through */
     case UMERR_REDZONE:
-        umem_text_add("byte at offset 0x%zx is 0x%02llx, should be 0x%02llx\n", err->err_offset,
+    case UMERR_UNDERRUN:
+        umem_text_add("byte at offset %s0x%zx is 0x%02llx, should be 0x%02llx\n",
+                      err->err_kind == UMERR_UNDERRUN ? "-" : "",
+                      err->err_kind == UMERR_UNDERRUN ? -err->err_offset : err->err_offset,
                       (unsigned long long)err->err_found, (unsigned long long)err->err_expected);
         break;
     case UMERR_BADADDR:
@@ -200,7 +213,7 @@ say_place(const struct umem_error_info *err)
         return;
     }
     if (buf != NULL && buf->buf_addr != NULL &&
-        err->err_offset < buf->buf_space + sizeof(struct umem_buftag))
+        (err->err_kind == UMERR_UNDERRUN || err->err_offset < size_with_tag(buf)))
         say_bytes(err);
 }
 

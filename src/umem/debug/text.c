@@ -54,7 +54,9 @@ row(const unsigned char *from, size_t offset, size_t size)
 {
     char shown[ROW_BYTES + 1];
 
-    umem_text_add("  +0x%-6zx", offset);
+    bool before = (ptrdiff_t)offset < 0;
+
+    umem_text_add("  %c0x%-6zx", before ? '-' : '+', before ? -offset : offset);
     for (size_t i = 0; i < ROW_BYTES; i++) {
         if (i < size)
             umem_text_add(" %02x", from[i]);

@@ -18,8 +18,8 @@ void umem_text_flush(void);
 /* A line a frame, symbolised. */
 void umem_text_stack(const uintptr_t *frames, uint32_t depth);
 /*
- * The bytes of [from, from + size) in rows of 16, called offset and up, behind
- * a heading line.
+ * The bytes of [from, from + size) in rows of 16, called offset (modulo 2^N: it
+ * may be negative) and up, behind a heading line.
  */
 void umem_text_bytes(const char *heading, const char *from, size_t offset, size_t size);
 

@@ -28,15 +28,16 @@ _Static_assert(VMEM_HEAP_QUANTUM == UMEM_GRANULE, "a slab of the heap must own i
  * 1/WASTE_FRACTION; failing that, the one of least waste.
  */
 static size_t
-choose_slab_size(size_t chunk_size, size_t quantum, size_t least)
+choose_slab_size(const struct slab_geometry *geo)
 {
-    size_t first = umem_align_up(umem_max(chunk_size, least), quantum);
+    size_t chunk_size = geo->geo_chunk_size, quantum = geo->geo_quantum, lead = geo->geo_lead;
+    size_t first = umem_align_up(umem_max(chunk_size + lead, geo->geo_slab_min), quantum);
     size_t best = first;
-    size_t best_waste = first % chunk_size;
+    size_t best_waste = (first - lead) % chunk_size;
 
-    for (size_t size = first; size >= first && size / chunk_size <= CHUNKS_TO_TRY;
+    for (size_t size = first; size >= first && (size - lead) / chunk_size <= CHUNKS_TO_TRY;
          size += quantum) {
-        size_t waste = size % chunk_size;
+        size_t waste = (size - lead) % chunk_size;
         if (waste <= size / WASTE_FRACTION)
             return size;
         if (waste / (size / quantum) < best_waste / (best / quantum)) {
@@ -52,21 +53,23 @@ slab_pool_init(struct slab_pool *pool, const struct slab_geometry *geo)
 {
     size_t chunk_size = geo->geo_chunk_size;
 
-    if (chunk_size == 0 || umem_align_up(chunk_size, geo->geo_quantum) < chunk_size ||
+    if (chunk_size == 0 ||
+        umem_align_up(chunk_size + geo->geo_lead, geo->geo_quantum) < chunk_size ||
         geo->geo_align > geo->geo_quantum) {
         errno = EINVAL;
         return -1;
     }
     umem_lock_init(&pool->pool_lock, UMEM_RANK_SLAB);
     pool->pool_chunk_size = chunk_size;
-    pool->pool_slab_size = choose_slab_size(chunk_size, geo->geo_quantum, geo->geo_slab_min);
-    pool->pool_chunks = (uint32_t)(pool->pool_slab_size / chunk_size);
+    pool->pool_lead = geo->geo_lead;
+    pool->pool_slab_size = choose_slab_size(geo);
+    size_t room = pool->pool_slab_size - pool->pool_lead;
+    pool->pool_chunks = (uint32_t)(room / chunk_size);
     pool->pool_align = geo->geo_align;
     pool->pool_reciprocal = (RECIPROCAL_ONE + chunk_size - 1) / chunk_size;
     pool->pool_arena = geo->geo_arena;
     pool->pool_color_step = (uint32_t)umem_max(geo->geo_align, UMEM_CACHE_LINE);
-    pool->pool_color_max =
-        umem_align_down(pool->pool_slab_size % chunk_size, pool->pool_color_step);
+    pool->pool_color_max = umem_align_down(room % chunk_size, pool->pool_color_step);
     pool->pool_sidecar = geo->geo_sidecar;
     pool->pool_bin = (uint16_t)geo->geo_bin;
     pool->pool_mapped = geo->geo_mapped;
@@ -121,7 +124,7 @@ slab_create(struct slab_pool *pool)
     umem_list_init(&slab->slab_link);
     slab->slab_pool = pool;
     slab->slab_span = span;
-    slab->slab_base = span + next_color(pool);
+    slab->slab_base = span + pool->pool_lead + next_color(pool);
     slab->slab_chunks = pool->pool_chunks;
     slab->slab_words = words;
     if (pool->pool_sidecar != 0)

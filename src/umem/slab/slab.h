@@ -27,7 +27,7 @@
 struct slab {
     struct umem_list slab_link; /* on one of its pool's lists */
     struct slab_pool *slab_pool;
-    char *slab_base;        /* first chunk: span + colour */
+    char *slab_base;        /* first chunk: span + lead + colour */
     char *slab_span;        /* what the arena gave: pool_slab_size bytes */
     uint32_t slab_chunks;   /* chunks in it */
     uint32_t slab_free;     /* chunks that are free here */
@@ -53,6 +53,7 @@ struct slab_pool {
     size_t pool_chunk_size;   /* distance of two objects */
     size_t pool_slab_size;    /* span of one slab, a multiple of the arena's quantum */
     size_t pool_align;        /* of every object */
+    size_t pool_lead;         /* bytes of a slab before its first chunk, for the layer above */
     uint64_t pool_reciprocal; /* ceil(2^32 / chunk_size): see slab_chunk_index() */
     vmem_t *pool_arena;
     size_t pool_color_max;         /* slack of a slab, rounded down to the alignment */
@@ -91,6 +92,7 @@ struct slab_geometry {
     bool geo_mapped;       /* the arena is the heap: slabs go into the page map */
     size_t geo_chunk_size; /* a multiple of geo_align */
     size_t geo_align;      /* at most the quantum */
+    size_t geo_lead;       /* bytes kept before the first chunk, a multiple of geo_align */
     size_t geo_slab_min;   /* no slab smaller than this; 0: as the chunk size wants it */
     uint32_t geo_sidecar;  /* bytes a chunk */
     unsigned geo_bin;      /* for the page map */

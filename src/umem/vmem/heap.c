@@ -67,10 +67,10 @@ vmem_heap_purge(void)
 }
 
 void *
-vmem_heap_alloc(size_t size, size_t align, struct vmem_dirt *dirt)
+vmem_heap_alloc(size_t size, size_t align, size_t phase, struct vmem_dirt *dirt)
 {
     struct vmem_request rq = {.rq_policy = 0};
-    int error = vmem_request_init(&rq, &vmem_heap, size, align, 0, 0, 0, 0);
+    int error = vmem_request_init(&rq, &vmem_heap, size, align, phase, 0, 0, 0);
 
     if (error != 0) {
         errno = error;

@@ -213,10 +213,10 @@ void vmem_reap(struct vmem *vmp);
  */
 bool vmem_heap_purge(void);
 /*
- * vmem_xalloc() from the heap that tells what of the block may hold data.  The
- * rest is zero.
+ * vmem_xalloc() from the heap, at phase from a multiple of align, that tells
+ * what of the block may hold data.  The rest is zero.
  */
-void *vmem_heap_alloc(size_t size, size_t align, struct vmem_dirt *dirt);
+void *vmem_heap_alloc(size_t size, size_t align, size_t phase, struct vmem_dirt *dirt);
 /*
  * At most so many bytes of the heap are in use from now on, and fewer dirty
  * ones stay where both would pass it; 0: no limit.

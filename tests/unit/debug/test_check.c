@@ -16,16 +16,21 @@
 
 static struct umem_cache cache = {.cache_name = "umem_alloc_16"};
 
-/* A buffer with room for the tag, and a wall behind that nobody may touch. */
+/* A buffer with room for the tags, and a wall behind that nobody may touch. */
 static struct {
-    struct umem_bufctl bufctl;
-    _Alignas(64) char chunk[SPACE_MAX + sizeof(struct umem_buftag) + 64];
+    struct umem_bufctl bufctl, next;
+    _Alignas(64) char front[64];
+    char chunk[SPACE_MAX + sizeof(struct umem_buftag) + 64];
 } arena;
 
 static struct umem_buffer
 make_buffer(size_t space, uint32_t flags)
 {
-    struct umem_buffer buf = {&cache, &arena.bufctl, arena.chunk, space, flags};
+    struct umem_buffer buf = {.buf_cache = &cache,
+                              .buf_bufctl = &arena.bufctl,
+                              .buf_addr = arena.chunk,
+                              .buf_space = space,
+                              .buf_flags = flags};
 
     memset(&arena, 0x77, sizeof(arena));
     umem_debug_raw(&buf);
@@ -37,6 +42,14 @@ assert_all(const char *p, size_t size, const char *pattern, size_t pattern_size)
 {
     for (size_t i = 0; i < size; i++)
         if (p[i] != pattern[i % pattern_size])
+            fail_msg("byte %zu is %#x", i, (unsigned char)p[i]);
+}
+
+static void
+assert_slack(const char *p, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)p[i] != UMEM_SLACK_BYTE(p + i))
             fail_msg("byte %zu is %#x", i, (unsigned char)p[i]);
 }
 
@@ -63,7 +76,7 @@ life_of_a_buffer(void **state)
                 assert_int_equal(arena.bufctl.bc_state, UMEM_BUFFER_ALLOCATED);
                 assert_int_equal(arena.bufctl.bc_size, requested);
                 assert_all(p, requested, "\xfe\xca\xdd\xba", 4);
-                assert_all(p + requested, buf.buf_space - requested, "\xbb", 1);
+                assert_slack(p + requested, buf.buf_space - requested);
                 assert_wall(&buf, sizeof(struct umem_buftag));
                 memset(p, 'x', requested);
                 assert_true(umem_debug_free(&buf, round == 0 ? requested : SIZE_MAX));
@@ -127,11 +140,11 @@ resize(void **state)
     struct umem_transaction before = arena.bufctl.bc_prev;
     umem_debug_resize(&buf, 50);
     assert_all(buf.buf_addr, 10, "x", 1);
-    assert_int_equal((unsigned char)buf.buf_addr[50], UMEM_SLACK_BYTE);
-    assert_int_not_equal((unsigned char)buf.buf_addr[49], UMEM_SLACK_BYTE);
+    assert_slack(buf.buf_addr + 50, 14);
+    assert_int_not_equal((unsigned char)buf.buf_addr[49], UMEM_SLACK_BYTE(buf.buf_addr + 49));
     umem_debug_resize(&buf, 5);
     assert_all(buf.buf_addr, 5, "x", 1);
-    assert_all(buf.buf_addr + 5, 59, "\xbb", 1);
+    assert_slack(buf.buf_addr + 5, 59);
     assert_memory_equal(&before, &arena.bufctl.bc_prev, sizeof(before));
     assert_true(umem_debug_free(&buf, 5));
 }
@@ -178,12 +191,13 @@ static void
 overruns(void **state)
 {
     static const struct damage cases[] = {
-        {16, 8, 8, "redzone violation: write past end of buffer", "byte at offset 0x8 is 0xe1, "},
-        {16, 8, 15, "redzone violation: write past end of buffer", "byte at offset 0xf is 0xe1, "},
-        {16, 13, 14, "redzone violation: write past end of buffer", "byte at offset 0xe is 0xe1"},
+        {16, 8, 8, "redzone violation: write past end of buffer", "byte at offset 0x8 is 0xeb, "},
+        {16, 8, 15, "redzone violation: write past end of buffer", "byte at offset 0xf is 0xe2, "},
+        {16, 13, 14, "redzone violation: write past end of buffer", "byte at offset 0xe is 0xed"},
         {16, 16, 16, "redzone violation: write past end of buffer", "byte at offset 0x10 is 0x94"},
         {16, 16, 19, "redzone violation: write past end of buffer", "byte at offset 0x13 is 0xa4"},
-        {16, 16, 20, "boundary tag corrupted", "byte at offset 0x14"},
+        {16, 16, 20, "redzone violation: write past end of buffer", "byte at offset 0x14"},
+        {16, 16, 24, "boundary tag corrupted", "the buffer's end is intact"},
         {16, 16, 31, "boundary tag corrupted", "the buffer's end is intact"},
         {4096, 1, 4000, "redzone violation: write past end of buffer", "byte at offset 0xfa0"},
         {4096, 1, 1, "redzone violation: write past end of buffer", "byte at offset 0x1 is"},
@@ -263,6 +277,112 @@ limited(void **state)
             assert_int_equal(outcome->status, 0);
     }
     umem_options.opt_maxverify = SIZE_MAX;
+}
+
+/* --- Before the start --- */
+
+struct front_damage {
+    uint32_t chunks_before; /* 0: the first of a slab */
+    long offset;            /* of one byte, from the second buffer's start */
+    bool first_is_freed;    /* else the second one */
+    const char *said;
+    const char *place;
+};
+
+/* Two chunks of 64 bytes and a gap of 16, the first written round, one of them freed. */
+static void
+write_in_front(void *arg)
+{
+    const struct front_damage *damage = arg;
+    struct umem_buffer first = {.buf_cache = &cache,
+                                .buf_bufctl = &arena.bufctl,
+                                .buf_addr = arena.chunk,
+                                .buf_space = 64,
+                                .buf_flags = GUARDS | UMF_AUDIT,
+                                .buf_gap = 16,
+                                .buf_behind = &arena.next};
+    struct umem_buffer second = first;
+
+    memset(&arena, 0, sizeof(arena));
+    second.buf_bufctl = &arena.next;
+    second.buf_addr += 96;
+    second.buf_before = &arena.bufctl;
+    second.buf_behind = NULL;
+    umem_debug_raw(&first);
+    umem_debug_raw(&second);
+    umem_debug_alloc(&first, 40);
+    umem_debug_alloc(&second, 40);
+    struct umem_buffer *to = damage->chunks_before != 0 ? &second : &first;
+    to->buf_addr[damage->offset] ^= 0x5a;
+    umem_debug_free(damage->first_is_freed ? &first : &second, SIZE_MAX);
+}
+
+static void
+before_the_start(void **state)
+{
+    static const char under[] = "redzone violation: write before start of buffer";
+    static const char over[] = "redzone violation: write past end of buffer";
+    static const struct front_damage cases[] = {
+        {0, -1, true, under, "byte at offset -0x1 is"},
+        {0, -16, true, under, "byte at offset -0x10 is"},
+        {1, -1, true, under, "byte at offset -0x1 is"},
+        {1, -8, true, under, "byte at offset -0x8 is"},
+        {1, -1, false, under, "byte at offset -0x1 is"},
+        {1, -5, false, under, "byte at offset -0x5 is"},
+        {1, -16, false, over, "byte at offset 0x50 is 0x94"}, /* the first one's tag */
+        {1, -17, true, over, "byte at offset 0x4f is 0xe2"},  /* its gap */
+    };
+    char headline[128], named[64];
+
+    (void)state;
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(cases); i++) {
+        const struct outcome *outcome = run_child(write_in_front, (void *)(uintptr_t)&cases[i]);
+        char *buffer = arena.chunk + (cases[i].said == under && cases[i].chunks_before ? 96 : 0);
+        snprintf(headline, sizeof(headline), "umem allocator: %s\n", cases[i].said);
+        snprintf(named, sizeof(named), "buffer=%p ", (void *)buffer);
+        assert_aborted(outcome);
+        assert_memory_equal(outcome->text, headline, strlen(headline));
+        assert_contains(outcome->text, cases[i].place);
+        assert_contains(outcome->text, named);
+    }
+}
+
+/* Said once, whoever is freed first; the buffer that was not at fault stays in use. */
+static void
+said_once(void *arg)
+{
+    struct umem_buffer first = make_buffer(16, GUARDS), second = first;
+
+    (void)arg;
+    umem_options.opt_noabort = true;
+    first.buf_behind = second.buf_bufctl = &arena.next;
+    second.buf_before = &arena.bufctl;
+    second.buf_addr += 32;
+    umem_debug_raw(&second);
+    umem_debug_alloc(&first, 8);
+    umem_debug_alloc(&second, 8);
+    second.buf_addr[-1] ^= 0x5a;
+    if (umem_debug_free(&second, 8) || !umem_debug_free(&first, 8))
+        _exit(1);
+    umem_debug_fill_free(&first);
+    if (!umem_debug_alloc(&first, 16))
+        _exit(2);
+    /* And an overrun that the neighbour finds is not held against that one. */
+    arena.next.bc_flags = 0;
+    first.buf_addr[16] ^= 0x5a;
+    if (!umem_debug_free(&second, 8) || umem_debug_free(&first, 16))
+        _exit(3);
+}
+
+static void
+before_the_start_noabort(void **state)
+{
+    (void)state;
+    const struct outcome *outcome = run_child(said_once, NULL);
+    assert_int_equal(outcome->status, 0);
+    const char *said = strstr(outcome->text, "write before start of buffer");
+    assert_non_null(said);
+    assert_null(strstr(said + 1, "write before start of buffer"));
 }
 
 static void
@@ -378,7 +498,7 @@ other_damage(void **state)
         {size_out_of_range, {"bufctl corrupted"}},
         {allocated_while_allocated, {"bufctl corrupted"}},
         {overrun_seen_by_resize,
-         {"redzone violation: write past end of buffer", "offset 0xa is 0x00, should be 0xbb"}},
+         {"redzone violation: write past end of buffer", "offset 0xa is 0x00, should be 0xb3"}},
         {oversize_free_twice, {"duplicate free", "cache: none (oversize)", "UMEM_DEBUG=audit"}},
     };
     (void)state;
@@ -406,7 +526,7 @@ go_on(void *arg)
     buf.buf_addr[damage.offset] = 0;
     if (umem_debug_free(&buf, 8) || arena.bufctl.bc_state != UMEM_BUFFER_ALLOCATED)
         _exit(2);
-    buf.buf_addr[damage.offset] = (char)UMEM_SLACK_BYTE;
+    buf.buf_addr[damage.offset] = (char)UMEM_SLACK_BYTE(buf.buf_addr + damage.offset);
     if (!umem_debug_free(&buf, 8) || umem_debug_free(&buf, 8))
         _exit(3);
     umem_debug_fill_free(&buf);
@@ -480,6 +600,8 @@ main(void)
         cmocka_unit_test(modified),
         cmocka_unit_test(limited),
         cmocka_unit_test(other_damage),
+        cmocka_unit_test(before_the_start),
+        cmocka_unit_test(before_the_start_noabort),
         cmocka_unit_test(noabort),
         cmocka_unit_test(freed_by_two_threads),
     };

@@ -20,12 +20,19 @@ static struct umem_cache first_cache = {.cache_name = "first_cache"};
 static struct umem_cache second_cache = {.cache_name = "second_cache"};
 /* A buffer a thread. */
 static _Thread_local struct umem_bufctl bufctl;
-static _Thread_local _Alignas(16) char chunk[256];
+static _Thread_local struct {
+    struct umem_buftag front;
+    _Alignas(16) char chunk[256];
+} room;
 
 static __attribute__((noinline)) struct umem_buffer
 known_buffer(uint32_t flags)
 {
-    struct umem_buffer buf = {&first_cache, &bufctl, chunk, 32, flags};
+    struct umem_buffer buf = {.buf_cache = &first_cache,
+                              .buf_bufctl = &bufctl,
+                              .buf_addr = room.chunk,
+                              .buf_space = 32,
+                              .buf_flags = flags};
 
     umem_debug_raw(&buf);
     umem_debug_alloc(&buf, 20);
@@ -40,6 +47,7 @@ struct kind {
 static const struct kind kinds[] = {
     {UMERR_MODIFIED, "umem allocator: buffer modified after being freed\n"},
     {UMERR_REDZONE, "umem allocator: redzone violation: write past end of buffer\n"},
+    {UMERR_UNDERRUN, "umem allocator: redzone violation: write before start of buffer\n"},
     {UMERR_DUPFREE, "umem allocator: duplicate free: buffer freed twice\n"},
     {UMERR_BADADDR, "umem allocator: invalid free: buffer not in cache\n"},
     {UMERR_BADBUFTAG, "umem allocator: boundary tag corrupted\n"},
@@ -76,7 +84,7 @@ report_full(void *arg)
 static void
 report_no_bufctl(void *arg)
 {
-    struct umem_buffer buf = {&first_cache, NULL, chunk, 32, 0};
+    struct umem_buffer buf = {.buf_cache = &first_cache, .buf_addr = room.chunk, .buf_space = 32};
     struct umem_error_info err = {.err_kind = ((const struct kind *)arg)->kind,
                                   .err_addr = (void *)0x1238,
                                   .err_buffer = &buf,
@@ -100,9 +108,9 @@ every_kind(void **state)
             assert_contains(outcome->text, "\nstack of the thread that found it:");
             assert_contains(outcome->text, "`main+0x");
         }
-    const struct outcome *outcome = run_child(report_full, (void *)(uintptr_t)&kinds[6]);
+    const struct outcome *outcome = run_child(report_full, (void *)(uintptr_t)&kinds[7]);
     assert_contains(outcome->text, "allocated from first_cache, freed to second_cache\n");
-    outcome = run_child(report_bare, (void *)(uintptr_t)&kinds[3]);
+    outcome = run_child(report_bare, (void *)(uintptr_t)&kinds[4]);
     assert_contains(outcome->text, "\nbuffer=0x1238\nnothing is mapped at that address\n");
 }
 
@@ -377,7 +385,7 @@ static void
 report_in_handler(int sig)
 {
     (void)sig;
-    report_bare((void *)(uintptr_t)&kinds[2]);
+    report_bare((void *)(uintptr_t)&kinds[3]);
 }
 
 static void

@@ -22,7 +22,7 @@ static char *
 allocate(size_t size)
 {
     struct vmem_dirt dirt;
-    char *p = vmem_heap_alloc(size, 0, &dirt);
+    char *p = vmem_heap_alloc(size, 0, 0, &dirt);
 
     assert_non_null(p);
     for (size_t i = 0; i < size; i += 4096)
@@ -104,7 +104,7 @@ test_steps(void **state)
     assert_int_equal(dirty(), 0);
     assert_true(resident(p));
     struct vmem_dirt dirt;
-    char *q = vmem_heap_alloc(31 * MIB, 0, &dirt);
+    char *q = vmem_heap_alloc(31 * MIB, 0, 0, &dirt);
     assert_ptr_equal(q, p + MIB);
     assert_int_equal(dirt.dirt_end, 0);
     for (size_t i = 0; i < 31 * MIB; i += 512)
@@ -164,7 +164,7 @@ with_locked_pages(void)
         _exit(3);
     if (!resident(p + 2 * MIB) || !umem_list_empty(&vmem_heap.vm_aged))
         _exit(4);
-    if (vmem_heap_alloc(2 * MIB, 0, &dirt) != p + 2 * MIB)
+    if (vmem_heap_alloc(2 * MIB, 0, 0, &dirt) != p + 2 * MIB)
         _exit(5);
     _exit(dirt.dirt_start == NUM(p + 2 * MIB) && dirt.dirt_end == NUM(p + 4 * MIB) ? 42 : 6);
 }

@@ -307,26 +307,26 @@ test_heap_alloc(void **state)
 
     (void)state;
     vmem_reap(heap);
-    char *a = vmem_heap_alloc(size, 0, &dirt);
+    char *a = vmem_heap_alloc(size, 0, 0, &dirt);
     assert_non_null(a);
     assert_int_equal(dirt.dirt_end, 0);
-    char *b = vmem_heap_alloc(VMEM_HEAP_IMPORT_MIN, 2 * VMEM_HEAP_IMPORT_MIN, &dirt);
+    char *b = vmem_heap_alloc(VMEM_HEAP_IMPORT_MIN, 2 * VMEM_HEAP_IMPORT_MIN, 0, &dirt);
     assert_non_null(b);
     assert_int_equal(NUM(b) % (2 * VMEM_HEAP_IMPORT_MIN), 0);
     assert_int_equal(dirt.dirt_end, 0);
     assert_true(vmem_size(heap, VMEM_FREE) >= size / VMEM_HEAP_IMPORT_FRACTION / 2);
     vmem_xfree(heap, b, VMEM_HEAP_IMPORT_MIN);
     vmem_decay_all(heap);
-    b = vmem_heap_alloc(VMEM_HEAP_IMPORT_MIN, 0, &dirt);
+    b = vmem_heap_alloc(VMEM_HEAP_IMPORT_MIN, 0, 0, &dirt);
     assert_int_equal(dirt.dirt_end, 0);
     vmem_xfree(heap, b, VMEM_HEAP_IMPORT_MIN);
-    assert_ptr_equal(vmem_heap_alloc(2 * VMEM_HEAP_IMPORT_MIN, 0, &dirt), b);
+    assert_ptr_equal(vmem_heap_alloc(2 * VMEM_HEAP_IMPORT_MIN, 0, 0, &dirt), b);
     assert_int_equal(dirt.dirt_start, NUM(b));
     assert_int_equal(dirt.dirt_end, NUM(b) + VMEM_HEAP_IMPORT_MIN);
     vmem_xfree(heap, b, 2 * VMEM_HEAP_IMPORT_MIN);
     vmem_xfree(heap, a, size);
     errno = 0;
-    assert_null(vmem_heap_alloc(size, 3, &dirt));
+    assert_null(vmem_heap_alloc(size, 3, 0, &dirt));
     assert_int_equal(errno, EINVAL);
     assert_true(vmem_verify(heap));
     vmem_reap(heap);
@@ -342,9 +342,9 @@ test_move(void **state)
     size_t used = vmem_size(heap, VMEM_ALLOC);
 
     (void)state;
-    char *whole = vmem_heap_alloc(3 * size, 0, &dirt);
+    char *whole = vmem_heap_alloc(3 * size, 0, 0, &dirt);
     assert_true(vmem_resize(heap, whole, 3 * size, size));
-    char *p = vmem_heap_alloc(size, 0, &dirt), *end = vmem_heap_alloc(size, 0, &dirt);
+    char *p = vmem_heap_alloc(size, 0, 0, &dirt), *end = vmem_heap_alloc(size, 0, 0, &dirt);
     memset(p, 5, size);
     for (int i = 0; i < 3; i++) {
         char *to = vmem_heap_reserve(size + VMEM_HEAP_QUANTUM);
@@ -376,7 +376,7 @@ with_split_mapping(void)
     size_t size = VMEM_HEAP_IMPORT_MIN;
 
     vmem_reap(the_heap());
-    char *p = vmem_heap_alloc(size, 0, &dirt);
+    char *p = vmem_heap_alloc(size, 0, 0, &dirt);
     memset(p, 5, size);
     os_protect(p + VMEM_HEAP_QUANTUM, VMEM_HEAP_QUANTUM, false);
     for (int i = 0; i < 20; i++)
@@ -401,11 +401,11 @@ with_limit(void)
 
     vmem_reap(heap);
     vmem_heap_set_limit(vmem_size(heap, VMEM_ALLOC) + size);
-    char *p = vmem_heap_alloc(size / 2, 0, &dirt);
-    char *q = vmem_heap_alloc(size / 2, 0, &dirt);
+    char *p = vmem_heap_alloc(size / 2, 0, 0, &dirt);
+    char *q = vmem_heap_alloc(size / 2, 0, 0, &dirt);
     if (p == NULL || q == NULL)
         _exit(2);
-    if (vmem_heap_alloc(1, 0, &dirt) != NULL || errno != ENOMEM)
+    if (vmem_heap_alloc(1, 0, 0, &dirt) != NULL || errno != ENOMEM)
         _exit(3);
     if (vmem_heap_move(p, size / 2, vmem_heap_reserve(size), size) ||
         vmem_resize(heap, p, size / 2, size))
@@ -416,11 +416,11 @@ with_limit(void)
     vmem_xfree(heap, q, size / 2);
     if (vmem_size(heap, VMEM_FREE) != size)
         _exit(5);
-    p = vmem_heap_alloc(size, VMEM_HEAP_IMPORT_MAX, &dirt); /* not where the dirty pages are */
+    p = vmem_heap_alloc(size, VMEM_HEAP_IMPORT_MAX, 0, &dirt); /* not where the dirty pages are */
     if (p == NULL || heap->vm_decay.decay_dirty != 0)
         _exit(6);
     vmem_heap_set_limit(0);
-    q = vmem_heap_alloc(size, 0, &dirt);
+    q = vmem_heap_alloc(size, 0, 0, &dirt);
     _exit(q != NULL && vmem_verify(heap) ? 42 : 7);
 }
 
