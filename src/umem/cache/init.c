@@ -59,9 +59,9 @@ umem_ready_slow(void)
     if (atomic_load_explicit(&umem_state, memory_order_relaxed) != UMEM_STATE_READY) {
         atomic_store_explicit(&umem_state, UMEM_STATE_STARTING, memory_order_relaxed);
         umem_options_read();
-        vmem_heap_set_limit(umem_options.opt_heap_limit);
         vmem_set_default_policy(umem_options.opt_vmem_policy);
         vmem_init();
+        vmem_heap_set_limit(umem_options.opt_heap_limit);
         vmem_set_qcache_ops(&umem_qcache_ops);
         init_classes();
         atomic_store(&umem_state, UMEM_STATE_READY);

@@ -105,7 +105,7 @@ depot_next_size(const struct depot *depot, uint32_t size, bool sways)
     uint32_t max = sways ? depot->depot_mag_size_sway : depot->depot_mag_size_max;
 
     if (size == 0)
-        return depot->depot_mag_size;
+        return atomic_load_explicit(&depot->depot_mag_size, memory_order_relaxed);
     return size >= max || is_memory_short() ? size : next_size(size);
 }
 

@@ -34,14 +34,14 @@ struct depot {
     _Alignas(UMEM_CACHE_LINE) struct umem_lock depot_lock;
     struct magazine_list depot_full;
     struct magazine_list depot_empty;
-    size_t depot_rounds;          /* objects in the full list */
-    size_t depot_rounds_max;      /* bound of it; SIZE_MAX: none */
-    size_t depot_object_size;     /* bytes */
-    uint32_t depot_mag_size;      /* capacity that a bin starts with; grows with contention */
-    uint32_t depot_mag_size_max;  /* bound of a bin's, from the object's size */
-    uint32_t depot_mag_size_sway; /* bound where the bin sways */
-    uint32_t depot_contention;    /* failed trylocks since the last update */
-    bool depot_regretted;         /* the bound was, since the last update */
+    size_t depot_rounds;             /* objects in the full list */
+    size_t depot_rounds_max;         /* bound of it; SIZE_MAX: none */
+    size_t depot_object_size;        /* bytes */
+    _Atomic uint32_t depot_mag_size; /* capacity that a bin starts with; grows with contention */
+    uint32_t depot_mag_size_max;     /* bound of a bin's, from the object's size */
+    uint32_t depot_mag_size_sway;    /* bound where the bin sways */
+    uint32_t depot_contention;       /* failed trylocks since the last update */
+    bool depot_regretted;            /* the bound was, since the last update */
     /* Nothing is reaped from here or from bins, and there is no bound: see cache/reserve.c. */
     _Atomic bool depot_pinned;
     size_t depot_rounds_min; /* what the bound never falls below */

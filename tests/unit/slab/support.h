@@ -19,6 +19,13 @@
 #include "slab/slab.h"
 #include "vmem/vmem_impl.h"
 
+/* Their mlock() locks nothing. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define UNDER_SANITIZER 1
+#else
+#define UNDER_SANITIZER 0
+#endif
+
 static inline struct slab_geometry
 heap_geometry(size_t chunk_size, size_t align)
 {
