@@ -119,6 +119,43 @@ int umem_cache_unseal(umem_cache_t *cp);
 /* Allocations that came when the reserve of the sealed cache was empty. */
 uint64_t umem_cache_breaches(umem_cache_t *cp);
 
+/*
+ * A section of code, in one thread, that is to run without a fault: what came
+ * between umem_nofault_begin() and umem_nofault_end().
+ */
+#define UMEM_NOFAULT_NONE 0    /* nothing */
+#define UMEM_NOFAULT_ALLOC 1   /* an allocation on a slow path */
+#define UMEM_NOFAULT_FREE 2    /* a free on a slow path */
+#define UMEM_NOFAULT_SYSCALL 3 /* a system call of the library's */
+#define UMEM_NOFAULT_FAULT 4   /* a page fault, which has no stack */
+#define UMEM_NOFAULT_DEPTH 32  /* frames kept */
+
+struct umem_nofault {
+    uint64_t nf_allocs; /* allocations that came to a slow path */
+    uint64_t nf_frees;  /* frees that did */
+    uint64_t nf_syscalls;
+    uint64_t nf_faults; /* page faults of the thread, minor and major */
+    /* What came first of allocations, frees and system calls, else of faults. */
+    uint32_t nf_first;                  /* UMEM_NOFAULT_* */
+    uint32_t nf_depth;                  /* frames in nf_stack */
+    size_t nf_size;                     /* bytes asked for, of an allocation */
+    void *nf_stack[UMEM_NOFAULT_DEPTH]; /* return addresses, innermost first */
+    uint64_t nf_private[4];
+};
+
+/*
+ * Starts a section of this thread, which may lie in another.  *nf stays in
+ * place, and is the library's, until the section has ended.
+ */
+void umem_nofault_begin(struct umem_nofault *nf);
+/*
+ * Ends it, and those within it, and fills *nf in.  0: nothing came between; 1:
+ * something did; -1 with EINVAL: this thread has no such section.
+ */
+int umem_nofault_end(struct umem_nofault *nf);
+/* Prints counts and stack, with names, on standard error. */
+void umem_nofault_print(const struct umem_nofault *nf);
+
 /* Releases what the working set does not need; calls reclaim functions. */
 void umem_reap(void);
 

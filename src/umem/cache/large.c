@@ -15,6 +15,7 @@
 #include "debug/debug.h"
 #include "os/meta.h"
 #include "os/os.h"
+#include "os/watch.h"
 
 /* What is kept of the flags: a freed block's pages may go back, so no free fill can be checked. */
 #define LARGE_FLAGS (UMF_AUDIT | UMF_REDZONE)
@@ -152,6 +153,8 @@ allocate(size_t size, size_t align, int flags, bool zeroed)
     bool reaped = false;
     struct umem_large *large = NULL;
 
+    if (os_watched())
+        os_watch_note(OS_WATCH_ALLOC, size);
     (void)umem_ready();
     umem_debug_signal(large_flags());
     if (!(flags & UMEM_NOFAIL) && umem_fault_inject()) {
@@ -295,6 +298,8 @@ report_bad_free(void *buf)
 void
 umem_large_free(void *buf, size_t stated)
 {
+    if (os_watched())
+        os_watch_note(OS_WATCH_FREE, 0);
     umem_debug_signal(large_flags());
     struct umem_large *large = claim(buf);
     if (large == NULL) {
@@ -347,6 +352,8 @@ umem_large_resize(struct umem_large *large, size_t size)
     if (size >= large->large_size)
         span_size = umem_max(span_size, large->large_span_size);
     size_t old_span_size = large->large_span_size;
+    if (os_watched())
+        os_watch_note(OS_WATCH_ALLOC, size);
     bool resized = resize_span(large, span_size, size);
     if (resized && span_size != old_span_size)
         (void)vmem_heap_purge(); /* what may stay of the free pages is more or less now */

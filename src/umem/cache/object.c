@@ -20,6 +20,7 @@
 #include "cache/cache.h"
 #include "cache/reserve.h"
 #include "debug/debug.h"
+#include "os/watch.h"
 
 /* Whether objects in magazines and windows are constructed ones. */
 static bool
@@ -134,6 +135,17 @@ count_alloc(struct umem_cache *cp)
     atomic_fetch_add_explicit(&cp->cache_slow_allocs, 1, memory_order_relaxed);
 }
 
+/*
+ * Tells a watched thread (os/watch.h) that it came to the slow path.  What a
+ * sealed cache serves from its reserve does not count: see get() and put().
+ */
+static inline void
+watch(const struct umem_cache *cp, enum os_watch_event event, size_t size)
+{
+    if (os_watched() && atomic_load_explicit(&cp->cache_reserve, memory_order_relaxed) == NULL)
+        os_watch_note(event, size);
+}
+
 /* An object as the magazines hold them; NULL with errno. */
 static void *
 get(struct umem_cache *cp, int flags)
@@ -148,6 +160,8 @@ get(struct umem_cache *cp, int flags)
             return obj;
         }
         umem_cache_breach(cp);
+        if (os_watched())
+            os_watch_note(OS_WATCH_ALLOC, cp->cache_bufsize);
     } else if (uses_magazines(cp)) {
         obj = get_from_bin(cp);
         if (obj != NULL)
@@ -168,6 +182,8 @@ put(struct umem_cache *cp, void *obj)
     if (reserve != NULL) {
         if (reserve_put(reserve, obj))
             return;
+        if (os_watched())
+            os_watch_note(OS_WATCH_FREE, 0);
     } else if (uses_magazines(cp)) {
         uint32_t now_ms = umem_update_if_due(cp);
         struct tcache *tc = tcache_get(cp->cache_slow_bin);
@@ -262,6 +278,7 @@ umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags)
     int saved = errno; /* callers ask errno after successes too */
     bool reaped = false;
 
+    watch(cp, OS_WATCH_ALLOC, requested);
     (void)umem_ready();
     if (!(flags & UMEM_NOFAIL) && umem_fault_inject()) {
         atomic_fetch_add_explicit(&cp->cache_fails, 1, memory_order_relaxed);
@@ -341,6 +358,7 @@ umem_cache_free_slow(struct umem_cache *cp, void *obj, size_t stated)
 {
     int error = errno;
 
+    watch(cp, OS_WATCH_FREE, 0);
     free_slow(cp, obj, stated);
     errno = error;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "os/os.h"
+#include "os/watch.h"
 
 /* <linux/membarrier.h>, 4.14: the kernel's headers need not be installed. */
 #define CMD_PRIVATE_EXPEDITED (1 << 3)
@@ -27,6 +28,8 @@ membarrier(int command)
     return false; /* the sanitizer does not know what it orders */
 #else
     int saved = errno;
+
+    os_watch_syscall();
     bool done = syscall(SYS_membarrier, command, 0, 0) == 0;
 
     errno = saved;

@@ -2,7 +2,8 @@
 /*
  * map.c - pages: map, unmap, protect, purge, name.
  *
- * Owns no state but the page size.  Every call may be made by any thread.
+ * Owns no state but the page size.  Every call may be made by any thread, and
+ * every system call is told to the thread's watcher (watch.h).
  */
 #include <errno.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "os/os.h"
+#include "os/watch.h"
 
 /* Linux 5.14; older kernels answer EINVAL. */
 #ifndef MADV_POPULATE_WRITE
@@ -57,6 +59,7 @@ os_page_size(void)
 static void *
 map_anonymous(void *addr, size_t size, int protection, int flags)
 {
+    os_watch_syscall();
     void *mapped = mmap(addr, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 
     if (mapped != MAP_FAILED)
@@ -64,6 +67,13 @@ map_anonymous(void *addr, size_t size, int protection, int flags)
     if (errno != EAGAIN)
         errno = ENOMEM;
     return NULL;
+}
+
+int
+os_unmap(void *addr, size_t size)
+{
+    os_watch_syscall();
+    return munmap(addr, size);
 }
 
 void *
@@ -83,9 +93,9 @@ os_reserve(size_t size, size_t align)
     size_t before = (size_t)(base - addr);
     size_t after = padded - before - size;
     if (before > 0)
-        munmap(addr, before);
+        (void)os_unmap(addr, before);
     if (after > 0)
-        munmap(base + size, after);
+        (void)os_unmap(base + size, after);
     return base;
 }
 
@@ -100,7 +110,7 @@ map_trimmed(size_t size, size_t align)
     /* A fixed map over it, not mprotect(): only that populates under MCL_FUTURE. */
     if (map_anonymous(base, size, PROT_READ | PROT_WRITE, MAP_FIXED) == NULL) {
         int error = errno;
-        munmap(base, size);
+        (void)os_unmap(base, size);
         errno = error;
         return NULL;
     }
@@ -115,19 +125,14 @@ os_map(size_t size, size_t align)
     /* The kernel places maps downward, one under the other: mostly aligned already. */
     if (addr == NULL || ((uintptr_t)addr & (align - 1)) == 0)
         return addr;
-    munmap(addr, size);
+    (void)os_unmap(addr, size);
     return map_trimmed(size, align);
-}
-
-int
-os_unmap(void *addr, size_t size)
-{
-    return munmap(addr, size);
 }
 
 int
 os_protect(void *addr, size_t size, bool accessible)
 {
+    os_watch_syscall();
     return mprotect(addr, size, accessible ? PROT_READ | PROT_WRITE : PROT_NONE);
 }
 
@@ -135,6 +140,8 @@ bool
 os_move(void *from, size_t from_size, void *to, size_t to_size)
 {
     int saved = errno;
+
+    os_watch_syscall();
     void *moved = mremap(from, from_size, to_size, MREMAP_MAYMOVE | MREMAP_FIXED, to);
 
     errno = saved;
@@ -145,6 +152,8 @@ int
 os_purge(void *addr, size_t size)
 {
     int saved = errno;
+
+    os_watch_syscall();
     int result = madvise(addr, size, MADV_DONTNEED); /* EINVAL on locked memory */
 
     errno = saved;
@@ -166,9 +175,10 @@ os_populate(void *addr, size_t size, bool accessible)
     char *first = (char *)umem_align_down((uintptr_t)addr, os_page_size());
     char *last = (char *)umem_align_up((uintptr_t)addr + size, os_page_size());
 
-    do
+    do {
+        os_watch_syscall();
         result = madvise(first, (size_t)(last - first), MADV_POPULATE_WRITE);
-    while (result != 0 && (errno == EINTR || errno == EAGAIN));
+    } while (result != 0 && (errno == EINTR || errno == EAGAIN));
     /* EINVAL, or what a filter of system calls chose: there is no such advice here. */
     if (result != 0 && accessible && (errno == EINVAL || errno == ENOSYS || errno == EPERM)) {
         touch(first, last);
@@ -181,14 +191,11 @@ os_populate(void *addr, size_t size, bool accessible)
 void
 os_zero(void *addr, size_t size)
 {
-    int saved = errno;
     char *first = (char *)umem_align_up((uintptr_t)addr, os_page_size());
     char *last = (char *)umem_align_down((uintptr_t)addr + size, os_page_size());
 
     /* Refused on locked memory, where fresh pages would mean faults: write there. */
-    if (size <= ZERO_WRITE_MAX || first >= last ||
-        madvise(first, (size_t)(last - first), MADV_DONTNEED) != 0) {
-        errno = saved;
+    if (size <= ZERO_WRITE_MAX || first >= last || os_purge(first, (size_t)(last - first)) != 0) {
         memset(addr, 0, size);
         return;
     }
@@ -201,6 +208,7 @@ os_name(void *addr, size_t size, const char *name)
 {
     int saved = errno;
 
+    os_watch_syscall();
     (void)prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, (unsigned long)(uintptr_t)addr, size, name);
     errno = saved;
 }

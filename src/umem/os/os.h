@@ -61,6 +61,8 @@ uint64_t os_clock_coarse_ms(void);
 /* The kernel's id of this thread; a system call: cache it. (AS) */
 uint32_t os_thread_id(void);
 uint32_t os_process_id(void);
+/* Page faults of this thread so far, minor and major; a system call. (AS) */
+uint64_t os_page_faults(void);
 unsigned os_cpu_count(void);
 
 /*

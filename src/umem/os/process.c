@@ -12,10 +12,12 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "os/os.h"
+#include "os/watch.h"
 
 /* Room for the environment as the kernel passed it; variables past it are not seen. */
 #define EARLY_ENVIRON_SIZE 16384
@@ -23,6 +25,7 @@
 uint32_t
 os_thread_id(void)
 {
+    os_watch_syscall();
     return (uint32_t)syscall(SYS_gettid);
 }
 
@@ -30,6 +33,15 @@ uint32_t
 os_process_id(void)
 {
     return (uint32_t)getpid();
+}
+
+uint64_t
+os_page_faults(void)
+{
+    struct rusage usage;
+
+    (void)getrusage(RUSAGE_THREAD, &usage); /* cannot fail: Linux has it since 2.6.26 */
+    return (uint64_t)usage.ru_minflt + (uint64_t)usage.ru_majflt;
 }
 
 unsigned
@@ -50,6 +62,7 @@ os_write(int fd, const void *buf, size_t size)
     int saved = errno;
 
     while (size > 0) {
+        os_watch_syscall();
         ssize_t n = write(fd, p, size);
         if (n < 0 && errno == EINTR)
             continue;
@@ -162,6 +175,7 @@ os_futex_wait(_Atomic uint32_t *word, uint32_t expected)
 {
     int saved = errno;
 
+    os_watch_syscall();
     (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
     errno = saved;
 }
@@ -171,6 +185,7 @@ os_futex_wake(_Atomic uint32_t *word, int n)
 {
     int saved = errno;
 
+    os_watch_syscall();
     (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
     errno = saved;
 }

@@ -11,6 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "os/watch.h"
+
 /* Bytes of the kernel's signal set: 64 signals everywhere but on MIPS. */
 #define KERNEL_SIGSET_SIZE ((size_t)8)
 
@@ -19,6 +21,7 @@ static bool
 write_all(const char *text, size_t size)
 {
     while (size > 0) {
+        os_watch_syscall();
         long n = syscall(SYS_write, STDERR_FILENO, text, size);
         if (n < 0 && errno == EINTR)
             continue;
