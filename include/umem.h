@@ -156,6 +156,41 @@ int umem_nofault_end(struct umem_nofault *nf);
 /* Prints counts and stack, with names, on standard error. */
 void umem_nofault_print(const struct umem_nofault *nf);
 
+/*
+ * What umem_audit_start() records: with a member left 0, all there is.
+ */
+struct umem_audit_spec {
+    unsigned audit_flags;        /* UMEM_AUDIT_* */
+    unsigned audit_frames;       /* callers kept of each stack, at most 255; 0: as before */
+    const char *audit_cache;     /* name of the only cache */
+    size_t audit_size_min;       /* sizes asked for, from this */
+    size_t audit_size_max;       /* to this; 0: any */
+    const int *audit_threads;    /* kernel ids of the only threads that allocate */
+    unsigned audit_thread_count; /* at most UMEM_AUDIT_THREADS_MAX; 0: all threads */
+    size_t audit_cap;            /* bytes of records after which recording ends; 0: none */
+};
+#define UMEM_AUDIT_GUARDS 0x1 /* fills and redzones too, as UMEM_DEBUG=guards has them */
+#define UMEM_AUDIT_THREADS_MAX 64
+
+struct umem_audit_status {
+    int audit_on;              /* started and not stopped */
+    int audit_cap_met;         /* and nothing more is recorded */
+    unsigned audit_frames;     /* callers kept of each stack */
+    size_t audit_cap;          /* bytes; 0: none */
+    size_t audit_record_bytes; /* that all records take, UMEM_DEBUG's too */
+};
+
+/*
+ * Records from now on, for blocks that are allocated, what UMEM_DEBUG=audit
+ * records: in this thread at once, in others within a moment.  spec NULL: of
+ * all allocations.  0, or -1 with errno: EALREADY (it is on), EINVAL, ENOENT
+ * (no cache of that name), ENOMEM.
+ */
+int umem_audit_start(const struct umem_audit_spec *spec);
+/* Ends that; what was recorded stays until its block is freed.  EALREADY: it is off. */
+int umem_audit_stop(void);
+void umem_audit_status(struct umem_audit_status *status);
+
 /* Releases what the working set does not need; calls reclaim functions. */
 void umem_reap(void);
 

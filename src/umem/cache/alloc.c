@@ -39,10 +39,11 @@ umem_alloc_aligned(size_t size, size_t align, int flags)
     return umem_cache_alloc_fast(&umem_class_cache[class], class + 1, size, flags);
 }
 
+/* Or a twin of one: see twin.h. */
 static bool
-is_class_cache(const struct umem_cache *cp)
+serves_free(const struct umem_cache *cp)
 {
-    return cp >= umem_class_cache && cp < umem_class_cache + UMEM_CLASS_COUNT;
+    return umem_is_class_cache(cp->cache_original != NULL ? cp->cache_original : cp);
 }
 
 /* free() or umem_free() was given what is to go to umem_cache_free(). */
@@ -64,7 +65,7 @@ free_in_slab(void *buf, struct slab *slab, size_t stated)
     struct umem_cache *cp = umem_cache_of_slab(slab);
     enum slab_status status = slab_check(slab, buf);
 
-    if (!is_class_cache(cp)) {
+    if (!serves_free(cp)) {
         report_object(buf, cp);
         return;
     }

@@ -13,6 +13,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "cache/audit.h"
+#include "cache/twin.h"
 #include "debug/debug.h"
 #include "os/meta.h"
 #include "os/os.h"
@@ -24,13 +26,12 @@
 struct umem_list umem_caches = UMEM_LIST_INIT(umem_caches);
 struct umem_lock umem_caches_lock = UMEM_LOCK_INIT(UMEM_RANK_CACHES);
 
-/* UMF_* for a cache: what the options want less what its flags forbid. */
-static uint32_t
-debug_flags(const char *name, int cflags)
+uint32_t
+umem_cache_debug_flags(int cflags, uint32_t wanted)
 {
     if (cflags & UMC_NODEBUG)
         return 0;
-    uint32_t flags = umem_debug_flags(name);
+    uint32_t flags = wanted & UMF_DEBUG;
     /* Objects that must not be touched, or with no record outside the slab. */
     if (cflags & (UMC_NOTOUCH | UMC_NOHASH))
         flags &= ~(uint32_t)(UMF_BUFTAG | UMF_CONTENTS);
@@ -94,7 +95,9 @@ umem_cache_init(struct umem_cache *cp, const struct umem_cache_args *args)
 {
     struct slab_geometry geo;
 
-    cp->cache_flags = debug_flags(args->args_name, args->args_cflags);
+    cp->cache_flags = umem_cache_debug_flags(
+        args->args_cflags,
+        args->args_debug != 0 ? args->args_debug : umem_debug_flags(args->args_name));
     cp->cache_cflags = (uint32_t)args->args_cflags;
     cp->cache_ctor = args->args_ctor;
     cp->cache_dtor = args->args_dtor;
@@ -154,7 +157,10 @@ umem_cache_create(const char *name, size_t bufsize, size_t align, umem_construct
         .args_arena = vmp,
         .args_cflags = cflags,
     };
-    return umem_cache_new(&args);
+    struct umem_cache *cp = umem_cache_new(&args);
+    if (cp != NULL)
+        umem_audit_adopt(cp);
+    return cp;
 }
 
 struct live_report {
@@ -189,11 +195,30 @@ report_not_empty(struct umem_cache *cp)
     slab_pool_walk(&cp->cache_slabs, report_live, &live);
 }
 
-UMEM_EXPORT void
-umem_cache_destroy(umem_cache_t *cp)
+static bool destroy(struct umem_cache *cp);
+
+/* Those with live objects stay, for frees to find.  False: there are such. */
+static bool
+destroy_twins(struct umem_cache *cp)
 {
-    if (cp == NULL)
-        return;
+    struct umem_cache *kept = NULL;
+
+    for (struct umem_cache *twin = umem_twin_first(cp), *next; twin != NULL; twin = next) {
+        next = twin->cache_next_twin;
+        if (!destroy(twin)) {
+            twin->cache_next_twin = kept;
+            kept = twin;
+        }
+    }
+    atomic_store(&cp->cache_active, NULL);
+    atomic_store(&cp->cache_twins, kept);
+    return kept == NULL;
+}
+
+/* False: objects live, and the record stays in place. */
+static bool
+destroy(struct umem_cache *cp)
+{
     if (atomic_load_explicit(&cp->cache_reserve, memory_order_relaxed) != NULL)
         (void)umem_cache_unseal(cp);
     bool excluded = umem_reap_exclude();
@@ -203,6 +228,7 @@ umem_cache_destroy(umem_cache_t *cp)
     umem_lock_release(&umem_caches_lock);
     umem_reap_admit(excluded);
 
+    bool alone = destroy_twins(cp);
     if (cp->cache_slow_bin != 0)
         tcache_bin_destroy(cp->cache_slow_bin);
     /* The bin is another cache's from now on; objects that live may still be freed here. */
@@ -211,8 +237,17 @@ umem_cache_destroy(umem_cache_t *cp)
     if (cp->cache_slabs.pool_allocated != 0) {
         /* Their slabs, and this record that the page map leads to, stay in place. */
         report_not_empty(cp);
-        return;
+        return false;
     }
     slab_pool_fini(&cp->cache_slabs);
-    umem_meta_free(cp, sizeof(*cp));
+    if (alone)
+        umem_meta_free(cp, sizeof(*cp));
+    return alone;
+}
+
+UMEM_EXPORT void
+umem_cache_destroy(umem_cache_t *cp)
+{
+    if (cp != NULL)
+        (void)destroy(cp);
 }

@@ -42,6 +42,12 @@ struct umem_cache {
     _Atomic bool cache_update_left; /* an update waits for this cache's next slow allocation */
     _Atomic(struct reserve *) cache_reserve; /* of a sealed cache, else NULL: see reserve.h */
     _Atomic uint64_t cache_breaches;         /* allocations that found it empty */
+    /* Audit at run time: see twin.h. */
+    _Atomic(struct umem_cache *) cache_active; /* the twin that allocations come from, or NULL */
+    _Atomic(struct umem_cache *) cache_twins;  /* all twins that it has, by cache_next_twin */
+    struct umem_cache *cache_next_twin;
+    struct umem_cache *cache_original; /* of a twin, else NULL */
+    _Atomic uint32_t cache_entered;    /* threads that are allocating from this twin */
     /* Statistics beside the bins' and the depot's own; relaxed. */
     _Atomic uint64_t cache_slow_allocs; /* not counted by any bin */
     _Atomic uint64_t cache_fails;
@@ -57,6 +63,7 @@ struct umem_large {
     size_t large_size;           /* what the program asked for */
     size_t large_span_size;      /* what the heap gave from there on */
     size_t large_lead;           /* and before: under debugging, room for a head tag */
+    uint32_t large_flags;        /* UMF_* in force for this block */
     struct umem_bufctl large_bufctl;
 };
 extern struct umem_list umem_larges;
@@ -91,6 +98,11 @@ extern const struct umem_class umem_classes[UMEM_CLASS_COUNT];
 extern const uint8_t umem_class_of_small[UMEM_SMALL_MAX / 16 + 1];
 /* Their caches, umem_alloc_8 to umem_alloc_131072; bin of class c is c + 1. */
 extern struct umem_cache umem_class_cache[UMEM_CLASS_COUNT];
+static inline bool
+umem_is_class_cache(const struct umem_cache *cp)
+{
+    return cp >= umem_class_cache && cp < umem_class_cache + UMEM_CLASS_COUNT;
+}
 
 /* The class that ends each row of classes with the same number a doubling: see sizes.c. */
 #define UMEM_CLASS_1K 32
@@ -220,10 +232,13 @@ struct umem_cache_args {
     void *args_private;
     vmem_t *args_arena; /* NULL: the heap */
     int args_cflags;
+    uint32_t args_debug;  /* UMF_* of a twin; 0: those of the options */
     unsigned args_bin;    /* fixed bin of a size class, or 0 */
     size_t args_slab_min; /* of a quantum cache, else 0: see slab_geometry */
 };
 int umem_cache_init(struct umem_cache *cp, const struct umem_cache_args *args);
+/* UMF_* for a cache: what is wanted less what its flags (UMC_*) forbid. */
+uint32_t umem_cache_debug_flags(int cflags, uint32_t wanted);
 /* The same on a record of its own.  NULL with errno. */
 struct umem_cache *umem_cache_new(const struct umem_cache_args *args);
 
@@ -240,6 +255,8 @@ uint32_t umem_update_if_due(struct umem_cache *cp);
  */
 uint64_t umem_update_take_over(void);
 uint64_t umem_update_step(void);
+/* The cache behind a place in the list of caches, or NULL; reap_lock is held. */
+struct umem_list *umem_cache_next(struct umem_list *at);
 /* A cache that is about to leave the list; reap_lock is held. */
 void umem_update_forget(struct umem_cache *cp);
 /*

@@ -17,6 +17,7 @@
  */
 #include <pthread.h>
 
+#include "cache/audit.h"
 #include "cache/cache.h"
 #include "debug/debug.h"
 #include "debug/stacks.h"
@@ -56,6 +57,7 @@ prepare(void)
     awake = umem_init_fork_prepare();
     if (!awake)
         return;
+    umem_audit_fork_prepare();
     umem_lock_acquire_fork(&umem_caches_lock);
     tcache_fork_prepare();
     for_depots(umem_lock_acquire_fork);
@@ -81,6 +83,7 @@ release_all(void)
     for_depots(umem_lock_release);
     tcache_fork_parent();
     umem_lock_release(&umem_caches_lock);
+    umem_audit_fork_parent();
 }
 
 static void
@@ -96,6 +99,7 @@ reset_all(void)
     end_purges();
     for_depots(umem_lock_reset_child);
     umem_lock_reset_child(&umem_caches_lock);
+    umem_audit_fork_child();
     umem_reap_fork_child();
     tcache_fork_child();
 }

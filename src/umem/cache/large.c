@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "cache/audit.h"
 #include "cache/cache.h"
 #include "debug/debug.h"
 #include "os/meta.h"
@@ -43,6 +44,7 @@
 struct freed {
     char *freed_base;
     size_t freed_size;
+    uint32_t freed_flags;
     struct umem_bufctl freed_bufctl;
 };
 static struct freed freed[FREED_KEPT]; /* a ring, under umem_larges_lock */
@@ -51,28 +53,29 @@ static size_t freed_next;
 struct umem_list umem_larges = UMEM_LIST_INIT(umem_larges);
 struct umem_lock umem_larges_lock = UMEM_LOCK_INIT(UMEM_RANK_LARGE);
 
+/* UMF_* of the options, and of audit at run time, for a block that is about to be made. */
 static uint32_t
-large_flags(void)
+flags_for(size_t size)
 {
-    return umem_options.opt_flags & LARGE_FLAGS;
+    return umem_options.opt_flags | umem_audit_large_flags(size);
 }
 
 static struct umem_buffer
 describe(struct umem_large *large)
 {
     return (struct umem_buffer){
-        .buf_bufctl = large_flags() != 0 ? &large->large_bufctl : NULL, /* else not kept */
+        .buf_bufctl = large->large_flags != 0 ? &large->large_bufctl : NULL, /* else not kept */
         .buf_addr = large->large_base,
         .buf_space = umem_align_up(large->large_size, LARGE_ALIGN),
-        .buf_flags = large_flags(),
+        .buf_flags = large->large_flags,
     };
 }
 
 /* Bytes of heap for size bytes (0 counts as 1) and their tag; 0: overflow. */
 static size_t
-span_size_of(size_t size)
+span_size_of(size_t size, uint32_t flags)
 {
-    size_t tag = large_flags() & UMF_REDZONE ? sizeof(struct umem_buftag) : 0;
+    size_t tag = flags & UMF_REDZONE ? sizeof(struct umem_buftag) : 0;
 
     if (size > (size_t)PTRDIFF_MAX - UMEM_GRANULE)
         return 0;
@@ -84,9 +87,9 @@ span_size_of(size_t size)
  * the alignment, of which one page is touched.
  */
 static size_t
-lead_of(size_t align)
+lead_of(size_t align, uint32_t flags)
 {
-    if ((large_flags() & UMF_REDZONE) == 0)
+    if ((flags & UMF_REDZONE) == 0)
         return 0;
     return umem_min(umem_max(align, os_page_size()), UMEM_GRANULE);
 }
@@ -101,10 +104,10 @@ link_large(struct umem_large *large)
 
 /* One try.  NULL with errno.  dirt: what of it may hold data. */
 static struct umem_large *
-create(size_t size, size_t align, struct vmem_dirt *dirt)
+create(size_t size, size_t align, uint32_t flags, struct vmem_dirt *dirt)
 {
-    size_t lead = lead_of(align);
-    size_t span_size = size <= PTRDIFF_MAX ? span_size_of(size + lead) : 0;
+    size_t lead = lead_of(align, flags);
+    size_t span_size = size <= PTRDIFF_MAX ? span_size_of(size + lead, flags) : 0;
     if (span_size == 0 || align > (size_t)PTRDIFF_MAX) {
         errno = ENOMEM;
         return NULL;
@@ -120,6 +123,7 @@ create(size_t size, size_t align, struct vmem_dirt *dirt)
         large->large_size = size;
         large->large_span_size = span_size - lead;
         large->large_lead = lead;
+        large->large_flags = flags & LARGE_FLAGS;
         umem_list_init(&large->large_link);
         if (pagemap_set(large->large_base, 1, pagemap_word(large, UMEM_PAGEMAP_LARGE, 0)))
             return large;
@@ -156,28 +160,30 @@ allocate(size_t size, size_t align, int flags, bool zeroed)
     if (os_watched())
         os_watch_note(OS_WATCH_ALLOC, size);
     (void)umem_ready();
-    umem_debug_signal(large_flags());
+    uint32_t debug = flags_for(size);
+    umem_debug_signal(debug);
     if (!(flags & UMEM_NOFAIL) && umem_fault_inject()) {
         umem_debug_null(NULL, size, UMEM_WHY_INJECTED);
         errno = ENOMEM;
         return NULL;
     }
     (void)umem_update_if_due(NULL);
-    while ((large = create(size, align, &dirt)) == NULL) {
+    while ((large = create(size, align, debug, &dirt)) == NULL) {
         int error = errno;
-        if (!reaped && span_size_of(size) != 0 && umem_reap_plain()) {
+        if (!reaped && span_size_of(size, debug) != 0 && umem_reap_plain()) {
             reaped = true;
         } else if (!(flags & UMEM_NOFAIL) || !umem_nofail_retry()) {
-            umem_debug_null(NULL, size, span_size_of(size) == 0 ? UMEM_WHY_SIZE : UMEM_WHY_MEMORY);
+            umem_debug_null(NULL, size,
+                            span_size_of(size, debug) == 0 ? UMEM_WHY_SIZE : UMEM_WHY_MEMORY);
             errno = error;
             return NULL;
         }
     }
     if (zeroed)
         zero(large->large_base, size, dirt);
-    else if ((umem_options.opt_flags & UMF_DEADBEEF) && size <= FILL_MAX)
+    else if ((debug & UMF_DEADBEEF) && size <= FILL_MAX)
         umem_debug_fill_fresh(large->large_base, size);
-    if (large_flags() != 0) {
+    if (large->large_flags != 0) {
         struct umem_buffer buf = describe(large);
         umem_debug_raw(&buf);
         (void)umem_debug_alloc(&buf, size);
@@ -208,6 +214,7 @@ remember_freed(const struct umem_large *large)
 
     freed[slot] = (struct freed){.freed_base = large->large_base,
                                  .freed_size = large->large_size,
+                                 .freed_flags = large->large_flags,
                                  .freed_bufctl = large->large_bufctl};
     if (slot == freed_next)
         freed_next = (freed_next + 1) % FREED_KEPT;
@@ -226,7 +233,7 @@ claim(const void *buf)
         if (large->large_base == buf) {
             pagemap_clear(buf, 1);
             umem_list_remove(&large->large_link);
-            if (large_flags() != 0)
+            if (large->large_flags != 0)
                 remember_freed(large);
         } else {
             large = NULL;
@@ -288,7 +295,7 @@ report_bad_free(void *buf)
         found = (struct umem_buffer){.buf_bufctl = &before.freed_bufctl,
                                      .buf_addr = buf,
                                      .buf_space = before.freed_size,
-                                     .buf_flags = large_flags() & UMF_AUDIT};
+                                     .buf_flags = before.freed_flags & UMF_AUDIT};
         err.err_kind = UMERR_DUPFREE;
         err.err_buffer = &found;
     }
@@ -300,13 +307,13 @@ umem_large_free(void *buf, size_t stated)
 {
     if (os_watched())
         os_watch_note(OS_WATCH_FREE, 0);
-    umem_debug_signal(large_flags());
+    umem_debug_signal(umem_options.opt_flags);
     struct umem_large *large = claim(buf);
     if (large == NULL) {
         report_bad_free(buf);
         return;
     }
-    if (large_flags() != 0) {
+    if (large->large_flags != 0) {
         struct umem_buffer found = describe(large);
         if (!umem_debug_free(&found, stated))
             return; /* reported; the block is left alone */
@@ -322,7 +329,7 @@ umem_large_free(void *buf, size_t stated)
 size_t
 umem_large_usable(const struct umem_large *large)
 {
-    return large_flags() & UMF_REDZONE ? large->large_size : large->large_span_size;
+    return large->large_flags & UMF_REDZONE ? large->large_size : large->large_span_size;
 }
 
 /* The record and the arena change together, as a fork or a walk of the list sees them. */
@@ -343,10 +350,10 @@ resize_span(struct umem_large *large, size_t span_size, size_t size)
 bool
 umem_large_resize(struct umem_large *large, size_t size)
 {
-    size_t span_size = span_size_of(size);
+    size_t span_size = span_size_of(size, 0);
     int saved = errno;
 
-    if (large_flags() != 0 || span_size == 0 || size <= UMEM_MAX_CLASS_SIZE)
+    if (large->large_flags != 0 || span_size == 0 || size <= UMEM_MAX_CLASS_SIZE)
         return false;
     /* What grows keeps the room that it was given for that. */
     if (size >= large->large_size)
@@ -376,13 +383,14 @@ relink(struct umem_large *large, char *base, size_t span_size)
 void *
 umem_large_move(struct umem_large *large, size_t size)
 {
-    size_t span_size = span_size_of(size);
-    size_t room = span_size_of(size + size / GROWTH_FRACTION);
+    size_t span_size = span_size_of(size, 0);
+    size_t room = span_size_of(size + size / GROWTH_FRACTION, 0);
     size_t old_span_size = large->large_span_size;
     char *old = large->large_base;
     int saved = errno;
 
-    if (large_flags() != 0 || span_size <= old_span_size || room == 0 || old_span_size < MOVE_MIN)
+    if (large->large_flags != 0 || span_size <= old_span_size || room == 0 ||
+        old_span_size < MOVE_MIN)
         return NULL;
     char *base = vmem_heap_reserve(room);
     if (base != NULL && !pagemap_set(base, 1, pagemap_word(large, UMEM_PAGEMAP_LARGE, 0))) {

@@ -7,7 +7,8 @@
  *          be constructed), constructor
  *   free:  previous magazine, depot, destructor, slab
  *
- * A sealed cache has a reserve (reserve.h) in the place of its magazines.
+ * A sealed cache has a reserve (reserve.h) in the place of its magazines.  A
+ * cache that is audited at run time has a twin (twin.h), which both ask first.
  *
  * An object in a magazine is constructed, unless the cache fills free memory
  * (UMF_DEADBEEF): then the constructor runs on every alloc and the destructor
@@ -19,6 +20,7 @@
 
 #include "cache/cache.h"
 #include "cache/reserve.h"
+#include "cache/twin.h"
 #include "debug/debug.h"
 #include "os/watch.h"
 
@@ -272,6 +274,21 @@ get_checked(struct umem_cache *cp, size_t requested, int flags)
     return buf.buf_addr;
 }
 
+/* One try, NULL with errno.  Where a twin cannot serve, the cache does. */
+static void *
+take(struct umem_cache *cp, size_t requested, int flags)
+{
+    struct umem_cache *twin = umem_twin_enter(cp, requested);
+
+    if (UMEM_UNLIKELY(twin != NULL)) {
+        void *obj = get_checked(twin, requested, flags);
+        umem_twin_leave(twin);
+        if (obj != NULL)
+            return obj;
+    }
+    return cp->cache_flags != 0 ? get_checked(cp, requested, flags) : get(cp, flags);
+}
+
 UMEM_NOINLINE void *
 umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags)
 {
@@ -287,7 +304,7 @@ umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags)
         return NULL;
     }
     for (;;) {
-        void *obj = cp->cache_flags != 0 ? get_checked(cp, requested, flags) : get(cp, flags);
+        void *obj = take(cp, requested, flags);
         if (obj != NULL) {
             errno = saved;
             return obj;
@@ -335,6 +352,7 @@ free_slow(struct umem_cache *cp, void *obj, size_t stated)
 {
     struct umem_buffer buf;
 
+    cp = umem_twin_of(cp, obj);
     if (cp->cache_flags == 0) {
         put(cp, obj);
         return;

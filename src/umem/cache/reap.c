@@ -17,7 +17,9 @@
  * Destructors and reclaim functions run under it, but under no other lock, so
  * they may allocate, free, create and destroy caches.
  */
+#include "cache/audit.h"
 #include "cache/cache.h"
+#include "cache/twin.h"
 #include "debug/debug.h"
 #include "os/os.h"
 
@@ -114,9 +116,8 @@ nth_cache(size_t n)
     return found;
 }
 
-/* The cache behind a place in the list, or NULL. */
-static struct umem_list *
-next_cache(struct umem_list *at)
+struct umem_list *
+umem_cache_next(struct umem_list *at)
 {
     umem_lock_acquire(&umem_caches_lock);
     struct umem_list *next = at->next != &umem_caches ? at->next : NULL;
@@ -129,7 +130,7 @@ umem_update_forget(struct umem_cache *cp)
 {
     if (update.update_at != &cp->cache_link)
         return;
-    update.update_at = next_cache(&cp->cache_link);
+    update.update_at = umem_cache_next(&cp->cache_link);
     update.update_begun = false;
 }
 
@@ -175,9 +176,13 @@ catch_up(struct umem_cache *cp)
     if (!try_reap_lock())
         return;
     atomic_store_explicit(&cp->cache_update_left, false, memory_order_relaxed);
-    depot_update(&cp->cache_depot);
-    (void)reap_magazines(cp, &budget);
-    reap_slabs(cp);
+    /* A twin's destructor is this cache's, and it may see no operation of its own any more. */
+    for (struct umem_cache *at = cp; at != NULL;
+         at = at == cp ? umem_twin_first(cp) : at->cache_next_twin) {
+        depot_update(&at->cache_depot);
+        (void)reap_magazines(at, &budget);
+        reap_slabs(at);
+    }
     release_reap_lock();
 }
 
@@ -190,6 +195,7 @@ step_caches(const struct umem_cache *operating)
     while (update.update_at != NULL) {
         struct umem_list *at = update.update_at;
         struct umem_cache *cp = UMEM_CONTAINER_OF(at, struct umem_cache, cache_link);
+        umem_audit_settle(cp);
         if (!may_update(cp, operating)) {
             atomic_store_explicit(&cp->cache_update_left, true, memory_order_relaxed);
         } else {
@@ -205,7 +211,7 @@ step_caches(const struct umem_cache *operating)
         }
         /* Unless a destructor destroyed the cache, and so moved on. */
         if (update.update_at == at) {
-            update.update_at = next_cache(at);
+            update.update_at = umem_cache_next(at);
             update.update_begun = false;
         }
     }
@@ -220,7 +226,7 @@ step(const struct umem_cache *operating)
     case UPDATE_THREADS:
         if (!tcache_sweep(STEP_TCACHES_MAX)) {
             update.update_phase = UPDATE_CACHES;
-            update.update_at = next_cache(&umem_caches);
+            update.update_at = umem_cache_next(&umem_caches);
         }
         return false;
     case UPDATE_CACHES:
@@ -325,6 +331,9 @@ reap_caches(bool constructed)
     for (size_t n = 0; (cp = nth_cache(n)) != NULL; n++)
         if (constructed || umem_cache_is_plain(cp))
             any |= umem_cache_reap(cp);
+    /* Twins, further down the list, have been emptied by now. */
+    for (size_t n = 0; (cp = nth_cache(n)) != NULL; n++)
+        umem_audit_settle(cp);
     vmem_reap(&vmem_heap);
     return any;
 }

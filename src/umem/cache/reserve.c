@@ -295,6 +295,7 @@ umem_cache_seal(umem_cache_t *cp)
             UMEM_VERIFY(reserve_put(r, mag->mag_round[--mag->mag_rounds]));
         depot_put(&cp->cache_depot, mag); /* for the day when the cache is unsealed */
     }
+    atomic_store(&cp->cache_active, NULL); /* what is sealed is not audited */
     cp->cache_bin = 0;
     atomic_store_explicit(&cp->cache_reserve, r, memory_order_release);
     return 0;

@@ -70,7 +70,7 @@ void
 umem_audit(struct umem_bufctl *bc)
 {
     uintptr_t frames[UMEM_AUDIT_FRAMES_MAX + UMEM_OWN_FRAMES_MAX];
-    uint32_t max = umem_options.opt_audit_frames;
+    uint32_t max = __atomic_load_n(&umem_options.opt_audit_frames, __ATOMIC_RELAXED);
     uint32_t depth = max > 0 ? umem_audit_stack(frames, max) : 0;
 
     bc->bc_prev = bc->bc_last;

@@ -44,9 +44,10 @@ struct depot {
     bool depot_regretted;            /* the bound was, since the last update */
     /* Nothing is reaped from here or from bins, and there is no bound: see cache/reserve.c. */
     _Atomic bool depot_pinned;
-    size_t depot_rounds_min; /* what the bound never falls below */
-    size_t depot_sent_away;  /* objects refused since the last update and not yet regretted */
-    size_t depot_full_reap;  /* magazines that an update found unused for a whole interval */
+    _Atomic uint8_t depot_diverted; /* sides of windows that stay closed: TCACHE_*_SIDE */
+    size_t depot_rounds_min;        /* what the bound never falls below */
+    size_t depot_sent_away; /* objects refused since the last update and not yet regretted */
+    size_t depot_full_reap; /* magazines that an update found unused for a whole interval */
     size_t depot_empty_reap;
     _Atomic uint64_t depot_retired_allocs; /* not counted by any bin: see tbin.bin_granted */
 };

@@ -62,28 +62,20 @@ close_idle(struct tcache *tc)
     return idle;
 }
 
-static void
-reopen(struct tbin *b)
-{
-    if (b->bin_loaded == NULL)
-        return; /* as closed as it was */
-    __atomic_store_n(&b->bin_base, b->bin_loaded->mag_round, __ATOMIC_RELAXED);
-    __atomic_store_n(&b->bin_limit, b->bin_loaded->mag_round + b->bin_loaded->mag_size,
-                     __ATOMIC_RELAXED);
-}
-
 /* Takes what is in closed bins whose owner is not at them, and opens the others again. */
 static void
 settle_closed(struct tcache *tc, bool ordered)
 {
     for (unsigned bin = 1; bin < tc->tc_bins; bin++) {
         struct tbin *b = &tc->tc_bin[bin];
-        if (b->bin_base != TCACHE_BASE_CLOSED || !holds_something(b))
+        /* One side alone is closed where the bin is diverted. */
+        if (b->bin_base != TCACHE_BASE_CLOSED || b->bin_limit != TCACHE_LIMIT_CLOSED ||
+            !holds_something(b))
             continue;
         if (ordered && tcache_is_quiet(b))
             tcache_flush_bin(tc, bin);
-        else
-            reopen(b);
+        else if (b->bin_loaded != NULL)
+            tcache_open(tc, b);
     }
 }
 

@@ -75,10 +75,12 @@ create(unsigned bin, const struct tcache *old)
     umem_lock_init(&tc->tc_lock, UMEM_RANK_TCACHE);
     if (tcache_is_live(old)) {
         tc->tc_thread = old->tc_thread;
+        tc->tc_exempt = old->tc_exempt;
         tc->tc_exit_seen = old->tc_exit_seen;
         memcpy(tc->tc_bin, old->tc_bin, old->tc_bins * sizeof(struct tbin));
     } else {
         tc->tc_thread = os_thread_id();
+        tcache_choose(tc);
     }
     return tc;
 }

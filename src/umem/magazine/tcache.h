@@ -65,10 +65,11 @@ struct tcache {
     uint32_t tc_state;
     struct umem_list tc_link; /* on umem_tcaches */
     struct umem_lock tc_lock;
-    uint32_t tc_thread; /* kernel id */
-    uint32_t tc_swept;  /* the last round of sweeps that it was part of */
-    bool tc_exit_seen;  /* the thread's exit will flush it */
-    size_t tc_size;     /* bytes of this record */
+    uint32_t tc_thread;     /* kernel id */
+    uint32_t tc_swept;      /* the last round of sweeps that it was part of */
+    bool tc_exit_seen;      /* the thread's exit will flush it */
+    _Atomic bool tc_exempt; /* alloc finds its windows open though they are diverted */
+    size_t tc_size;         /* bytes of this record */
     struct tbin tc_bin[];
 };
 
@@ -130,6 +131,38 @@ void tcache_fork_prepare(void);
 void tcache_fork_parent(void);
 /* Takes over what the threads that the child does not have had cached. */
 void tcache_fork_child(void);
+
+/*
+ * --- divert.c: operations that go elsewhere ---
+ *
+ * A diverted bin has one side of its windows, or both, closed in all threads,
+ * so that alloc or free comes to the slow path, which may serve it otherwise;
+ * what the slow path takes from the bin, or puts there, it does as ever.  Only
+ * the exempt threads have the side of alloc open all the same.
+ *
+ * Whatever happens after tcache_divert() has returned (in the sense of
+ * happens-before) finds the sides closed.  A thread that knows nothing of the
+ * call may make some operations more: its processor sees the closed side
+ * within microseconds.
+ */
+#define TCACHE_ALLOC_SIDE 1u
+#define TCACHE_FREE_SIDE 2u
+/* sides: those that are to be closed from now on; 0 opens the windows again. */
+void tcache_divert(unsigned bin, unsigned sides);
+
+/* Threads that can be named below. */
+#define TCACHE_CHOSEN_MAX 64
+/*
+ * Exempts all threads but those n, by kernel id, now and when they begin; n = 0
+ * exempts none.  n is at most TCACHE_CHOSEN_MAX.
+ */
+void tcache_choose_threads(const uint32_t *ids, unsigned n);
+/* Whether this thread is exempt. */
+bool tcache_is_exempt(void);
+/* Sets tc_exempt of a new thread cache; the list's lock is held. */
+void tcache_choose(struct tcache *tc);
+/* Opens the window on the loaded magazine as far as the bin is not diverted; locked. */
+void tcache_open(const struct tcache *tc, struct tbin *b);
 
 /* --- The fast path --- */
 

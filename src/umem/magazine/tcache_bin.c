@@ -53,12 +53,11 @@ remark(struct tbin *b)
 
 /* Opens the window on a magazine whose mag_rounds is valid. */
 static void
-load(struct tbin *b, struct magazine *mag)
+load(const struct tcache *tc, struct tbin *b, struct magazine *mag)
 {
     b->bin_loaded = mag;
     b->bin_cur = mag->mag_round + mag->mag_rounds;
-    b->bin_base = mag->mag_round;
-    b->bin_limit = mag->mag_round + mag->mag_size;
+    tcache_open(tc, b);
     remark(b);
 }
 
@@ -80,11 +79,11 @@ unload(struct tbin *b)
 
 /* previous is not NULL. */
 static void
-exchange_loaded_and_previous(struct tbin *b)
+exchange_loaded_and_previous(const struct tcache *tc, struct tbin *b)
 {
     struct magazine *loaded = unload(b);
 
-    load(b, b->bin_previous);
+    load(tc, b, b->bin_previous);
     b->bin_previous = loaded;
 }
 
@@ -192,7 +191,7 @@ tcache_take(struct tcache *tc, unsigned bin, uint32_t now_ms)
         if (b->bin_previous == NULL || b->bin_previous->mag_rounds == 0)
             (void)depot_get_full(depot, &b->bin_previous);
         if (b->bin_previous != NULL && b->bin_previous->mag_rounds != 0)
-            exchange_loaded_and_previous(b);
+            exchange_loaded_and_previous(tc, b);
     }
     if (!is_empty(b))
         obj = pop(b);
@@ -206,7 +205,7 @@ tcache_take(struct tcache *tc, unsigned bin, uint32_t now_ms)
  * one that goes to the depot.  False: it has that size, or there is no memory.
  */
 static bool
-enlarge(struct tbin *b, struct depot *depot)
+enlarge(const struct tcache *tc, struct tbin *b, struct depot *depot)
 {
     struct magazine *small = b->bin_loaded, *large = NULL;
     struct magazine *surplus;
@@ -221,25 +220,25 @@ enlarge(struct tbin *b, struct depot *depot)
     (void)unload(b);
     memcpy(large->mag_round, small->mag_round, small->mag_rounds * sizeof(void *));
     large->mag_rounds = small->mag_rounds;
-    load(b, large);
+    load(tc, b, large);
     magazine_destroy(depot, small);
     return true;
 }
 
 /* Opens a window with room; locked.  False: no memory. */
 static bool
-make_room(struct tbin *b, struct depot *depot, struct magazine **surplus)
+make_room(const struct tcache *tc, struct tbin *b, struct depot *depot, struct magazine **surplus)
 {
     if (has_room(b))
         return true;
     note_exchange(b, depot, true);
-    if (enlarge(b, depot))
+    if (enlarge(tc, b, depot))
         return true;
     /* Without room in either, previous is full or missing: for the depot. */
     if ((b->bin_previous == NULL || b->bin_previous->mag_rounds > 0) &&
         !depot_get_empty(depot, &b->bin_previous, b->bin_size, surplus))
         return false;
-    exchange_loaded_and_previous(b);
+    exchange_loaded_and_previous(tc, b);
     return true;
 }
 
@@ -264,7 +263,7 @@ tcache_put(struct tcache *tc, unsigned bin, void *obj, uint32_t now_ms, struct m
     else
         visit_if_due(b, depot, now_ms);
     bool reluctant = is_reluctant(b, depot);
-    bool room = !reluctant && make_room(b, depot, surplus);
+    bool room = !reluctant && make_room(tc, b, depot, surplus);
     if (room)
         push(b, obj);
     else if (reluctant)
@@ -308,13 +307,13 @@ tcache_fill(struct tcache *tc, unsigned bin, tcache_source_t *source, void *arg)
     umem_lock_acquire(&tc->tc_lock);
     unsigned batch = is_reluctant(b, depot) ? 1 : next_batch(b, depot);
     /* Nothing of an empty bin can be surplus, unless a handler of signals filled it meanwhile. */
-    if (batch > 1 && is_empty(b) && make_room(b, depot, &surplus)) {
+    if (batch > 1 && is_empty(b) && make_room(tc, b, depot, &surplus)) {
         struct magazine *mag = unload(b);
         unsigned got = source(arg, mag->mag_round, (unsigned)umem_min(batch, mag->mag_size));
         if (got > 0)
             reverse(mag->mag_round, got);
         mag->mag_rounds = got;
-        load(b, mag);
+        load(tc, b, mag);
         if (got > 0)
             obj = pop(b);
     }

@@ -9,6 +9,7 @@
 
 #include "base/print.h"
 #include "cache/cache.h"
+#include "cache/twin.h"
 #include "os/meta.h"
 #include "os/os.h"
 
@@ -50,7 +51,9 @@ count(void)
     umem_lock_release(&umem_larges_lock);
     totals.total_blocks = totals.total_large_bytes;
     for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++)
-        totals.total_blocks += held(&umem_class_cache[c]);
+        for (struct umem_cache *cp = &umem_class_cache[c], *twin = umem_twin_first(cp); cp != NULL;
+             cp = twin, twin = twin != NULL ? twin->cache_next_twin : NULL)
+            totals.total_blocks += held(cp);
     return totals;
 }
 

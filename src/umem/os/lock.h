@@ -17,6 +17,7 @@
 enum umem_lock_rank {
     UMEM_RANK_INIT = 1, /* first-use set-up */
     UMEM_RANK_REAP,     /* one reap or update at a time */
+    UMEM_RANK_AUDIT,    /* audit at run time */
     UMEM_RANK_CACHES,   /* the list of caches */
     UMEM_RANK_THREADS,  /* the list of thread caches */
     UMEM_RANK_TCACHE,   /* one thread's bins, but for its own fast path */

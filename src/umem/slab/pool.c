@@ -110,6 +110,20 @@ set_all_free(struct slab *slab)
     slab->slab_hint = 0;
 }
 
+static _Atomic size_t sidecar_bytes; /* of all slabs there are */
+
+static size_t
+sidecar_size(const struct slab_pool *pool)
+{
+    return (size_t)pool->pool_chunks * pool->pool_sidecar;
+}
+
+size_t
+slab_sidecar_bytes(void)
+{
+    return atomic_load_explicit(&sidecar_bytes, memory_order_relaxed);
+}
+
 struct slab *
 slab_create(struct slab_pool *pool)
 {
@@ -133,6 +147,8 @@ slab_create(struct slab_pool *pool)
     if (pool->pool_mapped && !pagemap_set(span, pool->pool_slab_size,
                                           pagemap_word(slab, UMEM_PAGEMAP_SLAB, pool->pool_bin)))
         goto no_map;
+    if (pool->pool_sidecar != 0)
+        atomic_fetch_add_explicit(&sidecar_bytes, sidecar_size(pool), memory_order_relaxed);
     return slab;
 
     int error;
@@ -150,6 +166,8 @@ no_span:
 void
 slab_destroy(struct slab_pool *pool, struct slab *slab)
 {
+    if (pool->pool_sidecar != 0)
+        atomic_fetch_sub_explicit(&sidecar_bytes, sidecar_size(pool), memory_order_relaxed);
     if (pool->pool_mapped)
         pagemap_clear(slab->slab_span, pool->pool_slab_size);
     vmem_free(pool->pool_arena, slab->slab_span, pool->pool_slab_size);

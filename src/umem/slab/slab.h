@@ -134,6 +134,8 @@ void slab_hash_remove(struct slab_pool *pool, struct slab *slab);
 
 /* Destroys empty slabs, keeping at most keep of them.  Returns bytes given back. */
 size_t slab_pool_reap(struct slab_pool *pool, size_t keep);
+/* Bytes of the sidecars of all slabs, in all pools. */
+size_t slab_sidecar_bytes(void);
 
 /* --- purge.c: free pages of slabs that are in use --- */
 
