@@ -26,8 +26,7 @@ period(void)
 static void
 say(const char *what, const struct umem_nofault *nf)
 {
-    printf("%s: slow allocations %d, slow frees %d\n", what, (int)nf->nf_allocs,
-           (int)nf->nf_frees);
+    printf("%s: slow allocations %d, slow frees %d\n", what, (int)nf->nf_allocs, (int)nf->nf_frees);
 }
 
 int

@@ -27,6 +27,7 @@ memory_grow(void *list, size_t *room, size_t count, size_t element)
         return false;
     memcpy(list, &grown, sizeof(grown));
     *room = wanted;
+    /* cppcheck-suppress memleak; it is in the list */
     return true;
 }
 

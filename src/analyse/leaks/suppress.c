@@ -84,6 +84,7 @@ add_line(struct suppressions *s, const char *file, unsigned line, const char *pa
         return false;
     }
     s->list[s->count++] = (struct suppression){copy, file, line, 0, 0};
+    /* cppcheck-suppress memleak; it is in the list */
     return true;
 }
 

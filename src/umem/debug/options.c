@@ -79,15 +79,15 @@ struct word {
 struct option {
     const char *option_name;
     enum value_kind option_value;
-    bool option_unsupported; /* known to umem, not to this version */
-    bool option_zero_is_off; /* unsupported, but =0 asks for what is the case */
+    uint32_t option_flags; /* UMF_*, added to opt_flags */
     uint64_t option_min;
     uint64_t option_max;
-    uint32_t option_flags; /* UMF_*, added to opt_flags */
-    bool *option_on;       /* set by the item, whatever its value, or NULL */
-    enum field_kind option_field_kind;
+    bool *option_on;    /* set by the item, whatever its value, or NULL */
     void *option_field; /* takes the value; without one, true */
     const struct word *option_words;
+    enum field_kind option_field_kind;
+    bool option_unsupported; /* known to umem, not to this version */
+    bool option_zero_is_off; /* unsupported, but =0 asks for what is the case */
 };
 
 #define FIELD(kind, name) .option_field_kind = (kind), .option_field = &umem_options.name

@@ -23,7 +23,7 @@
  * them, which nobody looks at.
  */
 static struct tcache_static {
-    struct tcache static_tcache;
+    struct tcache static_tcache; /* NOLINT(clang-diagnostic-gnu-variable-sized-type-not-at-end) */
     struct tbin static_bins[TCACHE_STATIC_BINS];
 } tcache_unset, tcache_exited;
 

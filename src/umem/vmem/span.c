@@ -197,8 +197,9 @@ struct vmem_seg *
 vmem_span_isolate(struct vmem *vmp, struct vmem_seg *seg)
 {
     struct vmem_seg *span = vmem_span_find(vmp, seg->seg_start);
-    uintptr_t end = span->seg_end;
 
+    UMEM_VERIFY(span != NULL); /* every segment lies in one */
+    uintptr_t end = span->seg_end;
     if (end > seg->seg_end) {
         span->seg_end = seg->seg_end;
         (void)cut_span(vmp, seg->seg_end, end, seg->seg_order.next);
