@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cache/cache.h"
+#include "cache/firewall.h"
 #include "debug/debug.h"
 #include "os/os.h"
 
@@ -29,6 +30,7 @@ void *
 umem_alloc_aligned(size_t size, size_t align, int flags)
 {
     size_t least = umem_max(size, align);
+    void *obj;
 
     if (least > UMEM_MAX_CLASS_SIZE || align > umem_classes[UMEM_CLASS_COUNT - 1].class_align)
         return umem_large_alloc(size, align, flags);
@@ -36,7 +38,9 @@ umem_alloc_aligned(size_t size, size_t align, int flags)
     unsigned class = umem_class_of(least);
     while (umem_classes[class].class_align < align)
         class ++;
-    return umem_cache_alloc_fast(&umem_class_cache[class], class + 1, size, flags);
+    if (UMEM_LIKELY(tcache_pop(&tcache_self->tc_bin[class + 1], &obj)))
+        return obj;
+    return umem_cache_alloc_slow_aligned(&umem_class_cache[class], size, align, flags);
 }
 
 /* Or a twin of one: see twin.h. */
@@ -92,6 +96,8 @@ umem_free_slow(void *buf, uint64_t word, size_t stated)
         umem_cache_free_slow(&umem_class_cache[bin - 1], buf, stated);
     else if (pagemap_kind(word) == UMEM_PAGEMAP_SLAB)
         free_in_slab(buf, pagemap_pointer(word), stated);
+    else if (pagemap_kind(word) == UMEM_PAGEMAP_FIREWALL)
+        umem_firewall_free(NULL, buf, word, stated);
     else
         umem_large_free(buf, stated);
     errno = error;
@@ -127,6 +133,8 @@ umem_usable_size(const void *buf)
         struct umem_large *large = large_of(buf, word);
         return large != NULL ? umem_large_usable(large) : 0;
     }
+    if (pagemap_kind(word) == UMEM_PAGEMAP_FIREWALL)
+        return umem_firewall_usable(buf, word);
     struct umem_cache *cp = cache_of(buf);
     if (cp == NULL)
         return 0;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "cache/audit.h"
+#include "cache/firewall.h"
 #include "cache/twin.h"
 #include "debug/debug.h"
 #include "os/meta.h"
@@ -36,6 +37,22 @@ umem_cache_debug_flags(int cflags, uint32_t wanted)
     if (cflags & (UMC_NOTOUCH | UMC_NOHASH))
         flags &= ~(uint32_t)(UMF_BUFTAG | UMF_CONTENTS);
     return flags;
+}
+
+/*
+ * From what size on a cache's objects go behind a firewall.  Not where they must
+ * not be touched, need no record, or come from an arena of the program's.
+ */
+static size_t
+firewall_min(const struct umem_cache_args *args)
+{
+    bool heap =
+        args->args_slab_min == 0 && (args->args_arena == NULL || args->args_arena == &vmem_heap);
+
+    if (!heap || (args->args_cflags & (UMC_NODEBUG | UMC_NOTOUCH | UMC_NOHASH)) != 0 ||
+        args->args_bufsize < umem_options.opt_firewall)
+        return SIZE_MAX;
+    return umem_options.opt_firewall;
 }
 
 /* Alignment and chunk size of a cache.  False with EINVAL. */
@@ -85,7 +102,7 @@ choose_bins(struct umem_cache *cp, const struct umem_cache_args *args)
 {
     if ((args->args_cflags & UMC_NOMAGAZINE) || umem_options.opt_nomagazines)
         return;
-    bool debugged = cp->cache_flags != 0;
+    bool debugged = cp->cache_flags != 0 || cp->cache_firewall != SIZE_MAX;
     cp->cache_slow_bin = tcache_bin_create(debugged ? 0 : args->args_bin, &cp->cache_depot);
     cp->cache_bin = debugged ? 0 : cp->cache_slow_bin;
 }
@@ -98,6 +115,7 @@ umem_cache_init(struct umem_cache *cp, const struct umem_cache_args *args)
     cp->cache_flags = umem_cache_debug_flags(
         args->args_cflags,
         args->args_debug != 0 ? args->args_debug : umem_debug_flags(args->args_name));
+    cp->cache_firewall = firewall_min(args);
     cp->cache_cflags = (uint32_t)args->args_cflags;
     cp->cache_ctor = args->args_ctor;
     cp->cache_dtor = args->args_dtor;
@@ -186,12 +204,12 @@ report_live(void *arg, struct slab *slab, void *obj)
 
 /* Says that objects live, each with what is known of it. */
 static void
-report_not_empty(struct umem_cache *cp)
+report_not_empty(struct umem_cache *cp, size_t guarded)
 {
     struct live_report live = {.live_cache = cp};
 
     umem_message(true, "umem_cache_destroy: cache '%s' not empty: %zu objects are allocated",
-                 cp->cache_name, cp->cache_slabs.pool_allocated);
+                 cp->cache_name, cp->cache_slabs.pool_allocated + guarded);
     slab_pool_walk(&cp->cache_slabs, report_live, &live);
 }
 
@@ -234,9 +252,11 @@ destroy(struct umem_cache *cp)
     /* The bin is another cache's from now on; objects that live may still be freed here. */
     cp->cache_bin = cp->cache_slow_bin = 0;
     umem_cache_empty_magazines(cp, depot_take_all(&cp->cache_depot));
-    if (cp->cache_slabs.pool_allocated != 0) {
+    size_t guarded =
+        cp->cache_firewall != SIZE_MAX ? umem_firewall_forget(cp, NOTEMPTY_SHOWN_MAX) : 0;
+    if (cp->cache_slabs.pool_allocated + guarded != 0) {
         /* Their slabs, and this record that the page map leads to, stay in place. */
-        report_not_empty(cp);
+        report_not_empty(cp, guarded);
         return false;
     }
     slab_pool_fini(&cp->cache_slabs);

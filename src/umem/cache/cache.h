@@ -35,6 +35,7 @@ struct umem_cache {
     void *cache_private;
     size_t cache_bufsize;  /* as the creator asked */
     size_t cache_bufspace; /* bufsize rounded up: bytes that may be asked for */
+    size_t cache_firewall; /* requests of so many bytes and more go behind one; SIZE_MAX: none */
     struct depot cache_depot;
     struct slab_pool cache_slabs;
     struct umem_list cache_link; /* on umem_caches */
@@ -132,6 +133,9 @@ umem_class_of(size_t size)
  * for (recorded under debugging).  NULL with errno.
  */
 void *umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags);
+/* The same of an alignment that the cache's objects have, for what goes behind a firewall. */
+void *umem_cache_alloc_slow_aligned(struct umem_cache *cp, size_t requested, size_t align,
+                                    int flags);
 /* stated: the size that the caller gives with the free, SIZE_MAX if none.  Keeps errno. */
 void umem_cache_free_slow(struct umem_cache *cp, void *buf, size_t stated);
 /*

@@ -19,6 +19,7 @@
 
 #include "cache/audit.h"
 #include "cache/cache.h"
+#include "cache/firewall.h"
 #include "debug/debug.h"
 #include "debug/stacks.h"
 #include "os/meta.h"
@@ -63,6 +64,7 @@ prepare(void)
     for_depots(umem_lock_acquire_fork);
     for_pools(umem_lock_acquire_fork);
     umem_lock_acquire_fork(&umem_larges_lock);
+    umem_lock_acquire_fork(&umem_firewall_lock);
     vmem_fork_prepare();
     pagemap_fork_prepare();
     umem_meta_fork_prepare();
@@ -78,6 +80,7 @@ release_all(void)
     umem_meta_fork_parent();
     pagemap_fork_parent();
     vmem_fork_parent();
+    umem_lock_release(&umem_firewall_lock);
     umem_lock_release(&umem_larges_lock);
     for_pools(umem_lock_release);
     for_depots(umem_lock_release);
@@ -94,6 +97,7 @@ reset_all(void)
     umem_meta_fork_child();
     pagemap_fork_child();
     vmem_fork_child();
+    umem_lock_reset_child(&umem_firewall_lock);
     umem_lock_reset_child(&umem_larges_lock);
     for_pools(umem_lock_reset_child);
     end_purges();

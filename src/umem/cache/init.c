@@ -23,6 +23,7 @@
 
 #include "base/print.h"
 #include "cache/cache.h"
+#include "cache/firewall.h"
 #include "debug/debug.h"
 
 _Atomic uint32_t umem_state;
@@ -63,6 +64,7 @@ umem_ready_slow(void)
         vmem_init();
         vmem_heap_set_limit(umem_options.opt_heap_limit);
         vmem_set_qcache_ops(&umem_qcache_ops);
+        umem_firewall_init();
         init_classes();
         atomic_store(&umem_state, UMEM_STATE_READY);
         set_up = true;

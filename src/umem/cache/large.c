@@ -13,6 +13,7 @@
 
 #include "cache/audit.h"
 #include "cache/cache.h"
+#include "cache/firewall.h"
 #include "debug/debug.h"
 #include "os/meta.h"
 #include "os/os.h"
@@ -20,12 +21,6 @@
 
 /* What is kept of the flags: a freed block's pages may go back, so no free fill can be checked. */
 #define LARGE_FLAGS (UMF_AUDIT | UMF_REDZONE)
-/*
- * Fresh blocks up to this get the fill of uninitialised memory.  Larger ones
- * are mostly written through at once or used sparsely, and a fill that touches
- * every page of them could take a program's machine down.
- */
-#define FILL_MAX ((size_t)64 * 1024 * 1024)
 #define LARGE_ALIGN 16 /* of the space before the tag */
 /*
  * From this size on moving page tables beats copying: 6 to 12 us with the
@@ -156,6 +151,7 @@ allocate(size_t size, size_t align, int flags, bool zeroed)
     int saved = errno; /* callers ask errno after successes too */
     bool reaped = false;
     struct umem_large *large = NULL;
+    void *guarded;
 
     if (os_watched())
         os_watch_note(OS_WATCH_ALLOC, size);
@@ -168,6 +164,9 @@ allocate(size_t size, size_t align, int flags, bool zeroed)
         return NULL;
     }
     (void)umem_update_if_due(NULL);
+    if (size >= umem_options.opt_firewall &&
+        umem_firewall_alloc(NULL, size, align, flags, zeroed, &guarded))
+        return guarded;
     while ((large = create(size, align, debug, &dirt)) == NULL) {
         int error = errno;
         if (!reaped && span_size_of(size, debug) != 0 && umem_reap_plain()) {
@@ -181,7 +180,7 @@ allocate(size_t size, size_t align, int flags, bool zeroed)
     }
     if (zeroed)
         zero(large->large_base, size, dirt);
-    else if ((debug & UMF_DEADBEEF) && size <= FILL_MAX)
+    else if ((debug & UMF_DEADBEEF) && size <= UMEM_FILL_MAX)
         umem_debug_fill_fresh(large->large_base, size);
     if (large->large_flags != 0) {
         struct umem_buffer buf = describe(large);

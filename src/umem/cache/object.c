@@ -19,6 +19,7 @@
 #include <errno.h>
 
 #include "cache/cache.h"
+#include "cache/firewall.h"
 #include "cache/reserve.h"
 #include "cache/twin.h"
 #include "debug/debug.h"
@@ -274,14 +275,25 @@ get_checked(struct umem_cache *cp, size_t requested, int flags)
     return buf.buf_addr;
 }
 
-/* One try, NULL with errno.  Where a twin cannot serve, the cache does. */
+/*
+ * One try, NULL with errno.  Where neither firewall nor twin can serve, the cache
+ * does.  A sealed cache's objects are made: its threads may not call the system.
+ */
 static void *
-take(struct umem_cache *cp, size_t requested, int flags)
+take(struct umem_cache *cp, size_t requested, size_t align, int flags)
 {
-    struct umem_cache *twin = umem_twin_enter(cp, requested);
+    void *obj;
 
+    if (UMEM_UNLIKELY(requested >= cp->cache_firewall) &&
+        atomic_load_explicit(&cp->cache_reserve, memory_order_relaxed) == NULL &&
+        umem_firewall_alloc(cp, requested, align, flags, false, &obj)) {
+        if (obj != NULL)
+            count_alloc(cp);
+        return obj;
+    }
+    struct umem_cache *twin = umem_twin_enter(cp, requested);
     if (UMEM_UNLIKELY(twin != NULL)) {
-        void *obj = get_checked(twin, requested, flags);
+        obj = get_checked(twin, requested, flags);
         umem_twin_leave(twin);
         if (obj != NULL)
             return obj;
@@ -291,6 +303,12 @@ take(struct umem_cache *cp, size_t requested, int flags)
 
 UMEM_NOINLINE void *
 umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags)
+{
+    return umem_cache_alloc_slow_aligned(cp, requested, 0, flags);
+}
+
+UMEM_NOINLINE void *
+umem_cache_alloc_slow_aligned(struct umem_cache *cp, size_t requested, size_t align, int flags)
 {
     int saved = errno; /* callers ask errno after successes too */
     bool reaped = false;
@@ -304,7 +322,7 @@ umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags)
         return NULL;
     }
     for (;;) {
-        void *obj = take(cp, requested, flags);
+        void *obj = take(cp, requested, align, flags);
         if (obj != NULL) {
             errno = saved;
             return obj;
@@ -352,6 +370,13 @@ free_slow(struct umem_cache *cp, void *obj, size_t stated)
 {
     struct umem_buffer buf;
 
+    if (UMEM_UNLIKELY(cp->cache_firewall != SIZE_MAX)) {
+        uint64_t word = pagemap_get(obj);
+        if (pagemap_kind(word) == UMEM_PAGEMAP_FIREWALL) {
+            umem_firewall_free(cp, obj, word, stated);
+            return;
+        }
+    }
     cp = umem_twin_of(cp, obj);
     if (cp->cache_flags == 0) {
         put(cp, obj);

@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "debug/bufctl.h"
+#include "os/fault.h"
 
 struct umem_cache;
 struct umem_large;
@@ -34,8 +35,11 @@ struct umem_options {
     bool opt_nosignal;  /* so is one from a signal handler, in caches with UMF_AUDIT */
     bool opt_random;    /* each cache has flags of its own beside opt_flags */
     uint64_t opt_random_seed;
-    size_t opt_maxverify; /* bytes of a buffer's fill that are verified at most */
-    uint32_t opt_mtbf;    /* fault injection: 0 off */
+    size_t opt_maxverify;    /* bytes of a buffer's fill that are verified at most */
+    uint32_t opt_mtbf;       /* fault injection: 0 off */
+    size_t opt_firewall;     /* blocks of so many bytes and more lie at a guard; SIZE_MAX: none */
+    bool opt_nohandler;      /* leave SIGSEGV and SIGBUS alone */
+    bool opt_firewall_below; /* begin behind it, instead of ending before it */
     uint32_t opt_reap_interval_s;
     bool opt_nomagazines;
     size_t opt_heap_limit;    /* bytes of the heap in use; 0: no limit */
@@ -83,6 +87,12 @@ bool umem_debug_free(const struct umem_buffer *buf, size_t stated);
 void umem_debug_fill_free(const struct umem_buffer *buf);
 /* A fresh chunk, first seen: state raw, free fill and tag, as if it had been freed. */
 void umem_debug_raw(const struct umem_buffer *buf);
+/*
+ * Fresh blocks up to this get the fill of uninitialised memory.  Larger ones
+ * are mostly written through at once or used sparsely, and a fill that touches
+ * every page of them could take a program's machine down.
+ */
+#define UMEM_FILL_MAX ((size_t)64 * 1024 * 1024)
 /* Fills fresh memory with UMEM_UNINITIALIZED_PATTERN: for oversize blocks, whose free fill is not
  * kept. */
 void umem_debug_fill_fresh(char *addr, size_t size);
@@ -136,6 +146,9 @@ enum umem_error {
     UMERR_BADCACHE,
     UMERR_BADSIZE,
     UMERR_BADBASE,
+    UMERR_PAST_END, /* accesses to guarded blocks: described, then their signal's default */
+    UMERR_BEFORE_START,
+    UMERR_AFTER_FREE,
     UMERR_NOTEMPTY, /* a destroyed cache has live objects: a message, no abort */
     UMERR_NULL,     /* checknull */
     UMERR_SIGNAL    /* nosignal */
@@ -146,18 +159,21 @@ struct umem_error_info {
     const void *err_addr;                 /* what the program passed */
     const struct umem_buffer *err_buffer; /* NULL where none is known */
     const struct umem_cache *err_cache;   /* the cache it was freed to, or NULL */
-    size_t err_offset; /* MODIFIED, REDZONE, BADBUFTAG: in the buffer; UNDERRUN: modulo 2^N */
+    /* MODIFIED, REDZONE, BADBUFTAG, accesses: in the buffer; UNDERRUN: modulo 2^N. */
+    size_t err_offset;
     uint64_t err_expected;
     uint64_t err_found;
     size_t err_size; /* BADSIZE: stated; NULL: asked for */
     size_t err_alloc_size;
-    const char *err_why; /* NULL: the reason */
+    const char *err_why;              /* NULL: the reason */
+    const struct os_fault *err_fault; /* of an access, else NULL */
 };
 
 /*
  * Says what is wrong on stderr and in the message ring: the fault, the buffer,
  * its cache, with audit its transactions with symbolised frames, the finder's
- * stack; then aborts, unless opt_noabort.  Allocates nothing, takes no lock of
+ * stack; then aborts, unless opt_noabort or it was an access, which the
+ * processor has stopped.  Allocates nothing, takes no lock of
  * the heap, concurrent reports do not interleave.
  */
 void umem_report(const struct umem_error_info *err);

@@ -54,6 +54,7 @@ struct umem_options umem_options = {
     .opt_audit_frames = UMEM_AUDIT_FRAMES_DEFAULT,
     .opt_contents_bytes = CONTENTS_BYTES_DEFAULT,
     .opt_contents_log = LOG_SIZE_DEFAULT,
+    .opt_firewall = SIZE_MAX,
     .opt_reap_interval_s = REAP_INTERVAL_DEFAULT_S,
     .opt_maxverify = SIZE_MAX,
 };
@@ -82,8 +83,10 @@ struct option {
     uint32_t option_flags; /* UMF_*, added to opt_flags */
     uint64_t option_min;
     uint64_t option_max;
-    bool *option_on;    /* set by the item, whatever its value, or NULL */
-    void *option_field; /* takes the value; without one, true */
+    bool *option_on;           /* set by the item, whatever its value, or NULL */
+    void *option_field;        /* takes the value; without one, true */
+    const char *option_prefix; /* may stand before the value: "name=below:64" */
+    bool *option_prefix_field; /* whether it does */
     const struct word *option_words;
     enum field_kind option_field_kind;
     bool option_unsupported; /* known to umem, not to this version */
@@ -106,7 +109,9 @@ static const struct option debug_table[] = {
     {"allverbose", VALUE_NONE, FIELD(FIELD_BOOL, opt_allverbose)},
     {"noabort", VALUE_NONE, FIELD(FIELD_BOOL, opt_noabort)},
     {"mtbf", VALUE_NUMBER, RANGE(0, UINT32_MAX), FIELD(FIELD_U32, opt_mtbf)},
-    {"firewall", VALUE_SIZE, LATER},
+    {"firewall", VALUE_SIZE, RANGE(0, SIZE_MAX - 1), FIELD(FIELD_SIZE, opt_firewall),
+     .option_prefix = "below:", .option_prefix_field = &umem_options.opt_firewall_below},
+    {"nohandler", VALUE_NONE, FIELD(FIELD_BOOL, opt_nohandler)},
     {"nosignal", VALUE_NONE, .option_flags = UMF_AUDIT, FIELD(FIELD_BOOL, opt_nosignal)},
     {"lite", VALUE_NONE, .option_flags = UMF_REDZONE},
     {"maxverify", VALUE_SIZE, RANGE(0, SIZE_MAX), FIELD(FIELD_SIZE, opt_maxverify)},
@@ -290,8 +295,21 @@ set_field(const struct option *option, uint64_t value)
     }
 }
 
+/* Takes a prefix off the value, where the option may have one.  Whether it was there. */
+static bool
+take_prefix(struct item *item, const char *prefix)
+{
+    size_t size = prefix != NULL ? strlen(prefix) : 0;
+    struct span *value = &item->item_value;
+
+    if (size == 0 || value->span_size < size || memcmp(value->span_text, prefix, size) != 0)
+        return false;
+    *value = trimmed(value->span_text + size, value->span_text + value->span_size);
+    return true;
+}
+
 static void
-apply_item(const struct item *item, const struct option *option)
+apply_item(struct item *item, const struct option *option)
 {
     bool optional = option->option_value == VALUE_NUMBER_OPTIONAL ||
                     option->option_value == VALUE_SIZE_OPTIONAL;
@@ -305,6 +323,7 @@ apply_item(const struct item *item, const struct option *option)
         say(item, "this option needs a value");
         return;
     }
+    bool prefixed = take_prefix(item, option->option_prefix);
     if (item->item_has_value && !parse_value(item, option, &value))
         return;
     if (option->option_unsupported) {
@@ -315,6 +334,8 @@ apply_item(const struct item *item, const struct option *option)
     umem_options.opt_flags |= option->option_flags;
     if (option->option_on != NULL)
         *option->option_on = true;
+    if (option->option_prefix_field != NULL)
+        *option->option_prefix_field = prefixed;
     if (item->item_has_value || !optional)
         set_field(option, value);
 }

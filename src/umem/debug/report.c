@@ -60,6 +60,9 @@ static const char *const messages[] = {
     [UMERR_BADCACHE] = "buffer freed to wrong cache",
     [UMERR_BADSIZE] = "bad free: free size",
     [UMERR_BADBASE] = "bad free: free address",
+    [UMERR_PAST_END] = "past end of buffer",
+    [UMERR_BEFORE_START] = "before start of buffer",
+    [UMERR_AFTER_FREE] = "after free of buffer",
     [UMERR_NOTEMPTY] = "destroyed cache is not empty",
     [UMERR_NULL] = "allocation returns NULL",
     [UMERR_SIGNAL] = "heap used by a signal handler",
@@ -72,6 +75,13 @@ is_of_buffer(const struct umem_error_info *err)
     return err->err_kind != UMERR_NULL && err->err_kind != UMERR_SIGNAL;
 }
 
+/* Whether the processor stopped an access, whose signal ends the process. */
+static bool
+is_access(enum umem_error kind)
+{
+    return kind == UMERR_PAST_END || kind == UMERR_BEFORE_START || kind == UMERR_AFTER_FREE;
+}
+
 static const char *
 cache_name(const struct umem_cache *cache)
 {
@@ -81,7 +91,14 @@ cache_name(const struct umem_cache *cache)
 static void
 say_headline(const struct umem_error_info *err)
 {
-    umem_text_add("umem allocator: %s", messages[err->err_kind]);
+    static const char *const accesses[] = {
+        [OS_ACCESS] = "access", [OS_ACCESS_READ] = "read", [OS_ACCESS_WRITE] = "write"};
+
+    if (is_access(err->err_kind))
+        umem_text_add("umem allocator: firewall: %s %s", accesses[err->err_fault->fault_access],
+                      messages[err->err_kind]);
+    else
+        umem_text_add("umem allocator: %s", messages[err->err_kind]);
     if (err->err_kind == UMERR_BADSIZE)
         umem_text_add(" (%zu) != alloc size (%zu)", err->err_size, err->err_alloc_size);
     if (err->err_kind == UMERR_BADBASE)
@@ -177,6 +194,21 @@ say_whereabouts(const void *addr)
                       path[0] != '\0' ? ": " : "", path);
 }
 
+/* Where an access was, as seen from its buffer. */
+static void
+say_access(const struct umem_error_info *err)
+{
+    size_t size = err->err_buffer->buf_space, offset = err->err_offset;
+
+    if (err->err_kind == UMERR_BEFORE_START)
+        umem_text_add("address %p, byte %zu before its start\n", err->err_addr, 0 - offset);
+    else if (offset >= size)
+        umem_text_add("address %p, byte %zu past its end (offset 0x%zx)\n", err->err_addr,
+                      offset - size + 1, offset);
+    else
+        umem_text_add("address %p, offset 0x%zx\n", err->err_addr, offset);
+}
+
 static void
 say_place(const struct umem_error_info *err)
 {
@@ -205,6 +237,11 @@ say_place(const struct umem_error_info *err)
                       err->err_kind == UMERR_UNDERRUN ? -err->err_offset : err->err_offset,
                       (unsigned long long)err->err_found, (unsigned long long)err->err_expected);
         break;
+    case UMERR_PAST_END:
+    case UMERR_BEFORE_START:
+    case UMERR_AFTER_FREE:
+        say_access(err);
+        return;
     case UMERR_BADADDR:
         if (buf == NULL)
             say_whereabouts(err->err_addr);
@@ -264,16 +301,40 @@ say_transactions(const struct umem_error_info *err)
     }
 }
 
+/*
+ * Drops the frames of the signal's delivery.  The program counter is no return
+ * address: a byte on it is still that instruction, which is what is looked up.
+ */
+static uint32_t
+from_fault(uintptr_t *frames, uint32_t depth, uintptr_t pc)
+{
+    uint32_t inner = 0;
+
+    while (inner < depth && frames[inner] != pc)
+        inner++;
+    if (pc == 0 || inner == depth)
+        return depth;
+    memmove(frames, frames + inner, (depth - inner) * sizeof(frames[0]));
+    frames[0]++;
+    return depth - inner;
+}
+
+/* The stack of this thread, of an access from where it was made. */
 static void
 say_finder(const struct umem_error_info *err)
 {
     static uintptr_t frames[FINDER_FRAMES_MAX + UMEM_OWN_FRAMES_MAX];
     uint32_t depth = umem_audit_stack(frames, FINDER_FRAMES_MAX);
 
-    if (is_of_buffer(err))
+    if (err->err_fault != NULL)
+        depth = from_fault(frames, depth, err->err_fault->fault_pc);
+    if (is_access(err->err_kind))
+        umem_text_add("umem: illegal access\n");
+    else if (is_of_buffer(err))
         umem_text_add("umem: heap corruption detected\n");
     umem_text_add("stack of the thread that %s: thread %u\n",
-                  is_of_buffer(err) ? "found it" : "called", umem_thread_self());
+                  is_of_buffer(err) ? is_access(err->err_kind) ? "made it" : "found it" : "called",
+                  umem_thread_self());
     umem_text_stack(frames, depth);
 }
 
@@ -298,7 +359,8 @@ UMEM_COLD void
 umem_report(const struct umem_error_info *err)
 {
     int saved = errno;
-    bool fatal = err->err_kind != UMERR_NOTEMPTY;
+    bool access = is_access(err->err_kind);
+    bool fatal = err->err_kind != UMERR_NOTEMPTY && !access;
 
     if (!umem_log_enter()) {
         report_nested(err);
@@ -309,7 +371,7 @@ umem_report(const struct umem_error_info *err)
     say_buffer(err);
     say_place(err);
     say_transactions(err);
-    if (fatal)
+    if (fatal || access)
         say_finder(err);
     umem_text_flush();
     /* The log stays ours to the end: other threads' reports wait, and die with us. */

@@ -9,6 +9,7 @@
 
 #include "base/print.h"
 #include "cache/cache.h"
+#include "cache/firewall.h"
 #include "cache/twin.h"
 #include "os/meta.h"
 #include "os/os.h"
@@ -49,7 +50,7 @@ count(void)
             UMEM_CONTAINER_OF(node, struct umem_large, large_link)->large_span_size;
     }
     umem_lock_release(&umem_larges_lock);
-    totals.total_blocks = totals.total_large_bytes;
+    totals.total_blocks = totals.total_large_bytes + umem_firewall_stats().fws_bytes;
     for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++)
         for (struct umem_cache *cp = &umem_class_cache[c], *twin = umem_twin_first(cp); cp != NULL;
              cp = twin, twin = twin != NULL ? twin->cache_next_twin : NULL)

@@ -24,6 +24,7 @@ enum umem_lock_rank {
     UMEM_RANK_DEPOT,    /* one depot's magazine lists */
     UMEM_RANK_SLAB,     /* one cache's slabs */
     UMEM_RANK_LARGE,    /* the list of oversize blocks */
+    UMEM_RANK_FIREWALL, /* spans of guarded blocks */
     UMEM_RANK_ARENAS,   /* the list of arenas */
     UMEM_RANK_VMEM,     /* one arena's segments */
     UMEM_RANK_VMEM_SEG, /* the pool of boundary tags */

@@ -42,8 +42,9 @@
 #define UMEM_PAGEMAP_BIN_SHIFT 48
 #define UMEM_PAGEMAP_POINTER_MASK (((uint64_t)1 << UMEM_PAGEMAP_BIN_SHIFT) - 8)
 #define UMEM_PAGEMAP_KIND_MASK ((uint64_t)7)
-#define UMEM_PAGEMAP_SLAB ((uint64_t)1)  /* struct slab */
-#define UMEM_PAGEMAP_LARGE ((uint64_t)2) /* struct umem_large: its first granule only */
+#define UMEM_PAGEMAP_SLAB ((uint64_t)1)     /* struct slab */
+#define UMEM_PAGEMAP_LARGE ((uint64_t)2)    /* struct umem_large: its first granule only */
+#define UMEM_PAGEMAP_FIREWALL ((uint64_t)3) /* struct umem_firewall */
 
 extern _Atomic(uint64_t) *_Atomic umem_pagemap_root[UMEM_PAGEMAP_ROOT_SIZE];
 

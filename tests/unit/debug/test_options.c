@@ -196,7 +196,7 @@ bad_items(void **state)
         {"mtbf=", "not a number"},
         {"mtbf=4294967296", "not a number"},
         {"verbose=1", "takes no value"},
-        {"firewall=4096", "not supported yet"},
+        {"firewall=below:", "not a size"},
         {"firewall", "needs a value"},
         {"firewall=big", "not a size"},
         {"nosignal=1", "takes no value"},
