@@ -9,7 +9,10 @@ main(void)
     char *p = make_object(cp);
     drop_object(cp, p);
     scribble(p, 24, 8);
-    for (int i = 0; i < 20000; i++)
-        (void)make_object(cp);
+    for (int i = 0; i < 40000; i++) {
+        p = make_object(cp);
+        if (i % 2 != 0)
+            drop_object(cp, p);
+    }
     return survived();
 }

@@ -57,12 +57,15 @@ other_work(void)
         free(p[i]);
 }
 
-/* Takes blocks of size until every free one of that size was handed out again. */
+/* Takes and drops blocks of size until every free one of that size was looked at again. */
 KEEP void
 reuse_all(size_t size)
 {
-    for (size_t i = 0; i < 20000; i++)
-        (void)opaque(malloc(size));
+    for (size_t i = 0; i < 40000; i++) {
+        void *p = opaque(malloc(size));
+        if (i % 2 != 0)
+            drop_buffer(p);
+    }
 }
 
 KEEP int

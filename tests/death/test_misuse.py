@@ -79,6 +79,7 @@ MALLOC_CASES = [
     overrun("overrun_other_thread", 48, found="clumsy"),
     double_free("double_free_at_once"),
     double_free("double_free_later"),
+    double_free("double_free_after_20000"),
     double_free("double_free_other_thread", found="drop_again"),
     double_free("double_free_large"),
     double_free("double_free_memalign", allocated="make_aligned"),
@@ -87,6 +88,7 @@ MALLOC_CASES = [
     write_after_free("write_after_free", 8, found="reuse_all"),
     write_after_free("write_after_free_last", 44, found="reuse_all"),
     write_after_free("write_after_free_calloc", 16, found="main"),
+    write_after_free("write_after_free_large", 123456, found="reuse_all"),
     Case("free_inner", BADBASE, allocated="make_buffer"),
     Case("free_inner_odd", BADBASE, allocated="make_buffer"),
     Case("free_inner_large", BADBASE, allocated="make_buffer"),
@@ -119,7 +121,9 @@ UMEM_CASES = [
     double_free("cache_double_free", allocated="make_object", freed="drop_object",
                 found="drop_object"),
     write_after_free("cache_write_after_free", 24, allocated="make_object", freed="drop_object",
-                     found="make_object"),
+                     found="make_object|drop_object"),
+    write_after_free("cache_destroyed_after_write", 24, allocated="make_object",
+                     freed="drop_object", found="drop_cache"),
     Case("cache_wrong_cache", BADCACHE, says=("anvil_cache", "rocket_cache"), **OBJECT),
     Case("cache_gets_malloc", BADCACHE, says=("anvil_cache", "umem_alloc_"),
          allocated="make_buffer", found="drop_object"),
@@ -174,7 +178,8 @@ def check(case, result):
             functions = frames_after(before, heading)
             assert any(re.fullmatch(wanted, name) for name in functions), (heading, result)
             assert len(functions) >= 2 or wanted == "main", result  # its caller too
-    assert case.found in frames_after(after, r"\s*stack of"), result
+    finder = frames_after(after, r"\s*stack of")
+    assert any(re.fullmatch(case.found, name) for name in finder), result
     for text in case.says:
         assert re.search(text, report, re.MULTILINE), (text, result)
 
@@ -182,6 +187,14 @@ def check(case, result):
 @pytest.mark.parametrize("case", MALLOC_CASES, ids=str)
 def test_malloc(programs, case):
     check(case, run([program(programs, case.program)], preload=True, debug=DEBUG))
+
+
+@pytest.mark.parametrize("case", [case for case in MALLOC_CASES if case.headline == MODIFIED
+                                  and "large" not in case.program], ids=str)
+def test_without_quarantine(programs, case):
+    """Found when the block is handed out again."""
+    check(case, run([program(programs, case.program)], preload=True,
+                    debug=f"{DEBUG},quarantine=0"))
 
 
 @pytest.mark.parametrize("case", UMEM_CASES, ids=str)

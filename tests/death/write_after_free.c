@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Writes into a freed block; found when the block is handed out again. */
+/* Writes into a freed block; found when it has waited, or when it is handed out again. */
 #include "death.h"
 
 int

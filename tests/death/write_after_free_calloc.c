@@ -9,6 +9,6 @@ main(void)
     drop_buffer(p);
     scribble(p, 16, 8);
     for (int i = 0; i < 20000; i++)
-        (void)opaque(calloc(8, 8));
+        drop_buffer(calloc(8, 8));
     return survived();
 }

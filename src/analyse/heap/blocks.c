@@ -3,7 +3,7 @@
  * blocks.c - what the library recorded of a block: requested size, and with
  * audit the stack, thread and time of its last transactions.
  */
-#include "heap/heap.h"
+#include "heap/engine.h"
 
 #include <string.h>
 
@@ -101,6 +101,44 @@ heap_block_in_transit(struct heap *h, struct block b)
         &h->heap_reader, region->region_record + (uint64_t)b.block_index * sidecar, sidecar);
     return rec.rec_data != NULL &&
            record_get(&rec, 0, off->bc_state) != off->const_UMEM_BUFFER_ALLOCATED;
+}
+
+/* Blocks of a region that count as live and have been freed, by their records. */
+static void
+subtract_freed(struct heap *h, const struct region *region, const struct record *rec,
+               uint64_t stride)
+{
+    const struct offsets *off = &h->heap_offsets;
+
+    for (uint32_t i = 0; rec->rec_data != NULL && i < region->region_blocks; i++) {
+        if (record_get(rec, i * stride, off->bc_state) != off->const_UMEM_BUFFER_FREE ||
+            !bit_get(h->heap_live, region->region_first + i))
+            continue;
+        bit_clear(h->heap_live, region->region_first + i);
+        if (region->region_cache != NO_CACHE)
+            h->heap_caches[region->region_cache].cache_cached++;
+    }
+}
+
+void
+heap_read_freed(struct heap *h)
+{
+    const struct offsets *off = &h->heap_offsets;
+
+    for (size_t i = 0; i < h->heap_region_count; i++) {
+        const struct region *region = &h->heap_regions[i];
+        bool large = region->region_kind == REGION_LARGE;
+        if (region->region_record == 0 || (!large && region->region_kind != REGION_SLAB))
+            continue;
+        uint64_t stride =
+            large ? off->size_umem_bufctl : h->heap_caches[region->region_cache].cache_sidecar;
+        addr_t at = region->region_record + (large ? off->large_bufctl.field_offset : 0);
+        if (stride < off->size_umem_bufctl)
+            continue;
+        struct record rec =
+            reader_record(&h->heap_reader, at, (size_t)(region->region_blocks * stride));
+        subtract_freed(h, region, &rec, stride);
+    }
 }
 
 size_t

@@ -65,7 +65,7 @@ struct heap_cache {
     /* Counted, not taken from the target's statistics. */
     uint64_t cache_total;  /* blocks in all slabs */
     uint64_t cache_inuse;  /* in the hands of the program */
-    uint64_t cache_cached; /* in magazines */
+    uint64_t cache_cached; /* in magazines and in quarantine */
     uint64_t cache_allocs;
     uint64_t cache_fails;
 };

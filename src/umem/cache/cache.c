@@ -15,6 +15,7 @@
 
 #include "cache/audit.h"
 #include "cache/firewall.h"
+#include "cache/quarantine.h"
 #include "cache/twin.h"
 #include "debug/debug.h"
 #include "os/meta.h"
@@ -239,6 +240,7 @@ destroy(struct umem_cache *cp)
 {
     if (atomic_load_explicit(&cp->cache_reserve, memory_order_relaxed) != NULL)
         (void)umem_cache_unseal(cp);
+    umem_quarantine_take_back(cp);
     bool excluded = umem_reap_exclude();
     umem_update_forget(cp);
     umem_lock_acquire(&umem_caches_lock);

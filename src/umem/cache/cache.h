@@ -67,6 +67,13 @@ struct umem_large {
     uint32_t large_flags;        /* UMF_* in force for this block */
     struct umem_bufctl large_bufctl;
 };
+/* Freed, and in quarantine: still on the list, and in the page map. */
+static inline bool
+umem_large_is_freed(const struct umem_large *large)
+{
+    return __atomic_load_n(&large->large_bufctl.bc_state, __ATOMIC_RELAXED) == UMEM_BUFFER_FREE;
+}
+
 extern struct umem_list umem_larges;
 extern struct umem_lock umem_larges_lock;
 
@@ -144,6 +151,8 @@ void umem_cache_free_slow(struct umem_cache *cp, void *buf, size_t stated);
  */
 void *umem_cache_make(struct umem_cache *cp, int flags);
 void umem_cache_unmake(struct umem_cache *cp, void **objs, unsigned n);
+/* A freed object has waited (quarantine.h): checks it, and gives it to whoever comes. */
+void umem_cache_leave(struct umem_cache *cp, void *obj);
 /* Destroys the objects of a chain of magazines, and the magazines. */
 void umem_cache_empty_magazines(struct umem_cache *cp, struct magazine *chain);
 /* Whether objects are as cheap to make as to keep: neither constructor nor destructor. */
@@ -209,6 +218,8 @@ void *umem_large_alloc(size_t size, size_t align, int flags);
 void *umem_large_zalloc(size_t size, int flags);
 /* buf is in no slab: an oversize block, or a report. */
 void umem_large_free(void *buf, size_t stated);
+/* A freed block has waited (quarantine.h). */
+void umem_large_leave(struct umem_large *large);
 bool umem_large_resize(struct umem_large *large, size_t size);
 /*
  * Makes a block longer by moving its pages, not their contents.  The new

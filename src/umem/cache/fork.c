@@ -20,6 +20,7 @@
 #include "cache/audit.h"
 #include "cache/cache.h"
 #include "cache/firewall.h"
+#include "cache/quarantine.h"
 #include "debug/debug.h"
 #include "debug/stacks.h"
 #include "os/meta.h"
@@ -60,6 +61,7 @@ prepare(void)
         return;
     umem_audit_fork_prepare();
     umem_lock_acquire_fork(&umem_caches_lock);
+    umem_quarantine_fork_prepare();
     tcache_fork_prepare();
     for_depots(umem_lock_acquire_fork);
     for_pools(umem_lock_acquire_fork);
@@ -85,6 +87,7 @@ release_all(void)
     for_pools(umem_lock_release);
     for_depots(umem_lock_release);
     tcache_fork_parent();
+    umem_quarantine_fork_parent();
     umem_lock_release(&umem_caches_lock);
     umem_audit_fork_parent();
 }
@@ -103,6 +106,7 @@ reset_all(void)
     end_purges();
     for_depots(umem_lock_reset_child);
     umem_lock_reset_child(&umem_caches_lock);
+    umem_quarantine_fork_child();
     umem_audit_fork_child();
     umem_reap_fork_child();
     tcache_fork_child();

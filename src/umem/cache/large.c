@@ -14,6 +14,7 @@
 #include "cache/audit.h"
 #include "cache/cache.h"
 #include "cache/firewall.h"
+#include "cache/quarantine.h"
 #include "debug/debug.h"
 #include "os/meta.h"
 #include "os/os.h"
@@ -229,7 +230,7 @@ claim(const void *buf)
     uint64_t word = pagemap_get(buf);
     if (pagemap_kind(word) == UMEM_PAGEMAP_LARGE) {
         large = pagemap_pointer(word);
-        if (large->large_base == buf) {
+        if (large->large_base == buf && !umem_large_is_freed(large)) {
             pagemap_clear(buf, 1);
             umem_list_remove(&large->large_link);
             if (large->large_flags != 0)
@@ -288,7 +289,7 @@ report_bad_free(void *buf)
 
     if (large != NULL) {
         found = describe(large);
-        err.err_kind = UMERR_BADBASE;
+        err.err_kind = large->large_base == buf ? UMERR_DUPFREE : UMERR_BADBASE;
         err.err_buffer = &found;
     } else if (recall_freed(buf, &before)) {
         found = (struct umem_buffer){.buf_bufctl = &before.freed_bufctl,
@@ -299,6 +300,75 @@ report_bad_free(void *buf)
         err.err_buffer = &found;
     }
     umem_report(&err);
+}
+
+static void
+relink(struct umem_large *large, char *base, size_t span_size)
+{
+    umem_lock_acquire(&umem_larges_lock);
+    large->large_base = base;
+    large->large_span_size = span_size;
+    /* Cannot fail: the leaf was made before. */
+    (void)pagemap_set(base, 1, pagemap_word(large, UMEM_PAGEMAP_LARGE, 0));
+    umem_list_push_back(&umem_larges, &large->large_link);
+    umem_lock_release(&umem_larges_lock);
+}
+
+static void
+unlink_freed(struct umem_large *large)
+{
+    umem_lock_acquire(&umem_larges_lock);
+    pagemap_clear(large->large_base, 1);
+    umem_list_remove(&large->large_link);
+    umem_lock_release(&umem_larges_lock);
+}
+
+static void
+release(struct umem_large *large)
+{
+    vmem_xfree(&vmem_heap, large->large_base - large->large_lead,
+               large->large_span_size + large->large_lead);
+    umem_meta_free(large, sizeof(*large));
+}
+
+/* As it is while it waits: with a fill. */
+static struct umem_buffer
+describe_freed(struct umem_large *large)
+{
+    struct umem_buffer buf = describe(large);
+
+    buf.buf_flags |= UMF_DEADBEEF;
+    return buf;
+}
+
+/* Whether a freed block, claimed by this thread, went into quarantine. */
+static bool
+waits(struct umem_large *large)
+{
+    size_t size = large->large_span_size + large->large_lead;
+
+    if (large->large_flags == 0 || (umem_options.opt_flags & UMF_DEADBEEF) == 0 ||
+        !umem_quarantine_takes(size))
+        return false;
+    struct umem_buffer buf = describe_freed(large);
+    umem_debug_fill_free(&buf);
+    relink(large, large->large_base, large->large_span_size);
+    if (umem_quarantine_put(NULL, large, size))
+        return true;
+    unlink_freed(large);
+    return false;
+}
+
+void
+umem_large_leave(struct umem_large *large)
+{
+    struct umem_buffer buf = describe_freed(large);
+
+    /* A corrupt one stays where it is. */
+    if (!umem_debug_check_free(&buf))
+        return;
+    unlink_freed(large);
+    release(large);
 }
 
 void
@@ -320,9 +390,8 @@ umem_large_free(void *buf, size_t stated)
         remember_freed(large); /* now with the transaction of this free */
         umem_lock_release(&umem_larges_lock);
     }
-    vmem_xfree(&vmem_heap, large->large_base - large->large_lead,
-               large->large_span_size + large->large_lead);
-    umem_meta_free(large, sizeof(*large));
+    if (!waits(large))
+        release(large);
 }
 
 size_t
@@ -365,18 +434,6 @@ umem_large_resize(struct umem_large *large, size_t size)
         (void)vmem_heap_purge(); /* what may stay of the free pages is more or less now */
     errno = saved;
     return resized;
-}
-
-static void
-relink(struct umem_large *large, char *base, size_t span_size)
-{
-    umem_lock_acquire(&umem_larges_lock);
-    large->large_base = base;
-    large->large_span_size = span_size;
-    /* Cannot fail: the leaf was made before. */
-    (void)pagemap_set(base, 1, pagemap_word(large, UMEM_PAGEMAP_LARGE, 0));
-    umem_list_push_back(&umem_larges, &large->large_link);
-    umem_lock_release(&umem_larges_lock);
 }
 
 void *

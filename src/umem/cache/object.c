@@ -20,6 +20,7 @@
 
 #include "cache/cache.h"
 #include "cache/firewall.h"
+#include "cache/quarantine.h"
 #include "cache/reserve.h"
 #include "cache/twin.h"
 #include "debug/debug.h"
@@ -341,6 +342,29 @@ umem_cache_alloc_slow_aligned(struct umem_cache *cp, size_t requested, size_t al
     }
 }
 
+/*
+ * Freed objects that carry the fill wait before they can be handed out again,
+ * but for those of caches that are to have them ready.
+ */
+static bool
+waits(struct umem_cache *cp)
+{
+    return (cp->cache_flags & UMF_DEADBEEF) != 0 &&
+           umem_quarantine_takes(cp->cache_slabs.pool_chunk_size) &&
+           !depot_is_pinned(&cp->cache_depot) &&
+           atomic_load_explicit(&cp->cache_reserve, memory_order_relaxed) == NULL;
+}
+
+void
+umem_cache_leave(struct umem_cache *cp, void *obj)
+{
+    struct umem_buffer buf;
+
+    UMEM_VERIFY(umem_cache_describe(cp, obj, &buf));
+    if (umem_debug_check_free(&buf))
+        put(cp, obj);
+}
+
 /* What address a cache was given that is none of its objects. */
 static void
 report_bad_free(struct umem_cache *cp, void *buf)
@@ -392,7 +416,8 @@ free_slow(struct umem_cache *cp, void *obj, size_t stated)
     if (cp->cache_dtor != NULL && !keeps_constructed(cp))
         cp->cache_dtor(obj, cp->cache_private);
     umem_debug_fill_free(&buf);
-    put(cp, obj);
+    if (!waits(cp) || !umem_quarantine_put(cp, obj, cp->cache_slabs.pool_chunk_size))
+        put(cp, obj);
 }
 
 /* Keeps errno, so that the fast path need not save what it would after this call. */

@@ -19,6 +19,7 @@
  */
 #include "cache/audit.h"
 #include "cache/cache.h"
+#include "cache/quarantine.h"
 #include "cache/twin.h"
 #include "debug/debug.h"
 #include "os/os.h"
@@ -325,7 +326,7 @@ static bool
 reap_caches(bool constructed)
 {
     struct umem_cache *cp;
-    bool any = false;
+    bool any = umem_quarantine_empty();
 
     tcache_flush_self();
     for (size_t n = 0; (cp = nth_cache(n)) != NULL; n++)

@@ -31,6 +31,7 @@
 #include <errno.h>
 
 #include "cache/cache.h"
+#include "cache/quarantine.h"
 #include "debug/debug.h"
 #include "os/meta.h"
 #include "os/os.h"
@@ -280,6 +281,7 @@ umem_cache_seal(umem_cache_t *cp)
         errno = EINVAL;
         return -1;
     }
+    umem_quarantine_take_back(cp);
     /* Objects that are in use will be in the reserve when they are freed. */
     slab_pool_walk(&cp->cache_slabs, populate_chunk, &p);
     struct reserve *r = p.pop_failed ? NULL : reserve_create(cp->cache_slabs.pool_allocated);

@@ -350,6 +350,31 @@ write_slack(const struct umem_buffer *buf, size_t requested)
     write_tag(buf, requested, UMEM_BUFTAG_ALLOCATED);
 }
 
+/* Everything of a free buffer but its state. */
+static bool
+check_free(const struct umem_buffer *buf)
+{
+    const char *gap = buf->buf_addr + buf->buf_space;
+
+    if ((buf->buf_flags & UMF_DEADBEEF) != 0 && !check_fill(buf))
+        return false;
+    if ((buf->buf_flags & UMF_REDZONE) == 0)
+        return true;
+    size_t at = first_difference(gap, buf->buf_gap, slack_word(gap));
+    if (UMEM_UNLIKELY(at != buf->buf_gap))
+        return bad_at(UMERR_MODIFIED, buf, buf->buf_space + at, UMEM_SLACK_BYTE(gap + at),
+                      (unsigned char)gap[at]);
+    return check_tag(buf, 0, UMEM_BUFTAG_FREE);
+}
+
+bool
+umem_debug_check_free(const struct umem_buffer *buf)
+{
+    if (UMEM_UNLIKELY(state_of(buf->buf_bufctl) != UMEM_BUFFER_FREE))
+        return bad(UMERR_BADBUFCTL, buf);
+    return check_free(buf);
+}
+
 bool
 umem_debug_alloc(const struct umem_buffer *buf, size_t requested)
 {
@@ -359,9 +384,7 @@ umem_debug_alloc(const struct umem_buffer *buf, size_t requested)
     UMEM_ASSERT(requested <= buf->buf_space);
     if (UMEM_UNLIKELY(state != UMEM_BUFFER_FREE && state != UMEM_BUFFER_RAW))
         return bad(UMERR_BADBUFCTL, buf);
-    if ((buf->buf_flags & UMF_DEADBEEF) != 0 && !check_fill(buf))
-        return false;
-    if ((buf->buf_flags & UMF_REDZONE) != 0 && !check_tag(buf, 0, UMEM_BUFTAG_FREE))
+    if (UMEM_UNLIKELY(!check_free(buf)))
         return false;
     if ((buf->buf_flags & UMF_DEADBEEF) != 0)
         fill(buf->buf_addr, (buf->buf_flags & UMF_REDZONE) != 0 ? requested : buf->buf_space,

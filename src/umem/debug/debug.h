@@ -35,6 +35,7 @@ struct umem_options {
     bool opt_nosignal;  /* so is one from a signal handler, in caches with UMF_AUDIT */
     bool opt_random;    /* each cache has flags of its own beside opt_flags */
     uint64_t opt_random_seed;
+    size_t opt_quarantine;   /* bytes of freed blocks that wait, with UMF_DEADBEEF */
     size_t opt_maxverify;    /* bytes of a buffer's fill that are verified at most */
     uint32_t opt_mtbf;       /* fault injection: 0 off */
     size_t opt_firewall;     /* blocks of so many bytes and more lie at a guard; SIZE_MAX: none */
@@ -87,6 +88,8 @@ bool umem_debug_free(const struct umem_buffer *buf, size_t stated);
 void umem_debug_fill_free(const struct umem_buffer *buf);
 /* A fresh chunk, first seen: state raw, free fill and tag, as if it had been freed. */
 void umem_debug_raw(const struct umem_buffer *buf);
+/* A free buffer: checks fill and tag.  False as above. */
+bool umem_debug_check_free(const struct umem_buffer *buf);
 /*
  * Fresh blocks up to this get the fill of uninitialised memory.  Larger ones
  * are mostly written through at once or used sparsely, and a fill that touches

@@ -41,6 +41,11 @@
 /* Absurd beyond; short of overflow in what is computed from it. */
 #define LOG_SIZE_MAX ((uint64_t)(SIZE_MAX >> 8))
 #define REAP_INTERVAL_DEFAULT_S 1
+/*
+ * Some ten thousand of a program's usual blocks.  Of what guards cost, waiting is
+ * a fifth with 256k as well as with 4m; this much fits into a usual L2 cache.
+ */
+#define QUARANTINE_DEFAULT ((size_t)1 << 20)
 /* One import of the heap: with less nothing can be allocated at all. */
 #define LIMIT_MIN ((uint64_t)1 << 20)
 
@@ -55,6 +60,7 @@ struct umem_options umem_options = {
     .opt_contents_bytes = CONTENTS_BYTES_DEFAULT,
     .opt_contents_log = LOG_SIZE_DEFAULT,
     .opt_firewall = SIZE_MAX,
+    .opt_quarantine = QUARANTINE_DEFAULT,
     .opt_reap_interval_s = REAP_INTERVAL_DEFAULT_S,
     .opt_maxverify = SIZE_MAX,
 };
@@ -108,6 +114,7 @@ static const struct option debug_table[] = {
     {"verbose", VALUE_NONE, FIELD(FIELD_BOOL, opt_verbose)},
     {"allverbose", VALUE_NONE, FIELD(FIELD_BOOL, opt_allverbose)},
     {"noabort", VALUE_NONE, FIELD(FIELD_BOOL, opt_noabort)},
+    {"quarantine", VALUE_SIZE, RANGE(0, SIZE_MAX >> 1), FIELD(FIELD_SIZE, opt_quarantine)},
     {"mtbf", VALUE_NUMBER, RANGE(0, UINT32_MAX), FIELD(FIELD_U32, opt_mtbf)},
     {"firewall", VALUE_SIZE, RANGE(0, SIZE_MAX - 1), FIELD(FIELD_SIZE, opt_firewall),
      .option_prefix = "below:", .option_prefix_field = &umem_options.opt_firewall_below},

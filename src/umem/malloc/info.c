@@ -45,9 +45,11 @@ count(void)
     totals.total_allocated = vmem_size(&vmem_heap, VMEM_ALLOC);
     umem_lock_acquire(&umem_larges_lock);
     UMEM_LIST_FOR (node, &umem_larges) {
+        struct umem_large *large = UMEM_CONTAINER_OF(node, struct umem_large, large_link);
+        if (umem_large_is_freed(large))
+            continue;
         totals.total_larges++;
-        totals.total_large_bytes +=
-            UMEM_CONTAINER_OF(node, struct umem_large, large_link)->large_span_size;
+        totals.total_large_bytes += large->large_span_size;
     }
     umem_lock_release(&umem_larges_lock);
     totals.total_blocks = totals.total_large_bytes + umem_firewall_stats().fws_bytes;

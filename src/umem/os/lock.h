@@ -15,23 +15,24 @@
 
 /* In the order in which a thread may take them; docs/architecture.md has the essay. */
 enum umem_lock_rank {
-    UMEM_RANK_INIT = 1, /* first-use set-up */
-    UMEM_RANK_REAP,     /* one reap or update at a time */
-    UMEM_RANK_AUDIT,    /* audit at run time */
-    UMEM_RANK_CACHES,   /* the list of caches */
-    UMEM_RANK_THREADS,  /* the list of thread caches */
-    UMEM_RANK_TCACHE,   /* one thread's bins, but for its own fast path */
-    UMEM_RANK_DEPOT,    /* one depot's magazine lists */
-    UMEM_RANK_SLAB,     /* one cache's slabs */
-    UMEM_RANK_LARGE,    /* the list of oversize blocks */
-    UMEM_RANK_FIREWALL, /* spans of guarded blocks */
-    UMEM_RANK_ARENAS,   /* the list of arenas */
-    UMEM_RANK_VMEM,     /* one arena's segments */
-    UMEM_RANK_VMEM_SEG, /* the pool of boundary tags */
-    UMEM_RANK_PAGEMAP,  /* page map leaves */
-    UMEM_RANK_META,     /* metadata pool */
-    UMEM_RANK_STACKS,   /* stack depot */
-    UMEM_RANK_LOG,      /* logs and reports */
+    UMEM_RANK_INIT = 1,   /* first-use set-up */
+    UMEM_RANK_REAP,       /* one reap or update at a time */
+    UMEM_RANK_AUDIT,      /* audit at run time */
+    UMEM_RANK_CACHES,     /* the list of caches */
+    UMEM_RANK_QUARANTINE, /* one shard of freed blocks that wait */
+    UMEM_RANK_THREADS,    /* the list of thread caches */
+    UMEM_RANK_TCACHE,     /* one thread's bins, but for its own fast path */
+    UMEM_RANK_DEPOT,      /* one depot's magazine lists */
+    UMEM_RANK_SLAB,       /* one cache's slabs */
+    UMEM_RANK_LARGE,      /* the list of oversize blocks */
+    UMEM_RANK_FIREWALL,   /* spans of guarded blocks */
+    UMEM_RANK_ARENAS,     /* the list of arenas */
+    UMEM_RANK_VMEM,       /* one arena's segments */
+    UMEM_RANK_VMEM_SEG,   /* the pool of boundary tags */
+    UMEM_RANK_PAGEMAP,    /* page map leaves */
+    UMEM_RANK_META,       /* metadata pool */
+    UMEM_RANK_STACKS,     /* stack depot */
+    UMEM_RANK_LOG,        /* logs and reports */
 };
 
 struct umem_lock {

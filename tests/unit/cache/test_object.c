@@ -6,6 +6,8 @@
  */
 #include "support.h"
 
+#include "cache/quarantine.h"
+
 #include <sys/mman.h>
 
 static int constructed, destructed, refuse;
@@ -312,6 +314,7 @@ source_allocates(void)
     }
     for (size_t i = 0; i < 200; i++)
         umem_cache_free(cp, objs[i]);
+    (void)umem_quarantine_empty();
     CHECK(held(cp) == 0);
     CHECK(verify_caches());
 }
