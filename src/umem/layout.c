@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "cache/cache.h"
+#include "cache/firewall.h"
 #include "cache/reserve.h"
 #include "debug/bufctl.h"
 #include "debug/debug.h"
@@ -99,6 +100,11 @@
         FIELD(umem_large, large_size), FIELD(umem_large, large_span_size),                         \
         FIELD(umem_large, large_bufctl),                                                           \
                                                                                                    \
+        STRUCT(umem_firewall), FIELD(umem_firewall, fw_link), FIELD(umem_firewall, fw_used),       \
+        ARRAY(umem_firewall, fw_block), STRUCT(umem_firewall_block),                               \
+        FIELD(umem_firewall_block, fwb_base), FIELD(umem_firewall_block, fwb_cache),               \
+        FIELD(umem_firewall_block, fwb_bufctl),                                                    \
+                                                                                                   \
         STRUCT(umem_transaction), FIELD(umem_transaction, txn_stack),                              \
         FIELD(umem_transaction, txn_thread), FIELD(umem_transaction, txn_time),                    \
         STRUCT(umem_bufctl), FIELD(umem_bufctl, bc_last), FIELD(umem_bufctl, bc_prev),             \
@@ -122,6 +128,7 @@
         STRUCT(umem_options), FIELD(umem_options, opt_flags),                                      \
         FIELD(umem_options, opt_audit_frames), FIELD(umem_options, opt_contents_bytes),            \
         FIELD(umem_options, opt_reap_interval_s), FIELD(umem_options, opt_nomagazines),            \
+        FIELD(umem_options, opt_firewall), FIELD(umem_options, opt_firewall_below),                \
                                                                                                    \
         CONSTANT(UMEM_GRANULE_SHIFT), CONSTANT(UMEM_PAGEMAP_ROOT_BITS),                            \
         CONSTANT(UMEM_PAGEMAP_LEAF_BITS), CONSTANT(UMEM_PAGEMAP_POINTER_MASK),                     \
@@ -133,8 +140,9 @@
         CONSTANT(VMEM_SEG_FREE), CONSTANT(VMEM_SEG_SPAN), CONSTANT(VMEM_SEG_HEAD),                 \
                                                                                                    \
         ADDRESS(umem_state), ADDRESS(umem_caches), ADDRESS(umem_tcaches), ADDRESS(umem_larges),    \
-        ADDRESS(vmem_arenas), ADDRESS(umem_meta_chunks), ADDRESS(umem_stacks_segment),             \
-        ADDRESS(umem_pagemap_root), ADDRESS(umem_ring), ADDRESS(umem_options)
+        ADDRESS(umem_firewalls), ADDRESS(vmem_arenas), ADDRESS(umem_meta_chunks),                  \
+        ADDRESS(umem_stacks_segment), ADDRESS(umem_pagemap_root), ADDRESS(umem_ring),              \
+        ADDRESS(umem_options)
 
 #define ENTRY_COUNT                                                                                \
     (sizeof((struct umem_layout_entry[]){ENTRIES}) / sizeof(struct umem_layout_entry))

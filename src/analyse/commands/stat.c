@@ -44,7 +44,10 @@ oversize_row(const struct heap *h)
 {
     struct row row = {.name = OVERSIZE_NAME};
     for (size_t i = 0; i < h->heap_region_count; i++) {
-        if (h->heap_regions[i].region_kind != REGION_LARGE)
+        const struct region *region = &h->heap_regions[i];
+        if (region->region_cache != NO_CACHE ||
+            (region->region_kind != REGION_LARGE && region->region_kind != REGION_FIREWALL) ||
+            !heap_is_live(h, (struct block){(uint32_t)i, 0}))
             continue;
         row.inuse++;
         row.total++;

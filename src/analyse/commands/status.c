@@ -42,7 +42,7 @@ print_debugging(const struct heap_state *st)
 {
     const char *comma = "";
     printf("  %-13s", "debugging");
-    if (!st->st_audit && !st->st_guards && !st->st_contents) {
+    if (!st->st_audit && !st->st_guards && !st->st_contents && !st->st_firewall) {
         printf("off; on with UMEM_DEBUG=audit,guards or 'umem run --audit --guards'\n");
         return;
     }
@@ -52,6 +52,11 @@ print_debugging(const struct heap_state *st)
     }
     if (st->st_guards) {
         printf("%sguards", comma);
+        comma = ", ";
+    }
+    if (st->st_firewall) {
+        printf("%sfirewall (%s%s bytes and more)", comma, st->st_firewall_below ? "below, " : "",
+               format_count(st->st_firewall_bytes).s);
         comma = ", ";
     }
     if (st->st_contents)
@@ -115,6 +120,8 @@ print_json(const struct status *s)
         json_pack("{sbsIsbsbsI}", "audit", st->st_audit, "audit_frames",
                   (json_int_t)(st->st_audit ? st->st_audit_frames : 0), "guards", st->st_guards,
                   "contents", st->st_contents, "contents_bytes", (json_int_t)st->st_contents_bytes);
+    json_object_set_new(debug, "firewall", json_boolean(st->st_firewall));
+    json_object_set_new(debug, "firewall_bytes", json_integer((json_int_t)st->st_firewall_bytes));
 
     json_object_set_new(out, "target", json_string(target_name(h->heap_target)));
     json_object_set_new(out, "complete", json_boolean(heap_is_complete(h)));

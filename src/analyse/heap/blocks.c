@@ -77,6 +77,15 @@ heap_block_info(struct heap *h, struct block b, struct block_info *info)
             info->blk_requested = record_get(&rec, 0, off->large_size);
         break;
     }
+    case REGION_FIREWALL: {
+        struct record rec =
+            reader_record(&h->heap_reader, region->region_record, off->size_umem_bufctl);
+        info->blk_cache = region->region_cache == NO_CACHE
+                              ? "umem_oversize"
+                              : h->heap_caches[region->region_cache].cache_name;
+        read_bufctl(h, &rec, 0, info);
+        break;
+    }
     case REGION_SEGMENT:
         info->blk_cache = "vmem_alloc";
         break;
@@ -197,9 +206,11 @@ heap_now(struct heap *h)
         return h->heap_newest;
     for (size_t i = 0; i < h->heap_region_count; i++) {
         const struct region *region = &h->heap_regions[i];
-        if (region->region_kind != REGION_SLAB || region->region_record == 0)
+        bool slab = region->region_kind == REGION_SLAB && region->region_record != 0;
+        if (!slab && region->region_kind != REGION_FIREWALL)
             continue;
-        uint32_t sidecar = h->heap_caches[region->region_cache].cache_sidecar;
+        uint32_t sidecar = slab ? h->heap_caches[region->region_cache].cache_sidecar
+                                : h->heap_offsets.size_umem_bufctl;
         uint64_t newest = newest_of_slab(h, region, sidecar);
         if (newest > h->heap_newest)
             h->heap_newest = newest;

@@ -401,6 +401,7 @@ heap_open(struct heap *h, struct target *t, char *why, size_t size)
     heap_read_caches(h);
     heap_read_slabs(h);
     heap_read_larges(h);
+    heap_read_firewalls(h);
     heap_read_own(h);
     heap_read_arenas(h);
     bool sealed = heap_seal(h) == 0;

@@ -39,6 +39,7 @@ void copy_name(char *name, size_t size, const struct record *rec, struct field f
 void heap_read_caches(struct heap *h);
 void heap_read_slabs(struct heap *h);
 void heap_read_larges(struct heap *h);
+void heap_read_firewalls(struct heap *h); /* firewall.c */
 void heap_read_own(struct heap *h);
 /* After heap_seal(): slabs that were on no list just then, by the page map.  True: some. */
 bool heap_find_missing_slabs(struct heap *h);

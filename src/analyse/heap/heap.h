@@ -29,10 +29,11 @@
 #define NO_CACHE UINT32_MAX
 
 enum region_kind {
-    REGION_SLAB,    /* blocks of a cache */
-    REGION_LARGE,   /* one oversize block */
-    REGION_SEGMENT, /* a vmem_alloc()ed segment of an arena that no cache uses */
-    REGION_MAPPING  /* an anonymous mapping of the program's own */
+    REGION_SLAB,     /* blocks of a cache */
+    REGION_LARGE,    /* one oversize block */
+    REGION_FIREWALL, /* one block between inaccessible pages */
+    REGION_SEGMENT,  /* a vmem_alloc()ed segment of an arena that no cache uses */
+    REGION_MAPPING   /* an anonymous mapping of the program's own */
 };
 
 struct region {
@@ -42,7 +43,7 @@ struct region {
     uint64_t region_scan;       /* bytes of each that may hold the program's data */
     uint64_t region_first;      /* number of the first block */
     uint64_t region_reciprocal; /* ceil(2^32 / chunk), 0: divide */
-    addr_t region_record;       /* slab: its sidecar, 0 none; large: its record */
+    addr_t region_record; /* slab: its sidecar, 0 none; large: its record; firewall: its bufctl */
     uint32_t region_blocks;
     uint32_t region_cache; /* index in heap_caches, or NO_CACHE */
     enum region_kind region_kind;
@@ -313,6 +314,9 @@ struct heap_state {
     bool st_guards;
     bool st_contents;
     bool st_magazines;
+    bool st_firewall;
+    bool st_firewall_below;
+    uint64_t st_firewall_bytes; /* of the smallest blocks behind it */
     unsigned st_audit_frames;
     unsigned st_reap_interval_s;
     uint64_t st_contents_bytes;

@@ -290,8 +290,13 @@ heap_count(struct heap *h)
             continue;
         }
         struct heap_cache *cache = &h->heap_caches[region->region_cache];
-        cache->cache_total += region->region_blocks;
         cache->cache_inuse += live;
+        if (region->region_kind == REGION_FIREWALL) { /* in no slab, and of its own size */
+            cache->cache_total += live;
+            h->heap_live_bytes += live * region->region_chunk;
+            continue;
+        }
+        cache->cache_total += region->region_blocks;
         h->heap_live_bytes += live * cache->cache_bufsize;
     }
 }

@@ -16,25 +16,30 @@
 #define SEARCH_ALIGN 8
 #define SEARCH_PIECE ((size_t)65536)
 
-enum name_kind { NAME_FIELD, NAME_OPTIONAL_FIELD, NAME_STRUCT, NAME_CONSTANT, NAME_ADDRESS };
+enum name_kind { NAME_FIELD, NAME_STRUCT, NAME_CONSTANT, NAME_ADDRESS };
 
 struct name {
     const char *name_text;
     enum name_kind name_kind;
     size_t name_member; /* where its value goes in struct offsets */
+    bool name_optional;
 };
 
 #define NAME_OF_FIELD(type, name, member)                                                          \
-    {#type "." #name, NAME_FIELD, offsetof(struct offsets, member)},
+    {#type "." #name, NAME_FIELD, offsetof(struct offsets, member), false},
 #define NAME_OF_OPTIONAL(type, name, member)                                                       \
-    {#type "." #name, NAME_OPTIONAL_FIELD, offsetof(struct offsets, member)},
-#define NAME_OF_STRUCT(type) {#type, NAME_STRUCT, offsetof(struct offsets, size_##type)},
-#define NAME_OF_CONSTANT(name) {#name, NAME_CONSTANT, offsetof(struct offsets, const_##name)},
-#define NAME_OF_ADDRESS(name) {#name, NAME_ADDRESS, offsetof(struct offsets, at_##name)},
+    {#type "." #name, NAME_FIELD, offsetof(struct offsets, member), true},
+#define NAME_OF_STRUCT(type) {#type, NAME_STRUCT, offsetof(struct offsets, size_##type), false},
+#define NAME_OF_CONSTANT(name)                                                                     \
+    {#name, NAME_CONSTANT, offsetof(struct offsets, const_##name), false},
+#define NAME_OF_ADDRESS(name) {#name, NAME_ADDRESS, offsetof(struct offsets, at_##name), false},
+#define NAME_OF_OPTIONAL_ADDRESS(name)                                                             \
+    {#name, NAME_ADDRESS, offsetof(struct offsets, at_##name), true},
 
 static const struct name names[] = {OFFSETS_FIELDS(NAME_OF_FIELD) OFFSETS_OPTIONAL_FIELDS(
     NAME_OF_OPTIONAL) OFFSETS_STRUCTS(NAME_OF_STRUCT) OFFSETS_CONSTANTS(NAME_OF_CONSTANT)
-                                        OFFSETS_ADDRESSES(NAME_OF_ADDRESS)};
+                                        OFFSETS_ADDRESSES(NAME_OF_ADDRESS)
+                                            OFFSETS_OPTIONAL_ADDRESSES(NAME_OF_OPTIONAL_ADDRESS)};
 #define NAME_COUNT (sizeof(names) / sizeof(names[0]))
 
 struct entries {
@@ -104,8 +109,9 @@ static const struct umem_layout_entry *
 find_entry(const struct entries *entries, const struct name *name)
 {
     static const uint32_t kind_of[] = {
-        [NAME_FIELD] = UMEM_LAYOUT_FIELD,     [NAME_OPTIONAL_FIELD] = UMEM_LAYOUT_FIELD,
-        [NAME_STRUCT] = UMEM_LAYOUT_STRUCT,   [NAME_CONSTANT] = UMEM_LAYOUT_CONSTANT,
+        [NAME_FIELD] = UMEM_LAYOUT_FIELD,
+        [NAME_STRUCT] = UMEM_LAYOUT_STRUCT,
+        [NAME_CONSTANT] = UMEM_LAYOUT_CONSTANT,
         [NAME_ADDRESS] = UMEM_LAYOUT_ADDRESS,
     };
     for (size_t i = 0; i < entries->ent_count; i++)
@@ -123,8 +129,7 @@ store(struct offsets *off, const struct name *name, const struct umem_layout_ent
     uint64_t u64;
 
     switch (name->name_kind) {
-    case NAME_FIELD:
-    case NAME_OPTIONAL_FIELD: {
+    case NAME_FIELD: {
         struct field f = {(uint32_t)entry->entry_value, (uint32_t)entry->entry_size};
         memcpy(member, &f, sizeof(f));
         break;
@@ -149,7 +154,7 @@ resolve(const struct entries *entries, struct offsets *off)
         const struct umem_layout_entry *entry = find_entry(entries, &names[i]);
         if (entry != NULL)
             store(off, &names[i], entry);
-        else if (names[i].name_kind != NAME_OPTIONAL_FIELD)
+        else if (!names[i].name_optional)
             return names[i].name_text;
     }
     for (size_t i = 0; i < entries->ent_count; i++) {

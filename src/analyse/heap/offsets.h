@@ -113,7 +113,15 @@ struct field {
     X(umem_cache, cache_reserve, cache_reserve)                                                    \
     X(reserve, res_nodes, res_nodes)                                                               \
     X(reserve, res_node, res_node)                                                                 \
-    X(reserve_node, node_obj, node_obj)
+    X(reserve_node, node_obj, node_obj)                                                            \
+    X(umem_firewall, fw_link, fw_link)                                                             \
+    X(umem_firewall, fw_used, fw_used)                                                             \
+    X(umem_firewall, fw_block, fw_block)                                                           \
+    X(umem_firewall_block, fwb_base, fwb_base)                                                     \
+    X(umem_firewall_block, fwb_cache, fwb_cache)                                                   \
+    X(umem_firewall_block, fwb_bufctl, fwb_bufctl)                                                 \
+    X(umem_options, opt_firewall, opt_firewall)                                                    \
+    X(umem_options, opt_firewall_below, opt_firewall_below)
 
 /* X(structure): sizes. */
 #define OFFSETS_STRUCTS(X)                                                                         \
@@ -163,6 +171,9 @@ struct field {
     X(umem_ring)                                                                                   \
     X(umem_options)
 
+/* Variables that it may lack: 0 then. */
+#define OFFSETS_OPTIONAL_ADDRESSES(X) X(umem_firewalls)
+
 #define OFFSETS_DECLARE_FIELD(type, name, member) struct field member;
 #define OFFSETS_DECLARE_STRUCT(type) uint32_t size_##type;
 #define OFFSETS_DECLARE_CONSTANT(name) uint64_t const_##name;
@@ -189,6 +200,7 @@ struct offsets {
     OFFSETS_STRUCTS(OFFSETS_DECLARE_STRUCT)
     OFFSETS_CONSTANTS(OFFSETS_DECLARE_CONSTANT)
     OFFSETS_ADDRESSES(OFFSETS_DECLARE_ADDRESS)
+    OFFSETS_OPTIONAL_ADDRESSES(OFFSETS_DECLARE_ADDRESS)
 };
 
 enum offsets_status {
