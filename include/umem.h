@@ -200,6 +200,13 @@ void umem_reap(void);
  */
 void umem_setmtbf(uint32_t mtbf);
 
+/*
+ * Looks at every buffer that debugging (UMEM_DEBUG=guards) knows of.  Corrupt
+ * ones are reported, each once; returns how many, unless the first one ends the
+ * process.
+ */
+size_t umem_verify(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -164,6 +164,9 @@ umem_cache_is_plain(const struct umem_cache *cp)
 /* The buffer of which addr is the start.  False: addr is not that. */
 struct umem_buffer;
 bool umem_cache_describe(struct umem_cache *cp, const void *addr, struct umem_buffer *buf);
+/* The same by its place in a slab. */
+void umem_cache_describe_chunk(struct umem_cache *cp, const struct slab *slab, uint32_t index,
+                               struct umem_buffer *buf);
 
 static inline struct umem_cache *
 umem_cache_of_slab(const struct slab *slab)
@@ -218,6 +221,8 @@ void *umem_large_alloc(size_t size, size_t align, int flags);
 void *umem_large_zalloc(size_t size, int flags);
 /* buf is in no slab: an oversize block, or a report. */
 void umem_large_free(void *buf, size_t stated);
+/* umem_verify() of all oversize blocks: corrupt ones. */
+size_t umem_large_verify(void);
 /* A freed block has waited (quarantine.h). */
 void umem_large_leave(struct umem_large *large);
 bool umem_large_resize(struct umem_large *large, size_t size);

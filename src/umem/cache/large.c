@@ -359,6 +359,24 @@ waits(struct umem_large *large)
     return false;
 }
 
+size_t
+umem_large_verify(void)
+{
+    size_t corrupt = 0;
+
+    umem_lock_acquire(&umem_larges_lock);
+    UMEM_LIST_FOR (node, &umem_larges) {
+        struct umem_large *large = UMEM_CONTAINER_OF(node, struct umem_large, large_link);
+        if (large->large_flags == 0)
+            continue;
+        struct umem_buffer buf =
+            umem_large_is_freed(large) ? describe_freed(large) : describe(large);
+        corrupt += !umem_debug_verify(&buf);
+    }
+    umem_lock_release(&umem_larges_lock);
+    return corrupt;
+}
+
 void
 umem_large_leave(struct umem_large *large)
 {

@@ -209,9 +209,9 @@ umem_cache_empty_magazines(struct umem_cache *cp, struct magazine *chain)
     }
 }
 
-static void
-describe_chunk(struct umem_cache *cp, const struct slab *slab, uint32_t index,
-               struct umem_buffer *buf)
+void
+umem_cache_describe_chunk(struct umem_cache *cp, const struct slab *slab, uint32_t index,
+                          struct umem_buffer *buf)
 {
     size_t chunk_size = cp->cache_slabs.pool_chunk_size;
 
@@ -240,7 +240,7 @@ umem_cache_describe(struct umem_cache *cp, const void *addr, struct umem_buffer 
     if (slab == NULL || slab_check(slab, addr) == SLAB_NOT_A_CHUNK)
         return false;
     uint32_t index = slab_chunk_index(slab, addr);
-    describe_chunk(cp, slab, index, buf);
+    umem_cache_describe_chunk(cp, slab, index, buf);
     return true;
 }
 

@@ -73,7 +73,8 @@ struct umem_bufctl {
     struct umem_transaction bc_prev; /* the one before */
     uint64_t bc_size;                /* requested size, bytes */
     uint32_t bc_state;               /* enum umem_bufctl_state */
-    uint32_t bc_flags;               /* UMEM_BC_* */
+    uint16_t bc_flags;               /* UMEM_BC_* */
+    uint16_t bc_sequence;            /* for verifiers: see check.c */
 };
 #define UMEM_BC_REPORTED 0x1 /* damage round it was reported (noabort): once is enough */
 

@@ -159,6 +159,32 @@ set_state(struct umem_bufctl *bc, uint32_t from, uint32_t to)
                                        __ATOMIC_ACQUIRE);
 }
 
+/*
+ * For verifiers, which read beside the owner: bc_sequence is odd from before an
+ * allocation writes the first byte until after a free wrote the last.  So a
+ * buffer that counts as allocated with an odd one, or as free with an even one,
+ * is as it should be, as long as that does not change.
+ */
+static void
+set_sequence(struct umem_bufctl *bc)
+{
+    atomic_thread_fence(memory_order_release);
+    __atomic_store_n(&bc->bc_sequence, (uint16_t)(bc->bc_sequence + 1), __ATOMIC_RELAXED);
+    atomic_thread_fence(memory_order_release);
+}
+
+static uint16_t
+sequence_of(const struct umem_bufctl *bc)
+{
+    return __atomic_load_n(&bc->bc_sequence, __ATOMIC_ACQUIRE);
+}
+
+/* What a check found: whose fault it is, this buffer's or a neighbour's, and what is wrong. */
+struct damage {
+    struct umem_error_info dmg_err;
+    struct umem_buffer dmg_buffer;
+};
+
 /* Reports and says false: to be returned. */
 static bool
 bad(enum umem_error kind, const struct umem_buffer *buf)
@@ -172,22 +198,45 @@ bad(enum umem_error kind, const struct umem_buffer *buf)
     return false;
 }
 
-/* Damage in or round a buffer. */
-static bool
-bad_at(enum umem_error kind, const struct umem_buffer *buf, size_t offset, uint64_t expected,
-       uint64_t found)
+/* Damage in or round a buffer; false, to be returned. */
+static UMEM_COLD bool
+bad_at(struct damage *d, enum umem_error kind, const struct umem_buffer *buf, size_t offset,
+       uint64_t expected, uint64_t found)
 {
-    __atomic_fetch_or(&buf->buf_bufctl->bc_flags, UMEM_BC_REPORTED, __ATOMIC_RELAXED);
-    struct umem_error_info err = {.err_kind = kind,
-                                  .err_addr = buf->buf_addr,
-                                  .err_buffer = buf,
-                                  .err_cache = buf->buf_cache,
-                                  .err_offset = offset,
-                                  .err_expected = expected,
-                                  .err_found = found};
-
-    umem_report(&err);
+    *d = (struct damage){.dmg_err = {.err_kind = kind,
+                                     .err_addr = buf->buf_addr,
+                                     .err_cache = buf->buf_cache,
+                                     .err_offset = offset,
+                                     .err_expected = expected,
+                                     .err_found = found},
+                         .dmg_buffer = *buf};
     return false;
+}
+
+static bool
+was_reported(const struct umem_bufctl *bc)
+{
+    return (__atomic_load_n(&bc->bc_flags, __ATOMIC_RELAXED) & UMEM_BC_REPORTED) != 0;
+}
+
+static bool
+is_fault_of(const struct umem_buffer *buf, const struct damage *d)
+{
+    return d->dmg_buffer.buf_bufctl == buf->buf_bufctl;
+}
+
+/* Reports damage that was found at buf.  True: it is a neighbour's fault, which is said once. */
+static UMEM_COLD bool
+tell(const struct umem_buffer *buf, struct damage *d)
+{
+    struct umem_bufctl *bc = d->dmg_buffer.buf_bufctl;
+
+    if (!is_fault_of(buf, d) && was_reported(bc))
+        return true;
+    __atomic_fetch_or(&bc->bc_flags, UMEM_BC_REPORTED, __ATOMIC_RELAXED);
+    d->dmg_err.err_buffer = &d->dmg_buffer;
+    umem_report(&d->dmg_err);
+    return !is_fault_of(buf, d);
 }
 
 /* Offset of the first byte of a tag that is not as it should be, or its size. */
@@ -216,24 +265,18 @@ is_overrun(const struct umem_buftag *tag, const struct umem_buftag *right, size_
 }
 
 static bool
-bad_tag_at(enum umem_error kind, const struct umem_buffer *buf, size_t offset,
+bad_tag_at(struct damage *d, enum umem_error kind, const struct umem_buffer *buf, size_t offset,
            const struct umem_buftag *right, const struct umem_buftag *tag, size_t at)
 {
-    return bad_at(kind, buf, offset, ((const unsigned char *)right)[at],
+    return bad_at(d, kind, buf, offset, ((const unsigned char *)right)[at],
                   ((const unsigned char *)tag)[at]);
 }
 
-static bool
-was_reported(const struct umem_bufctl *bc)
-{
-    return (__atomic_load_n(&bc->bc_flags, __ATOMIC_RELAXED) & UMEM_BC_REPORTED) != 0;
-}
-
-/* A buffer's own tag is damaged from at on.  True: the buffer behind did that, and was reported. */
+/* A buffer's own tag is damaged from at on, by itself or by the buffer behind. */
 static UMEM_COLD bool
-bad_tag(const struct umem_buffer *buf, const struct umem_buftag *right, size_t at, uint32_t mark)
+bad_tag(const struct umem_buffer *buf, const struct umem_buftag *right, size_t at, uint32_t mark,
+        struct damage *d)
 {
-    size_t offset = tag_offset(buf) + at;
     enum umem_error kind = UMERR_BADBUFTAG;
 
     if (is_overrun(tag_of(buf), right, at)) {
@@ -241,21 +284,19 @@ bad_tag(const struct umem_buffer *buf, const struct umem_buftag *right, size_t a
             kind = UMERR_REDZONE;
     } else if (buf->buf_behind != NULL && state_of(buf->buf_behind) != UMEM_BUFFER_RAW) {
         struct umem_buffer behind = neighbour(buf, buf->buf_behind);
-        if (!was_reported(buf->buf_behind))
-            (void)bad_tag_at(UMERR_UNDERRUN, &behind, at - sizeof(*right), right, tag_of(buf), at);
-        return true;
+        return bad_tag_at(d, UMERR_UNDERRUN, &behind, at - sizeof(*right), right, tag_of(buf), at);
     }
-    return bad_tag_at(kind, buf, offset, right, tag_of(buf), at);
+    return bad_tag_at(d, kind, buf, tag_offset(buf) + at, right, tag_of(buf), at);
 }
 
 static bool
-check_tag(const struct umem_buffer *buf, uint64_t size, uint32_t mark)
+check_tag(const struct umem_buffer *buf, uint64_t size, uint32_t mark, struct damage *d)
 {
     struct umem_buftag right = tag_for(buf->buf_bufctl, size, mark);
 
     if (UMEM_LIKELY(memcmp(tag_of(buf), &right, sizeof(right)) == 0))
         return true;
-    return bad_tag(buf, &right, tag_difference(tag_of(buf), &right), mark);
+    return bad_tag(buf, &right, tag_difference(tag_of(buf), &right), mark, d);
 }
 
 /* Whether a tag that may be changing hands is one of bc's. */
@@ -274,7 +315,7 @@ is_tag_of(const struct umem_buftag *tag, const struct umem_bufctl *bc)
 
 /* Slack bytes and tag of an allocated buffer. */
 static bool
-check_redzone(const struct umem_buffer *buf)
+check_redzone(const struct umem_buffer *buf, struct damage *d)
 {
     size_t requested = (size_t)buf->buf_bufctl->bc_size;
     size_t slack = tag_offset(buf) - requested;
@@ -282,14 +323,14 @@ check_redzone(const struct umem_buffer *buf)
     size_t at = first_difference(end, slack, slack_word(end));
 
     if (UMEM_UNLIKELY(at != slack))
-        return bad_at(UMERR_REDZONE, buf, requested + at, UMEM_SLACK_BYTE(end + at),
+        return bad_at(d, UMERR_REDZONE, buf, requested + at, UMEM_SLACK_BYTE(end + at),
                       (unsigned char)end[at]);
-    return check_tag(buf, requested, UMEM_BUFTAG_ALLOCATED);
+    return check_tag(buf, requested, UMEM_BUFTAG_ALLOCATED, d);
 }
 
-/* The tag in front is damaged.  True: its own buffer did that, and was reported. */
+/* The tag in front is damaged, by this buffer or by its own. */
 static UMEM_COLD bool
-bad_front(const struct umem_buffer *buf, struct umem_bufctl *owner)
+bad_front(const struct umem_buffer *buf, struct umem_bufctl *owner, struct damage *d)
 {
     const struct umem_buftag *tag = front_of(buf);
     bool allocated = owner == buf->buf_before && state_of(owner) == UMEM_BUFFER_ALLOCATED;
@@ -300,18 +341,16 @@ bad_front(const struct umem_buffer *buf, struct umem_bufctl *owner)
     if (at == sizeof(*tag))
         return true; /* seen half-way between free and allocated after all */
     if (owner != buf->buf_before || !is_overrun(tag, &right, at))
-        return bad_tag_at(UMERR_UNDERRUN, buf, at - sizeof(*tag), &right, tag, at);
+        return bad_tag_at(d, UMERR_UNDERRUN, buf, at - sizeof(*tag), &right, tag, at);
     struct umem_buffer before = neighbour(buf, owner);
     if (allocated)
-        (void)check_redzone(&before); /* which began in its slack, perhaps */
-    else
-        (void)bad_tag_at(UMERR_BADBUFTAG, &before, tag_offset(buf) + at, &right, tag, at);
-    return true;
+        return check_redzone(&before, d); /* which began in its slack, perhaps */
+    return bad_tag_at(d, UMERR_BADBUFTAG, &before, tag_offset(buf) + at, &right, tag, at);
 }
 
-/* Whether the bytes before an allocated buffer are as they should be. */
+/* Whether the bytes before a buffer are as they should be. */
 static bool
-check_front(const struct umem_buffer *buf)
+check_front(const struct umem_buffer *buf, struct damage *d)
 {
     struct umem_bufctl *owner = buf->buf_before != NULL ? buf->buf_before : buf->buf_bufctl;
 
@@ -320,7 +359,7 @@ check_front(const struct umem_buffer *buf)
     /* A neighbour that was never handed out has no tag yet. */
     if (owner == buf->buf_before && (state_of(owner) == UMEM_BUFFER_RAW || was_reported(owner)))
         return true;
-    return bad_front(buf, owner);
+    return bad_front(buf, owner, d);
 }
 
 /*
@@ -328,7 +367,7 @@ check_front(const struct umem_buffer *buf)
  * the 32-bit word that does not is reported.
  */
 static bool
-check_fill(const struct umem_buffer *buf)
+check_fill(const struct umem_buffer *buf, struct damage *d)
 {
     size_t size = umem_min(buf->buf_space, umem_options.opt_maxverify);
     size_t at = first_difference(buf->buf_addr, size, FREE_WORD);
@@ -338,7 +377,7 @@ check_fill(const struct umem_buffer *buf)
         return true;
     at = umem_align_down(at, sizeof(found));
     memcpy(&found, buf->buf_addr + at, umem_min(sizeof(found), buf->buf_space - at));
-    return bad_at(UMERR_MODIFIED, buf, at, UMEM_FREE_PATTERN, found);
+    return bad_at(d, UMERR_MODIFIED, buf, at, UMEM_FREE_PATTERN, found);
 }
 
 static void
@@ -352,27 +391,29 @@ write_slack(const struct umem_buffer *buf, size_t requested)
 
 /* Everything of a free buffer but its state. */
 static bool
-check_free(const struct umem_buffer *buf)
+check_free(const struct umem_buffer *buf, struct damage *d)
 {
     const char *gap = buf->buf_addr + buf->buf_space;
 
-    if ((buf->buf_flags & UMF_DEADBEEF) != 0 && !check_fill(buf))
+    if ((buf->buf_flags & UMF_DEADBEEF) != 0 && !check_fill(buf, d))
         return false;
     if ((buf->buf_flags & UMF_REDZONE) == 0)
         return true;
     size_t at = first_difference(gap, buf->buf_gap, slack_word(gap));
     if (UMEM_UNLIKELY(at != buf->buf_gap))
-        return bad_at(UMERR_MODIFIED, buf, buf->buf_space + at, UMEM_SLACK_BYTE(gap + at),
+        return bad_at(d, UMERR_MODIFIED, buf, buf->buf_space + at, UMEM_SLACK_BYTE(gap + at),
                       (unsigned char)gap[at]);
-    return check_tag(buf, 0, UMEM_BUFTAG_FREE);
+    return check_tag(buf, 0, UMEM_BUFTAG_FREE, d);
 }
 
 bool
 umem_debug_check_free(const struct umem_buffer *buf)
 {
+    struct damage d;
+
     if (UMEM_UNLIKELY(state_of(buf->buf_bufctl) != UMEM_BUFFER_FREE))
         return bad(UMERR_BADBUFCTL, buf);
-    return check_free(buf);
+    return check_free(buf, &d) || tell(buf, &d);
 }
 
 bool
@@ -380,12 +421,14 @@ umem_debug_alloc(const struct umem_buffer *buf, size_t requested)
 {
     struct umem_bufctl *bc = buf->buf_bufctl;
     uint32_t state = state_of(bc);
+    struct damage d;
 
     UMEM_ASSERT(requested <= buf->buf_space);
     if (UMEM_UNLIKELY(state != UMEM_BUFFER_FREE && state != UMEM_BUFFER_RAW))
         return bad(UMERR_BADBUFCTL, buf);
-    if (UMEM_UNLIKELY(!check_free(buf)))
+    if (UMEM_UNLIKELY(!check_free(buf, &d)) && !tell(buf, &d))
         return false;
+    set_sequence(bc);
     if ((buf->buf_flags & UMF_DEADBEEF) != 0)
         fill(buf->buf_addr, (buf->buf_flags & UMF_REDZONE) != 0 ? requested : buf->buf_space,
              UNINITIALIZED_WORD);
@@ -399,11 +442,12 @@ umem_debug_alloc(const struct umem_buffer *buf, size_t requested)
     return true;
 }
 
-/* Everything of an allocated buffer but its state. */
+/* Everything of an allocated buffer but its state; reported. */
 static bool
 check_allocated(const struct umem_buffer *buf, size_t stated)
 {
     const struct umem_bufctl *bc = buf->buf_bufctl;
+    struct damage d;
 
     if (UMEM_UNLIKELY(bc->bc_size > buf->buf_space))
         return bad(UMERR_BADBUFCTL, buf);
@@ -417,7 +461,9 @@ check_allocated(const struct umem_buffer *buf, size_t stated)
         umem_report(&err);
         return false;
     }
-    return (buf->buf_flags & UMF_REDZONE) == 0 || (check_front(buf) && check_redzone(buf));
+    if ((buf->buf_flags & UMF_REDZONE) == 0)
+        return true;
+    return (check_front(buf, &d) || tell(buf, &d)) && (check_redzone(buf, &d) || tell(buf, &d));
 }
 
 /* A free of something that is not allocated. */
@@ -461,6 +507,7 @@ umem_debug_fill_free(const struct umem_buffer *buf)
         fill(buf->buf_addr, buf->buf_space, FREE_WORD);
     if ((buf->buf_flags & UMF_REDZONE) != 0)
         write_tag(buf, 0, UMEM_BUFTAG_FREE);
+    set_sequence(buf->buf_bufctl);
 }
 
 void
@@ -510,4 +557,29 @@ umem_debug_resize(const struct umem_buffer *buf, size_t requested)
         umem_audit(bc);
         bc->bc_prev = before;
     }
+}
+
+bool
+umem_debug_verify(const struct umem_buffer *buf)
+{
+    struct umem_bufctl *bc = buf->buf_bufctl;
+    uint16_t sequence = sequence_of(bc);
+    uint32_t state = state_of(bc);
+    bool allocated = state == UMEM_BUFFER_ALLOCATED, redzone = (buf->buf_flags & UMF_REDZONE) != 0;
+    struct damage d;
+
+    if ((!allocated && state != UMEM_BUFFER_FREE) || (sequence & 1) != allocated ||
+        was_reported(bc) || bc->bc_size > buf->buf_space)
+        return true;
+    /* A neighbour's fault is found at the neighbour. */
+    bool sound = !redzone || check_front(buf, &d) || !is_fault_of(buf, &d);
+    if (sound && (!allocated || redzone))
+        sound = (allocated ? check_redzone(buf, &d) : check_free(buf, &d)) || !is_fault_of(buf, &d);
+    if (UMEM_LIKELY(sound))
+        return true;
+    atomic_thread_fence(memory_order_acquire);
+    if (state_of(bc) != state || sequence_of(bc) != sequence)
+        return true; /* it changed hands meanwhile */
+    (void)tell(buf, &d);
+    return false;
 }

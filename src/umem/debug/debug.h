@@ -31,6 +31,7 @@ struct umem_options {
     bool opt_verbose;          /* errors also where they would go to the ring only */
     bool opt_allverbose;
     bool opt_noabort;
+    bool opt_verify;    /* umem_verify() at exit */
     bool opt_checknull; /* an allocation that is to return NULL is reported */
     bool opt_nosignal;  /* so is one from a signal handler, in caches with UMF_AUDIT */
     bool opt_random;    /* each cache has flags of its own beside opt_flags */
@@ -90,6 +91,11 @@ void umem_debug_fill_free(const struct umem_buffer *buf);
 void umem_debug_raw(const struct umem_buffer *buf);
 /* A free buffer: checks fill and tag.  False as above. */
 bool umem_debug_check_free(const struct umem_buffer *buf);
+/*
+ * Any buffer, whoever may be using it meanwhile: false where it is corrupt and
+ * that was not said before, but now.  One that changes hands counts as sound.
+ */
+bool umem_debug_verify(const struct umem_buffer *buf);
 /*
  * Fresh blocks up to this get the fill of uninitialised memory.  Larger ones
  * are mostly written through at once or used sparsely, and a fill that touches

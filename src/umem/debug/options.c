@@ -114,6 +114,7 @@ static const struct option debug_table[] = {
     {"verbose", VALUE_NONE, FIELD(FIELD_BOOL, opt_verbose)},
     {"allverbose", VALUE_NONE, FIELD(FIELD_BOOL, opt_allverbose)},
     {"noabort", VALUE_NONE, FIELD(FIELD_BOOL, opt_noabort)},
+    {"verify", VALUE_NONE, FIELD(FIELD_BOOL, opt_verify)},
     {"quarantine", VALUE_SIZE, RANGE(0, SIZE_MAX >> 1), FIELD(FIELD_SIZE, opt_quarantine)},
     {"mtbf", VALUE_NUMBER, RANGE(0, UINT32_MAX), FIELD(FIELD_U32, opt_mtbf)},
     {"firewall", VALUE_SIZE, RANGE(0, SIZE_MAX - 1), FIELD(FIELD_SIZE, opt_firewall),

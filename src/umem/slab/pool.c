@@ -271,6 +271,18 @@ slab_pool_verify(struct slab_pool *pool)
     return good;
 }
 
+void
+slab_pool_visit(struct slab_pool *pool, void (*fn)(void *arg, struct slab *slab), void *arg)
+{
+    struct umem_list *const lists[] = {&pool->pool_partial, &pool->pool_full, &pool->pool_empty};
+
+    umem_lock_acquire(&pool->pool_lock);
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(lists); i++)
+        UMEM_LIST_FOR (node, lists[i])
+            fn(arg, UMEM_CONTAINER_OF(node, struct slab, slab_link));
+    umem_lock_release(&pool->pool_lock);
+}
+
 static void
 walk_slab(struct slab *slab, void (*fn)(void *arg, struct slab *slab, void *obj), void *arg)
 {

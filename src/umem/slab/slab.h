@@ -155,6 +155,8 @@ void slab_unlink(struct slab_pool *pool, struct slab *slab);
 
 /* Whether every invariant of the pool and its slabs holds. */
 bool slab_pool_verify(struct slab_pool *pool);
+/* Calls fn for each slab, with the lock held. */
+void slab_pool_visit(struct slab_pool *pool, void (*fn)(void *arg, struct slab *slab), void *arg);
 /* Calls fn for each allocated chunk, without the lock: for a quiet pool. */
 void slab_pool_walk(struct slab_pool *pool, void (*fn)(void *arg, struct slab *slab, void *obj),
                     void *arg);

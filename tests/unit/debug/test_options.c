@@ -106,8 +106,10 @@ static void
 good_switches(void **state)
 {
     (void)state;
-    assert_string_equal(read_with("UMEM_DEBUG", "verbose,noabort,mtbf=7,quarantine=64k"), "");
+    assert_string_equal(read_with("UMEM_DEBUG", "verbose,noabort,mtbf=7,quarantine=64k,verify"),
+                        "");
     assert_int_equal(umem_options.opt_quarantine, 65536);
+    assert_true(umem_options.opt_verify);
     assert_true(umem_options.opt_verbose);
     assert_true(umem_options.opt_noabort);
     assert_false(umem_options.opt_allverbose);

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_verify.c - umem_verify(): what it counts, in which caches, and that the
+ * first corrupt buffer ends the process.
+ */
+#include "support.h"
+
+static umem_cache_t *
+new_cache(const char *name, int cflags)
+{
+    return umem_cache_create(name, 40, 0, NULL, NULL, NULL, NULL, NULL, cflags);
+}
+
+static void
+sound(void)
+{
+    umem_cache_t *cp = new_cache("sound", 0);
+    void *objs[300], *large = umem_alloc(300000, UMEM_NOFAIL);
+
+    CHECK(umem_verify() == 0);
+    for (int i = 0; i < 300; i++)
+        CHECK((objs[i] = umem_cache_alloc(cp, UMEM_DEFAULT)) != NULL);
+    CHECK(umem_verify() == 0);
+    for (int i = 0; i < 300; i += 2)
+        umem_cache_free(cp, objs[i]);
+    CHECK(umem_verify() == 0);
+    umem_free(large, 300000);
+    CHECK(umem_verify() == 0);
+    umem_reap();
+    CHECK(umem_verify() == 0);
+}
+
+/* Free and allocated ones, small and large, in quarantine and back in their slab. */
+static void
+counts(void)
+{
+    char *p[8], *large[2];
+
+    for (int i = 0; i < 8; i++)
+        p[i] = umem_alloc(100, UMEM_NOFAIL);
+    for (int i = 0; i < 2; i++)
+        large[i] = umem_alloc(300000, UMEM_NOFAIL);
+    umem_free(p[0], 100);
+    umem_reap();
+    umem_free(p[2], 100);
+    umem_free(large[0], 300000);
+    p[0][7] = 'A';
+    p[2][99] = 'A';
+    p[4][100] = 'A';
+    large[0][200000] = 'A';
+    large[1][-1] = 'A';
+    CHECK(umem_verify() == 5);
+    CHECK(umem_verify() == 0); /* said once */
+    p[7][-3] ^= 0x5a;
+    CHECK(umem_verify() == 1);
+}
+
+static void
+not_looked_at(void)
+{
+    umem_cache_t *cp[] = {new_cache("notouch", UMC_NOTOUCH), new_cache("nodebug", UMC_NODEBUG),
+                          new_cache("nohash", UMC_NOHASH)};
+
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(cp); i++) {
+        char *p = umem_cache_alloc(cp[i], UMEM_DEFAULT);
+        CHECK(p != NULL);
+        umem_cache_free(cp[i], p);
+        p[3] = 'A';
+    }
+    CHECK(umem_verify() == 0);
+}
+
+static void
+without_guards(void)
+{
+    char *p = umem_alloc(100, UMEM_NOFAIL);
+
+    umem_free(p, 100);
+    p[3] = 'A';
+    CHECK(umem_verify() == 0);
+}
+
+static void
+dies(void)
+{
+    char *p = umem_alloc(100, UMEM_NOFAIL);
+
+    p[101] = 'A';
+    (void)umem_verify();
+}
+
+static void
+test_verify(void **state)
+{
+    (void)state;
+    assert_exits(sound, NULL, 0);
+    assert_exits(sound, "guards", 0);
+    assert_exits(sound, "default,quarantine=0", 0);
+    assert_exits(sound, "lite", 0);
+    assert_exits(counts, "guards,noabort", 0);
+    assert_exits(not_looked_at, "default", 0);
+    assert_exits(without_guards, NULL, 0);
+    assert_exits(without_guards, "audit", 0);
+    assert_dies(dies, "guards", "redzone violation: write past end of buffer");
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_verify)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
