@@ -128,7 +128,8 @@
         STRUCT(umem_options), FIELD(umem_options, opt_flags),                                      \
         FIELD(umem_options, opt_audit_frames), FIELD(umem_options, opt_contents_bytes),            \
         FIELD(umem_options, opt_reap_interval_s), FIELD(umem_options, opt_nomagazines),            \
-        FIELD(umem_options, opt_firewall), FIELD(umem_options, opt_firewall_below),                \
+        FIELD(umem_options, opt_sample), FIELD(umem_options, opt_firewall),                        \
+        FIELD(umem_options, opt_firewall_below),                                                   \
                                                                                                    \
         CONSTANT(UMEM_GRANULE_SHIFT), CONSTANT(UMEM_PAGEMAP_ROOT_BITS),                            \
         CONSTANT(UMEM_PAGEMAP_LEAF_BITS), CONSTANT(UMEM_PAGEMAP_POINTER_MASK),                     \

@@ -174,6 +174,32 @@ write_by_child(void)
         raise(WTERMSIG(status));
 }
 
+/*
+ * One of many blocks is sampled.  The others' bytes past the end are those of a
+ * neighbour that nobody uses.
+ */
+#define MANY 100000
+
+static void
+write_past_sampled(void)
+{
+    for (int i = 0; i < MANY; i++) {
+        char *p = make_buffer(64);
+        poke(p + 64);
+        drop_buffer(p);
+    }
+}
+
+static void
+read_after_free_sampled(void)
+{
+    for (int i = 0; i < MANY; i++) {
+        char *p = make_buffer(64);
+        drop_buffer(p);
+        peek(p + 7);
+    }
+}
+
 /* The program has a handler, since before the library was used or later. */
 static sigjmp_buf out;
 
@@ -214,12 +240,13 @@ static const struct {
     const char *name;
     void (*run)(void);
 } cases[] = {
-    CASE(write_past_end),     CASE(read_past_end),          CASE(write_into_slack),
-    CASE(write_past_large),   CASE(write_past_zeroed),      CASE(write_past_aligned),
-    CASE(write_past_resized), CASE(read_after_resize),      CASE(read_after_free),
-    CASE(write_before_start), CASE(write_after_free_large), CASE(free_twice),
-    CASE(write_past_object),  CASE(read_freed_object),      CASE(write_by_thread),
-    CASE(write_by_child),     CASE(handled_by_earlier),     CASE(handled_by_later),
+    CASE(write_past_end),     CASE(read_past_end),           CASE(write_into_slack),
+    CASE(write_past_large),   CASE(write_past_zeroed),       CASE(write_past_aligned),
+    CASE(write_past_resized), CASE(read_after_resize),       CASE(read_after_free),
+    CASE(write_before_start), CASE(write_after_free_large),  CASE(free_twice),
+    CASE(write_past_object),  CASE(read_freed_object),       CASE(write_by_thread),
+    CASE(write_past_sampled), CASE(read_after_free_sampled), CASE(write_by_child),
+    CASE(handled_by_earlier), CASE(handled_by_later),
 };
 
 int

@@ -42,7 +42,8 @@ print_debugging(const struct heap_state *st)
 {
     const char *comma = "";
     printf("  %-13s", "debugging");
-    if (!st->st_audit && !st->st_guards && !st->st_contents && !st->st_firewall) {
+    if (!st->st_audit && !st->st_guards && !st->st_contents && !st->st_firewall &&
+        st->st_sample == 0) {
         printf("off; on with UMEM_DEBUG=audit,guards or 'umem run --audit --guards'\n");
         return;
     }
@@ -57,6 +58,10 @@ print_debugging(const struct heap_state *st)
     if (st->st_firewall) {
         printf("%sfirewall (%s%s bytes and more)", comma, st->st_firewall_below ? "below, " : "",
                format_count(st->st_firewall_bytes).s);
+        comma = ", ";
+    }
+    if (st->st_sample != 0) {
+        printf("%ssample (1 of %s allocations)", comma, format_count(st->st_sample).s);
         comma = ", ";
     }
     if (st->st_contents)
@@ -120,6 +125,7 @@ print_json(const struct status *s)
         json_pack("{sbsIsbsbsI}", "audit", st->st_audit, "audit_frames",
                   (json_int_t)(st->st_audit ? st->st_audit_frames : 0), "guards", st->st_guards,
                   "contents", st->st_contents, "contents_bytes", (json_int_t)st->st_contents_bytes);
+    json_object_set_new(debug, "sample", json_integer(st->st_sample));
     json_object_set_new(debug, "firewall", json_boolean(st->st_firewall));
     json_object_set_new(debug, "firewall_bytes", json_integer((json_int_t)st->st_firewall_bytes));
 

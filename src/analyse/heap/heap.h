@@ -314,6 +314,7 @@ struct heap_state {
     bool st_guards;
     bool st_contents;
     bool st_magazines;
+    unsigned st_sample; /* one allocation in so many goes behind a firewall; 0: none */
     bool st_firewall;
     bool st_firewall_below;
     uint64_t st_firewall_bytes; /* of the smallest blocks behind it */

@@ -120,6 +120,7 @@ struct field {
     X(umem_firewall_block, fwb_base, fwb_base)                                                     \
     X(umem_firewall_block, fwb_cache, fwb_cache)                                                   \
     X(umem_firewall_block, fwb_bufctl, fwb_bufctl)                                                 \
+    X(umem_options, opt_sample, opt_sample)                                                        \
     X(umem_options, opt_firewall, opt_firewall)                                                    \
     X(umem_options, opt_firewall_below, opt_firewall_below)
 

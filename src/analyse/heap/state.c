@@ -41,6 +41,7 @@ heap_read_state(struct heap *h, struct heap_state *state)
     state->st_firewall = off->opt_firewall.field_size != 0 &&
                          firewall != (off->off_word == 8 ? UINT64_MAX : UINT32_MAX);
     state->st_firewall_bytes = state->st_firewall ? firewall : 0;
+    state->st_sample = (unsigned)record_get(&rec, 0, off->opt_sample);
     state->st_firewall_below = record_get(&rec, 0, off->opt_firewall_below) != 0;
     state->st_heap_bytes = sum_ranges(&h->heap_spans);
     state->st_heap_spans = h->heap_spans.count;

@@ -31,10 +31,10 @@
 #define UMEM_FIREWALL_H
 
 #include "base/base.h"
+#include "cache/cache.h"
 #include "debug/bufctl.h"
+#include "debug/debug.h"
 #include "os/fault.h"
-
-struct umem_cache;
 
 /* What is known of a body and of the block that is or was in it.  80 bytes. */
 struct umem_firewall_block {
@@ -117,6 +117,26 @@ size_t umem_firewall_usable(const void *buf, uint64_t word);
  * the first max.  How many live.
  */
 size_t umem_firewall_forget(struct umem_cache *cp, size_t max);
+
+/* --- sample.c --- */
+
+/*
+ * The same for an allocation of a size class (or NULL) that is the one in
+ * opt_sample.  False: it is not.
+ */
+bool umem_sample_alloc(struct umem_cache *cp, size_t size, size_t align, bool zeroed, void **obj);
+/* A sampled block has been freed. */
+void umem_sample_free(void);
+
+/* Either: by its size, or as it was drawn. */
+static inline bool
+umem_guarded_alloc(struct umem_cache *cp, size_t size, size_t align, int flags, bool zeroed,
+                   void **obj)
+{
+    if (size >= (cp != NULL ? cp->cache_firewall : umem_options.opt_firewall))
+        return umem_firewall_alloc(cp, size, align, flags, zeroed, obj);
+    return umem_options.opt_sample != 0 && umem_sample_alloc(cp, size, align, zeroed, obj);
+}
 
 /* --- firewall_fault.c --- */
 

@@ -52,7 +52,9 @@ umem_firewall_init(void)
         umem_list_init(&rooms[i]);
     if (limit != 0)
         quarantine_bytes_max = umem_min(QUARANTINE_BYTES_MAX, limit / QUARANTINE_LIMIT_SHARE);
-    if (umem_options.opt_firewall != SIZE_MAX && !umem_options.opt_nohandler)
+    tcache_sample_every = umem_options.opt_sample;
+    bool used = umem_options.opt_firewall != SIZE_MAX || umem_options.opt_sample != 0;
+    if (used && !umem_options.opt_nohandler)
         os_fault_init(umem_firewall_explain);
 }
 

@@ -165,8 +165,7 @@ allocate(size_t size, size_t align, int flags, bool zeroed)
         return NULL;
     }
     (void)umem_update_if_due(NULL);
-    if (size >= umem_options.opt_firewall &&
-        umem_firewall_alloc(NULL, size, align, flags, zeroed, &guarded))
+    if (umem_guarded_alloc(NULL, size, align, flags, zeroed, &guarded))
         return guarded;
     while ((large = create(size, align, debug, &dirt)) == NULL) {
         int error = errno;

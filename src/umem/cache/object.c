@@ -285,9 +285,8 @@ take(struct umem_cache *cp, size_t requested, size_t align, int flags)
 {
     void *obj;
 
-    if (UMEM_UNLIKELY(requested >= cp->cache_firewall) &&
-        atomic_load_explicit(&cp->cache_reserve, memory_order_relaxed) == NULL &&
-        umem_firewall_alloc(cp, requested, align, flags, false, &obj)) {
+    if (atomic_load_explicit(&cp->cache_reserve, memory_order_relaxed) == NULL &&
+        umem_guarded_alloc(cp, requested, align, flags, false, &obj)) {
         if (obj != NULL)
             count_alloc(cp);
         return obj;

@@ -77,5 +77,6 @@ struct umem_bufctl {
     uint16_t bc_sequence;            /* for verifiers: see check.c */
 };
 #define UMEM_BC_REPORTED 0x1 /* damage round it was reported (noabort): once is enough */
+#define UMEM_BC_SAMPLED 0x2  /* behind a firewall by UMEM_DEBUG=sample */
 
 #endif

@@ -40,6 +40,7 @@ struct umem_options {
     size_t opt_maxverify;    /* bytes of a buffer's fill that are verified at most */
     uint32_t opt_mtbf;       /* fault injection: 0 off */
     size_t opt_firewall;     /* blocks of so many bytes and more lie at a guard; SIZE_MAX: none */
+    uint32_t opt_sample;     /* one allocation in so many does; 0: none */
     bool opt_nohandler;      /* leave SIGSEGV and SIGBUS alone */
     bool opt_firewall_below; /* begin behind it, instead of ending before it */
     uint32_t opt_reap_interval_s;

@@ -52,6 +52,9 @@
 /* Of a seed that is made up here: 7 digits are easily typed. */
 #define SEED_MASK 0xfffffu
 
+/* Twice this is counted down from in 32 bits of a product. */
+#define SAMPLE_MAX ((uint64_t)INT32_MAX)
+
 /* Characters of an item that a message repeats. */
 #define ITEM_SHOWN 64
 
@@ -119,6 +122,7 @@ static const struct option debug_table[] = {
     {"mtbf", VALUE_NUMBER, RANGE(0, UINT32_MAX), FIELD(FIELD_U32, opt_mtbf)},
     {"firewall", VALUE_SIZE, RANGE(0, SIZE_MAX - 1), FIELD(FIELD_SIZE, opt_firewall),
      .option_prefix = "below:", .option_prefix_field = &umem_options.opt_firewall_below},
+    {"sample", VALUE_NUMBER, RANGE(0, SAMPLE_MAX), FIELD(FIELD_U32, opt_sample)},
     {"nohandler", VALUE_NONE, FIELD(FIELD_BOOL, opt_nohandler)},
     {"nosignal", VALUE_NONE, .option_flags = UMF_AUDIT, FIELD(FIELD_BOOL, opt_nosignal)},
     {"lite", VALUE_NONE, .option_flags = UMF_REDZONE},

@@ -76,11 +76,15 @@ create(unsigned bin, const struct tcache *old)
     if (tcache_is_live(old)) {
         tc->tc_thread = old->tc_thread;
         tc->tc_exempt = old->tc_exempt;
+        tc->tc_sample = old->tc_sample;
+        tc->tc_random = old->tc_random;
         tc->tc_exit_seen = old->tc_exit_seen;
         memcpy(tc->tc_bin, old->tc_bin, old->tc_bins * sizeof(struct tbin));
     } else {
         tc->tc_thread = os_thread_id();
         tcache_choose(tc);
+        if (tcache_sample_every != 0)
+            tcache_sample_init(tc);
     }
     return tc;
 }

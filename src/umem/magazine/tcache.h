@@ -70,6 +70,8 @@ struct tcache {
     bool tc_exit_seen;      /* the thread's exit will flush it */
     _Atomic bool tc_exempt; /* alloc finds its windows open though they are diverted */
     size_t tc_size;         /* bytes of this record */
+    int64_t tc_sample;      /* allocations until one is sampled: sample.c; under tc_lock */
+    uint64_t tc_random;     /* what that is drawn from */
     struct tbin tc_bin[];
 };
 
@@ -295,6 +297,20 @@ void tcache_retire_bin(struct tcache *tc, unsigned bin);
  * have outdated, for statistics.
  */
 size_t tcache_bin_rounds(unsigned bin);
+
+/* --- sample.c: one allocation in so many is drawn --- */
+
+/* One in how many; 0: none.  Set once, before there is any thread cache. */
+extern uint32_t tcache_sample_every;
+/* Whether an allocation from the bin, or from elsewhere, is the one. */
+bool tcache_sample_due(struct tcache *tc, unsigned bin, uint32_t now_ms);
+bool tcache_sample_other(struct tcache *tc);
+/* A new thread cache. */
+void tcache_sample_init(struct tcache *tc);
+/* A visit: what the bin has allocated is counted, the credit cut.  Locked. */
+uint64_t tcache_sample_credit(struct tcache *tc, uint32_t allocs, uint64_t credit);
+/* Counts this allocation; whether it is the one.  Locked. */
+bool tcache_sample_take(struct tcache *tc);
 
 /* --- sweep.c: magazines of bins that lie idle --- */
 

@@ -103,7 +103,7 @@ retire_allocs(const struct tbin *b, struct depot *depot)
  * allocation is to come by: it may be the last for long, with much to give back.
  */
 static void
-visit(struct tbin *b, struct depot *depot, uint32_t now_ms, bool frees_only)
+visit(struct tcache *tc, struct tbin *b, struct depot *depot, uint32_t now_ms, bool frees_only)
 {
     uint32_t allocs = retire_allocs(b, depot);
     uint32_t elapsed_ms = now_ms - b->bin_visit_ms;
@@ -114,6 +114,8 @@ visit(struct tbin *b, struct depot *depot, uint32_t now_ms, bool frees_only)
     else if (b->bin_granted != 0)
         credit = elapsed_ms < CREDIT_MS ? 2 * (uint64_t)b->bin_granted
                                         : (uint64_t)allocs * CREDIT_MS / elapsed_ms + 1;
+    if (UMEM_UNLIKELY(tcache_sample_every != 0))
+        credit = tcache_sample_credit(tc, allocs, credit);
     b->bin_granted = (uint32_t)umem_min(credit, CREDIT_MAX);
     b->bin_credit = (int32_t)b->bin_granted;
     b->bin_visit_ms = now_ms;
@@ -123,10 +125,22 @@ visit(struct tbin *b, struct depot *depot, uint32_t now_ms, bool frees_only)
 
 /* Whether it is time for one: the credit is spent, or the rate may have changed. */
 static void
-visit_if_due(struct tbin *b, struct depot *depot, uint32_t now_ms)
+visit_if_due(struct tcache *tc, struct tbin *b, struct depot *depot, uint32_t now_ms)
 {
     if (b->bin_credit <= 0 || now_ms - b->bin_visit_ms >= CREDIT_MS)
-        visit(b, depot, now_ms, false);
+        visit(tc, b, depot, now_ms, false);
+}
+
+bool
+tcache_sample_due(struct tcache *tc, unsigned bin, uint32_t now_ms)
+{
+    struct tbin *b = &tc->tc_bin[bin];
+
+    umem_lock_acquire(&tc->tc_lock);
+    visit_if_due(tc, b, tcache_depot[bin], now_ms);
+    bool due = tc->tc_sample <= 0 && tcache_sample_take(tc);
+    umem_lock_release(&tc->tc_lock);
+    return due;
 }
 
 /*
@@ -183,7 +197,7 @@ tcache_take(struct tcache *tc, unsigned bin, uint32_t now_ms)
     void *obj = NULL;
 
     umem_lock_acquire(&tc->tc_lock);
-    visit_if_due(b, depot, now_ms);
+    visit_if_due(tc, b, depot, now_ms);
     if (is_empty(b)) {
         if (b->bin_size != 0) /* else it is not used yet, and may be reluctant */
             note_exchange(b, depot, false);
@@ -259,9 +273,9 @@ tcache_put(struct tcache *tc, unsigned bin, void *obj, uint32_t now_ms, struct m
     *surplus = NULL;
     umem_lock_acquire(&tc->tc_lock);
     if (b->bin_full && !has_room(b)) /* and ran out on this side the last time too */
-        visit(b, depot, now_ms, true);
+        visit(tc, b, depot, now_ms, true);
     else
-        visit_if_due(b, depot, now_ms);
+        visit_if_due(tc, b, depot, now_ms);
     bool reluctant = is_reluctant(b, depot);
     bool room = !reluctant && make_room(tc, b, depot, surplus);
     if (room)

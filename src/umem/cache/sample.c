@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sample.c - UMEM_DEBUG=sample=N: about one allocation in N goes behind a
+ * firewall, so that a program that runs at full speed for long enough shows its
+ * overruns and its uses of freed memory.
+ *
+ * Blocks of size classes and oversize ones: these are freed by the page map,
+ * which leads a sampled one to its record.  umem_cache_free() asks for no more
+ * than a window, so object caches are left out.
+ *
+ * State: how many sampled blocks live.
+ */
+#include <errno.h>
+
+#include "cache/cache.h"
+#include "cache/firewall.h"
+#include "debug/debug.h"
+#include "os/os.h"
+
+/*
+ * Sampled blocks that may live at once, 16 MiB of pages where they are small.
+ * Where so many live, none is sampled: of a program that keeps all it allocates
+ * the first were.
+ */
+#define SAMPLED_MAX 4096
+
+static _Atomic size_t sampled;
+
+/* Whether this allocation is the one; cp is NULL for an oversize block. */
+static bool
+is_due(struct umem_cache *cp)
+{
+    /* A cache without magazines has no visits: each allocation is counted. */
+    bool counted = cp != NULL && cp->cache_slow_bin != 0 &&
+                   atomic_load_explicit(&umem_mtbf, memory_order_relaxed) == 0;
+    struct tcache *tc = tcache_get(counted ? cp->cache_slow_bin : 1);
+
+    if (tc == NULL)
+        return false;
+    return counted ? tcache_sample_due(tc, cp->cache_slow_bin, (uint32_t)os_clock_coarse_ms())
+                   : tcache_sample_other(tc);
+}
+
+bool
+umem_sample_alloc(struct umem_cache *cp, size_t size, size_t align, bool zeroed, void **obj)
+{
+    struct umem_firewall_slot slot;
+    int saved = errno;
+
+    if ((cp != NULL && !umem_is_class_cache(cp)) || !is_due(cp))
+        return false;
+    bool room = atomic_fetch_add_explicit(&sampled, 1, memory_order_relaxed) < SAMPLED_MAX;
+    if (room && umem_firewall_alloc(cp, size, align, 0, zeroed, obj)) {
+        UMEM_VERIFY(umem_firewall_find(*obj, pagemap_get(*obj), &slot));
+        slot.slot_block->fwb_bufctl.bc_flags |= UMEM_BC_SAMPLED;
+        return true;
+    }
+    umem_sample_free();
+    errno = saved;
+    return false;
+}
+
+void
+umem_sample_free(void)
+{
+    atomic_fetch_sub_explicit(&sampled, 1, memory_order_relaxed);
+}
