@@ -239,7 +239,7 @@ umem_firewall_free(struct umem_cache *cp, void *buf, uint64_t word, size_t state
     if ((umem_options.opt_flags & UMF_CONTENTS) != 0)
         umem_contents_log(buf, umem_min((size_t)bc->bc_size, umem_options.opt_contents_bytes));
     if (bc->bc_flags & UMEM_BC_SAMPLED) {
-        bc->bc_flags &= ~(uint32_t)UMEM_BC_SAMPLED;
+        bc->bc_flags &= (uint16_t)~UMEM_BC_SAMPLED;
         umem_sample_free();
     }
     umem_firewall_put(&slot);
