@@ -246,7 +246,7 @@ umem_cache_describe(struct umem_cache *cp, const void *addr, struct umem_buffer 
 
 /* Takes objects until one passes the checks; corrupt ones have been reported and are dropped. */
 static void *
-get_checked(struct umem_cache *cp, size_t requested, int flags)
+get_checked(struct umem_cache *cp, size_t requested, int flags, const void *frame)
 {
     struct umem_buffer buf;
 
@@ -257,6 +257,7 @@ get_checked(struct umem_cache *cp, size_t requested, int flags)
             return NULL;
         UMEM_VERIFY(umem_cache_describe(cp, obj, &buf));
         UMEM_VERIFY(buf.buf_bufctl != NULL); /* a cache under debugging has sidecars */
+        buf.buf_frame = frame;
         if (buf.buf_bufctl->bc_state == UMEM_BUFFER_RAW)
             umem_debug_raw(&buf);
     } while (!umem_debug_alloc(&buf, requested));
@@ -281,7 +282,7 @@ get_checked(struct umem_cache *cp, size_t requested, int flags)
  * does.  A sealed cache's objects are made: its threads may not call the system.
  */
 static void *
-take(struct umem_cache *cp, size_t requested, size_t align, int flags)
+take(struct umem_cache *cp, size_t requested, size_t align, int flags, const void *frame)
 {
     void *obj;
 
@@ -293,12 +294,12 @@ take(struct umem_cache *cp, size_t requested, size_t align, int flags)
     }
     struct umem_cache *twin = umem_twin_enter(cp, requested);
     if (UMEM_UNLIKELY(twin != NULL)) {
-        obj = get_checked(twin, requested, flags);
+        obj = get_checked(twin, requested, flags, frame);
         umem_twin_leave(twin);
         if (obj != NULL)
             return obj;
     }
-    return cp->cache_flags != 0 ? get_checked(cp, requested, flags) : get(cp, flags);
+    return cp->cache_flags != 0 ? get_checked(cp, requested, flags, frame) : get(cp, flags);
 }
 
 UMEM_NOINLINE void *
@@ -311,6 +312,7 @@ UMEM_NOINLINE void *
 umem_cache_alloc_slow_aligned(struct umem_cache *cp, size_t requested, size_t align, int flags)
 {
     int saved = errno; /* callers ask errno after successes too */
+    const void *frame = __builtin_frame_address(0);
     bool reaped = false;
 
     watch(cp, OS_WATCH_ALLOC, requested);
@@ -322,7 +324,7 @@ umem_cache_alloc_slow_aligned(struct umem_cache *cp, size_t requested, size_t al
         return NULL;
     }
     for (;;) {
-        void *obj = take(cp, requested, align, flags);
+        void *obj = take(cp, requested, align, flags, frame);
         if (obj != NULL) {
             errno = saved;
             return obj;
@@ -389,7 +391,7 @@ report_bad_free(struct umem_cache *cp, void *buf)
 }
 
 static void
-free_slow(struct umem_cache *cp, void *obj, size_t stated)
+free_slow(struct umem_cache *cp, void *obj, size_t stated, const void *frame)
 {
     struct umem_buffer buf;
 
@@ -410,6 +412,7 @@ free_slow(struct umem_cache *cp, void *obj, size_t stated)
         report_bad_free(cp, obj);
         return;
     }
+    buf.buf_frame = frame;
     if (!umem_debug_free(&buf, stated))
         return;
     if (cp->cache_dtor != NULL && !keeps_constructed(cp))
@@ -426,7 +429,7 @@ umem_cache_free_slow(struct umem_cache *cp, void *obj, size_t stated)
     int error = errno;
 
     watch(cp, OS_WATCH_FREE, 0);
-    free_slow(cp, obj, stated);
+    free_slow(cp, obj, stated, __builtin_frame_address(0));
     errno = error;
 }
 

@@ -5,6 +5,12 @@
  * Everything here is as cheap as it goes, for it runs on every allocation and
  * every free: the thread's id and the library's bounds are cached, the clock
  * needs no system call, the stack is interned without a lock once it is known.
+ *
+ * A thread's walk is remembered for its next one (os_unwind_trail()), and with
+ * each frame the id of the stack from there outwards.  Trails are some 30 KiB
+ * of address space each, so threads share a few: by their ids, mostly one has
+ * one for itself.  Who finds it in use (by another thread, or by this one,
+ * which a signal interrupted in a walk) walks without.
  */
 #include "debug/audit.h"
 
@@ -13,6 +19,7 @@
 #include "debug/debug.h"
 #include "debug/log.h"
 #include "debug/stacks.h"
+#include "os/meta.h"
 #include "os/os.h"
 #include "os/symbolise.h"
 #include "os/unwind.h"
@@ -20,6 +27,21 @@
 /* Bounds of our own text; own_end is 1 where there are none, 0 before anybody asked. */
 static _Atomic uintptr_t own_start;
 static _Atomic uintptr_t own_end;
+
+/* More than the threads that allocate at a time, mostly; some 8 KiB of each are touched. */
+#define SLOTS 128
+struct slot {
+    _Alignas(UMEM_CACHE_LINE) _Atomic uint32_t slot_busy;
+    uint32_t slot_max; /* frames of the stacks whose ids are in the trail */
+    struct os_trail *slot_trail;
+};
+static struct slot slots[SLOTS];
+
+static inline void
+trail_leave(struct slot *slot)
+{
+    atomic_store_explicit(&slot->slot_busy, 0, memory_order_release);
+}
 
 static UMEM_COLD void
 find_own_text(void)
@@ -35,18 +57,27 @@ find_own_text(void)
     atomic_store_explicit(&own_end, end, memory_order_release);
 }
 
-uint32_t
-umem_audit_stack(uintptr_t *frames, uint32_t max)
+/* How many of the innermost frames are in our own text. */
+static inline uint32_t
+own_frames(const uintptr_t *frames, uint32_t depth)
 {
     if (UMEM_UNLIKELY(atomic_load_explicit(&own_end, memory_order_acquire) == 0))
         find_own_text();
     uintptr_t start = atomic_load_explicit(&own_start, memory_order_relaxed);
     uintptr_t size = atomic_load_explicit(&own_end, memory_order_relaxed) - start;
-    uint32_t depth = os_unwind(frames, max + UMEM_OWN_FRAMES_MAX, 0);
     uint32_t own = 0;
 
     while (own < depth && frames[own] - start < size)
         own++;
+    return own;
+}
+
+uint32_t
+umem_audit_stack(uintptr_t *frames, uint32_t max)
+{
+    uint32_t depth = os_unwind(frames, max + UMEM_OWN_FRAMES_MAX, 0);
+    uint32_t own = own_frames(frames, depth);
+
     depth = (uint32_t)umem_min(depth - own, max);
     if (own > 0)
         memmove(frames, frames + own, depth * sizeof(frames[0]));
@@ -66,15 +97,85 @@ umem_debug_signal_slow(void)
         }
 }
 
-void
-umem_audit(struct umem_bufctl *bc)
+static struct slot *
+slot_of(uint32_t thread)
+{
+    return &slots[thread % SLOTS];
+}
+
+/* The trail of a thread, for it alone until trail_leave(); NULL: in use, or no memory. */
+static struct os_trail *
+trail_enter(struct slot *slot, uint32_t max)
+{
+    if (atomic_exchange_explicit(&slot->slot_busy, 1, memory_order_acquire) != 0)
+        return NULL;
+    if (UMEM_UNLIKELY(slot->slot_trail == NULL))
+        slot->slot_trail = umem_meta_alloc(sizeof(*slot->slot_trail));
+    struct os_trail *trail = slot->slot_trail;
+    if (UMEM_UNLIKELY(slot->slot_max != max) && trail != NULL) {
+        memset(trail->trail_note, 0, sizeof(trail->trail_note));
+        slot->slot_max = max;
+    }
+    if (UMEM_UNLIKELY(trail == NULL))
+        trail_leave(slot);
+    return trail;
+}
+
+/* The id of the calling thread's stack as its trail has it; 0: it has not. */
+static inline uint32_t
+trail_stack(struct os_trail *trail, uint32_t max, const void *frame)
+{
+    uint32_t depth = os_unwind_trail(trail, max + UMEM_OWN_FRAMES_MAX, frame);
+    uint32_t own = own_frames(trail->trail_pc + trail->trail_lo, depth);
+    uint32_t at = trail->trail_lo + own;
+
+    if (own == depth)
+        return 0;
+    if (trail->trail_note[at] == 0)
+        trail->trail_note[at] =
+            umem_stacks_intern(trail->trail_pc + at, (uint32_t)umem_min(depth - own, max));
+    return trail->trail_note[at];
+}
+
+static UMEM_NOINLINE uint32_t
+walk_stack(uint32_t max)
 {
     uintptr_t frames[UMEM_AUDIT_FRAMES_MAX + UMEM_OWN_FRAMES_MAX];
-    uint32_t max = __atomic_load_n(&umem_options.opt_audit_frames, __ATOMIC_RELAXED);
-    uint32_t depth = max > 0 ? umem_audit_stack(frames, max) : 0;
 
+    return umem_stacks_intern(frames, umem_audit_stack(frames, max));
+}
+
+void
+umem_audit(struct umem_bufctl *bc, const void *frame)
+{
+    uint32_t max = __atomic_load_n(&umem_options.opt_audit_frames, __ATOMIC_RELAXED);
+    uint32_t thread = umem_thread_self();
+    uint32_t stack = 0;
+
+    if (max > 0) {
+        struct slot *slot = slot_of(thread);
+        struct os_trail *trail = trail_enter(slot, max);
+        if (UMEM_LIKELY(trail != NULL)) {
+            stack = trail_stack(trail, max, frame);
+            trail_leave(slot);
+        }
+        if (UMEM_UNLIKELY(stack == 0))
+            stack = walk_stack(max);
+    }
     bc->bc_prev = bc->bc_last;
-    bc->bc_last.txn_stack = umem_stacks_intern(frames, depth);
-    bc->bc_last.txn_thread = umem_thread_self();
-    bc->bc_last.txn_time = os_clock_ns();
+    bc->bc_last.txn_stack = stack;
+    bc->bc_last.txn_thread = thread;
+    bc->bc_last.txn_time = os_clock_coarse_ns();
+}
+
+void
+umem_trails_fork_child(void)
+{
+    for (size_t i = 0; i < SLOTS; i++)
+        if (atomic_load_explicit(&slots[i].slot_busy, memory_order_relaxed) != 0) {
+            /* Another thread of the parent was in the middle of it. */
+            if (slots[i].slot_trail != NULL)
+                slots[i].slot_trail->trail_top = 0;
+            trail_leave(&slots[i]);
+        }
 }

@@ -18,5 +18,7 @@
  * allocates) are kept, since without them the stack would not make sense. (AS)
  */
 uint32_t umem_audit_stack(uintptr_t *frames, uint32_t max);
+/* In the child of a fork: trails that another thread was busy with are free, and empty. */
+void umem_trails_fork_child(void);
 
 #endif

@@ -64,7 +64,7 @@ enum umem_bufctl_state {
 struct umem_transaction {
     uint32_t txn_stack;  /* id in the stack depot, 0 none */
     uint32_t txn_thread; /* kernel id */
-    uint64_t txn_time;   /* CLOCK_MONOTONIC, nanoseconds */
+    uint64_t txn_time;   /* CLOCK_MONOTONIC, nanoseconds, to the tick: 4 ms mostly */
 };
 
 /* 48 bytes. */

@@ -436,7 +436,7 @@ umem_debug_alloc(const struct umem_buffer *buf, size_t requested)
     if ((buf->buf_flags & UMF_REDZONE) != 0)
         write_slack(buf, requested);
     if ((buf->buf_flags & UMF_AUDIT) != 0)
-        umem_audit(bc);
+        umem_audit(bc, buf->buf_frame);
     if (UMEM_UNLIKELY(!set_state(bc, state, UMEM_BUFFER_ALLOCATED)))
         return bad(UMERR_BADBUFCTL, buf);
     return true;
@@ -493,7 +493,7 @@ umem_debug_free(const struct umem_buffer *buf, size_t stated)
     if (UMEM_UNLIKELY(!set_state(bc, UMEM_BUFFER_ALLOCATED, UMEM_BUFFER_FREE)))
         return bad_state(buf);
     if ((buf->buf_flags & UMF_AUDIT) != 0)
-        umem_audit(bc);
+        umem_audit(bc, buf->buf_frame);
     return true;
 }
 
@@ -554,7 +554,7 @@ umem_debug_resize(const struct umem_buffer *buf, size_t requested)
     if ((buf->buf_flags & UMF_AUDIT) != 0) {
         /* It stays one allocation, made here: the transaction before it is kept. */
         struct umem_transaction before = bc->bc_prev;
-        umem_audit(bc);
+        umem_audit(bc, buf->buf_frame);
         bc->bc_prev = before;
     }
 }

@@ -73,6 +73,11 @@ struct umem_buffer {
     /* Bufctls of the chunks in front and behind, NULL where there is none. */
     struct umem_bufctl *buf_before;
     struct umem_bufctl *buf_behind;
+    /*
+     * __builtin_frame_address(0) of the engine's function that the program
+     * called, or NULL: where a transaction's stack begins.
+     */
+    const void *buf_frame;
 };
 
 /*
@@ -111,8 +116,8 @@ void umem_debug_resize(const struct umem_buffer *buf, size_t requested);
 
 /* --- Audit (debug/audit.c over os/unwind.h and debug/stacks.h) --- */
 
-/* Puts bc_last into bc_prev and fills bc_last: stack, thread, time. */
-void umem_audit(struct umem_bufctl *bc);
+/* Puts bc_last into bc_prev and fills bc_last: stack, thread, time.  frame: buf_frame. */
+void umem_audit(struct umem_bufctl *bc, const void *frame);
 /*
  * With nosignal: reports where a signal handler is among the callers.  Asked
  * before any lock is taken, since the handler may have struck its holder.

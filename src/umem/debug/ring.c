@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/print.h"
+#include "debug/audit.h"
 #include "debug/contents.h"
 #include "debug/debug.h"
 #include "debug/log.h"
@@ -129,5 +130,6 @@ umem_debug_fork_child(void)
     /* The child's only thread has a new id. */
     thread_self = 0;
     umem_contents_fork_child();
+    umem_trails_fork_child();
     atomic_store_explicit(&log_owner, fork_nested ? umem_thread_self() : 0, memory_order_relaxed);
 }

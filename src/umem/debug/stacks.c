@@ -146,11 +146,16 @@ hash_frames(const uintptr_t *frames, uint32_t depth)
 static inline bool
 frames_equal(const uintptr_t *a, const uintptr_t *b, uint32_t depth)
 {
-    uintptr_t differ = 0;
+    typedef uintptr_t pair __attribute__((vector_size(2 * sizeof(uintptr_t))));
+    pair differ = {0, 0}, x, y;
+    uint32_t i;
 
-    for (uint32_t i = 0; i < depth; i++)
-        differ |= a[i] ^ b[i];
-    return differ == 0;
+    for (i = 0; i + 2 <= depth; i += 2) {
+        memcpy(&x, a + i, sizeof(x));
+        memcpy(&y, b + i, sizeof(y));
+        differ |= x ^ y;
+    }
+    return (differ[0] | differ[1]) == 0 && (i == depth || a[i] == b[i]);
 }
 
 /* The id of the stack in the chain from id up to but without end; 0 if it is not there. */

@@ -20,6 +20,15 @@ os_clock_ns(void)
 }
 
 uint64_t
+os_clock_coarse_ns(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+uint64_t
 os_clock_coarse_ms(void)
 {
     struct timespec now;

@@ -57,6 +57,8 @@ void os_name(void *addr, size_t size, const char *name);
 uint64_t os_clock_ns(void);
 /* The same at tick resolution, cheaper, in milliseconds. (AS) */
 uint64_t os_clock_coarse_ms(void);
+/* The same in nanoseconds. */
+uint64_t os_clock_coarse_ns(void);
 
 /* The kernel's id of this thread; a system call: cache it. (AS) */
 uint32_t os_thread_id(void);

@@ -55,14 +55,6 @@
 #include "os/os.h"
 #include "os/unwind_impl.h"
 
-/* Where a walk is: the frame to be undone next. */
-struct cursor {
-    uintptr_t pc;
-    uintptr_t sp;
-    uintptr_t bp;
-    bool exact; /* a signal struck at pc; else pc is a return address */
-};
-
 #if defined(__x86_64__)
 
 #include <ucontext.h>
@@ -85,6 +77,7 @@ struct entry {
 #define GUESS_KEEP 16
 
 static _Atomic(struct entry *) table;
+_Atomic uint32_t unwind_forgets;
 
 /* The address times SPREAD modulo 2^48, in the upper 48 bits: index, then tag. */
 static inline uint64_t
@@ -169,6 +162,7 @@ unwind_table_forget(uintptr_t start, uintptr_t end)
 {
     struct entry *t = atomic_load_explicit(&table, memory_order_acquire);
 
+    atomic_fetch_add_explicit(&unwind_forgets, 1, memory_order_relaxed);
     if (t == NULL)
         return;
     for (size_t i = 0; i < TABLE_SIZE; i++) {
@@ -207,7 +201,7 @@ guess_correct(struct entry *from, size_t index)
     ((sp) + offsetof(ucontext_t, uc_mcontext.gregs) + (size_t)(greg) * sizeof(greg_t))
 
 static bool
-step_signal(struct cursor *c, struct unwind_window *win)
+step_signal(struct unwind_cursor *c, struct unwind_window *win)
 {
     uintptr_t uc = c->sp;
 
@@ -224,7 +218,7 @@ step_signal(struct cursor *c, struct unwind_window *win)
  * be code.
  */
 static bool
-step_frame_pointer(struct entry *t, struct cursor *c, struct unwind_window *win)
+step_frame_pointer(struct entry *t, struct unwind_cursor *c, struct unwind_window *win)
 {
     uintptr_t bp = c->bp;
     bool forgotten;
@@ -243,7 +237,7 @@ step_frame_pointer(struct entry *t, struct cursor *c, struct unwind_window *win)
 
 /* The rules with a CFA, where the short cuts of the hot loop do not do. */
 static bool
-step_cfa(uint32_t rule, struct cursor *c, struct unwind_window *win)
+step_cfa(uint32_t rule, struct unwind_cursor *c, struct unwind_window *win)
 {
     enum unwind_kind kind = unwind_rule_kind(rule);
     uintptr_t base = kind == UNWIND_FROM_RSP || kind == UNWIND_RSP_DEREF ? c->sp : c->bp;
@@ -270,11 +264,9 @@ step_cfa(uint32_t rule, struct cursor *c, struct unwind_window *win)
     return true;
 }
 
-enum step { STEP_DONE, STEP_END, STEP_FULL, STEP_AGAIN };
-
 /* Any step: also the common ones, where the hot loop does not dare. */
-static UMEM_NOINLINE enum step
-step_slow(struct entry *t, uint32_t rule, struct cursor *c, struct unwind_window *win)
+static UMEM_NOINLINE enum unwind_step
+step_slow(struct entry *t, uint32_t rule, struct unwind_cursor *c, struct unwind_window *win)
 {
     bool forgotten = false;
     bool done = false;
@@ -282,21 +274,55 @@ step_slow(struct entry *t, uint32_t rule, struct cursor *c, struct unwind_window
     if (rule == UNWIND_NONE)
         rule = rule_miss(t, c->pc - !c->exact, c->exact, &forgotten);
     if (forgotten)
-        return STEP_AGAIN;
+        return UNWIND_STEP_AGAIN;
     switch (unwind_rule_kind(rule)) {
     case UNWIND_SIGNAL:
         done = step_signal(c, win);
         break;
     case UNWIND_SPECIAL:
         if (unwind_rule_special(rule) == UNWIND_FULL)
-            return STEP_FULL;
+            return UNWIND_STEP_FULL;
         if (unwind_rule_special(rule) == UNWIND_NOCFI)
             done = step_frame_pointer(t, c, win);
         break;
     default:
         done = step_cfa(rule, c, win);
     }
-    return done ? STEP_DONE : STEP_END;
+    return done ? UNWIND_STEP_DONE : UNWIND_STEP_END;
+}
+
+/*
+ * The conditions are those of the hot loop in walk(): what they let through is
+ * said by pc, sp, rbp and two words of the stack.
+ */
+enum unwind_step
+unwind_step(struct unwind_cursor *c, struct unwind_window *win, uintptr_t *bp_at)
+{
+    struct entry *t = table_get();
+    if (UMEM_UNLIKELY(t == NULL))
+        return UNWIND_STEP_AGAIN;
+    uint64_t product = spread(c->pc - !c->exact);
+    uint64_t word = entry_load(&t[spread_index(product)]);
+    uint32_t rule = word >> 32 == spread_tag(product) ? (uint32_t)word : UNWIND_NONE;
+    uintptr_t cfa = (rule & UNWIND_RULE_RSP_BIT ? c->sp : c->bp) + unwind_rule_offset(rule);
+    uintptr_t slot = unwind_rule_rbp(rule) * UNWIND_RULE_WORD;
+
+    if (UMEM_LIKELY((rule & UNWIND_RULE_HOT_MASK) == UNWIND_RULE_HOT && cfa > c->sp &&
+                    cfa <= win->win_lo + win->win_size && (cfa & (UNWIND_RULE_WORD - 1)) == 0 &&
+                    cfa - slot >= c->sp)) {
+        *bp_at = slot != 0 ? cfa - slot : UNWIND_BP_SAME;
+        if (slot != 0)
+            c->bp = unwind_load(cfa - slot);
+        c->pc = unwind_load(cfa - UNWIND_RULE_WORD);
+        c->sp = cfa;
+        c->exact = false;
+        return c->pc != 0 ? UNWIND_STEP_DONE : UNWIND_STEP_END;
+    }
+    *bp_at = UNWIND_BP_HARD;
+    if (rule == UNWIND_RULE_END)
+        return UNWIND_STEP_END;
+    enum unwind_step step = step_slow(t, rule, c, win);
+    return step == UNWIND_STEP_DONE && c->pc == 0 ? UNWIND_STEP_END : step;
 }
 
 /* Answers of walk() that are no count: start again, rules were stale; or walk in full. */
@@ -304,8 +330,6 @@ step_slow(struct entry *t, uint32_t rule, struct cursor *c, struct unwind_window
 #define WALK_FULL (UINT32_MAX - 1)
 /* Stale rules are forgotten with their whole object: once more is enough, mostly. */
 #define TRIES 2
-/* One walk of so many has one of its frames looked up anew: 300 ns, 5 ns a walk. */
-#define WALKS_CHECKED 64
 
 /*
  * The cursor and the window live in registers here and in structures for
@@ -317,7 +341,7 @@ step_slow(struct entry *t, uint32_t rule, struct cursor *c, struct unwind_window
  * arrived, which is then only compared.
  */
 static inline __attribute__((always_inline)) UNWIND_RAW_STACK uint32_t
-walk(struct entry *t, uintptr_t *frames, uint32_t max, uint32_t skip, struct cursor c)
+walk(struct entry *t, uintptr_t *frames, uint32_t max, uint32_t skip, struct unwind_cursor c)
 {
     uintptr_t *out = frames;
     uintptr_t sp = c.sp, bp = c.bp;
@@ -356,12 +380,12 @@ walk(struct entry *t, uintptr_t *frames, uint32_t max, uint32_t skip, struct cur
             break;
         } else {
             c.exact = addr == c.pc;
-            c = (struct cursor){addr + !c.exact, sp, bp, c.exact};
-            enum step step = step_slow(t, rule, &c, &win);
-            if (step == STEP_END)
+            c = (struct unwind_cursor){addr + !c.exact, sp, bp, c.exact};
+            enum unwind_step step = step_slow(t, rule, &c, &win);
+            if (step == UNWIND_STEP_END)
                 break;
-            if (step != STEP_DONE)
-                return step == STEP_FULL ? WALK_FULL : WALK_AGAIN;
+            if (step != UNWIND_STEP_DONE)
+                return step == UNWIND_STEP_FULL ? WALK_FULL : WALK_AGAIN;
             pc = c.pc, sp = c.sp, bp = c.bp;
             addr = pc - !c.exact; /* c.pc stays: by it an exact address is known again */
             hi = win.win_lo + win.win_size;
@@ -376,9 +400,8 @@ walk(struct entry *t, uintptr_t *frames, uint32_t max, uint32_t skip, struct cur
     return (uint32_t)(out - frames);
 }
 
-/* Looks a frame's object up: other than the one its rule came from? (unwind_object.c) */
-static UMEM_NOINLINE bool
-frame_is_stale(uintptr_t pc)
+UMEM_NOINLINE bool
+unwind_is_stale(uintptr_t pc)
 {
     struct unwind_object obj;
     bool forgotten = false;
@@ -391,17 +414,17 @@ os_unwind(uintptr_t *frames, uint32_t max, uint32_t skip)
 {
     static UMEM_TLS uint32_t walks;
     uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-    const struct cursor start = {.pc = unwind_load(frame + sizeof(uintptr_t)),
-                                 .sp = frame + 2 * sizeof(uintptr_t),
-                                 .bp = unwind_load(frame),
-                                 .exact = false};
+    const struct unwind_cursor start = {.pc = unwind_load(frame + sizeof(uintptr_t)),
+                                        .sp = frame + 2 * sizeof(uintptr_t),
+                                        .bp = unwind_load(frame),
+                                        .exact = false};
     struct entry *t = table_get();
     uint32_t n = WALK_AGAIN;
 
     for (int tries = 0; n == WALK_AGAIN && tries < TRIES && t != NULL; tries++) {
         n = walk(t, frames, max, skip, start);
-        if (UMEM_UNLIKELY(++walks % WALKS_CHECKED == 0 && n <= max && n > 0) &&
-            frame_is_stale(frames[walks / WALKS_CHECKED % n]))
+        if (UMEM_UNLIKELY(++walks % UNWIND_WALKS_CHECKED == 0 && n <= max && n > 0) &&
+            unwind_is_stale(frames[walks / UNWIND_WALKS_CHECKED % n]))
             n = WALK_AGAIN;
     }
     if (UMEM_UNLIKELY(n == WALK_AGAIN || n == WALK_FULL))
@@ -431,7 +454,7 @@ os_unwind_is_signal(uintptr_t pc)
 UMEM_NOINLINE UNWIND_RAW_STACK uint32_t
 os_unwind(uintptr_t *frames, uint32_t max, uint32_t skip)
 {
-    struct cursor c = {.sp = (uintptr_t)__builtin_frame_address(0)};
+    struct unwind_cursor c = {.sp = (uintptr_t)__builtin_frame_address(0)};
     struct unwind_window win;
     uint32_t n = 0;
 

@@ -24,6 +24,50 @@
  */
 uint32_t os_unwind(uintptr_t *frames, uint32_t max, uint32_t skip);
 
+/*
+ * A walk that is remembered for the next one of the same thread.  From one
+ * allocation to the next a stack changes at its inner end, mostly: there the
+ * walk is made anew, until it meets a frame of the last one.  How each frame
+ * further out follows from the one before is known then, and it is enough to
+ * see that the words of the stack that say so are what they were.
+ *
+ * Zeroed memory is an empty trail.  It is its user's to see that one walk at a
+ * time uses it.
+ */
+#define OS_TRAIL_MAX 288                 /* frames of one walk, at most */
+#define OS_TRAIL_ROOM (2 * OS_TRAIL_MAX) /* for both ends to move */
+
+struct os_trail_frame {
+    uintptr_t frame_sp;    /* the caller's */
+    uintptr_t frame_bp_at; /* where frame_bp was read: see unwind_step() */
+    /* Not beside frame_sp: the compiler would load both at once, right after they were stored. */
+    uintptr_t frame_bp;
+};
+
+struct os_trail {
+    uintptr_t trail_top;    /* end of the stack that it is of */
+    uint32_t trail_forgets; /* unwind_forgets when it was made */
+    uint32_t trail_walks;
+    uint32_t trail_lo; /* frames [lo, hi), innermost first */
+    uint32_t trail_hi;
+    uintptr_t trail_pc[OS_TRAIL_ROOM];
+    /* The user's, for the stack from this frame outwards; 0 when that is not what it was. */
+    uint32_t trail_note[OS_TRAIL_ROOM];
+    struct os_trail_frame trail_frame[OS_TRAIL_ROOM];
+    /* Frames of a walk that has not met the last one yet. */
+    uintptr_t trail_new_pc[OS_TRAIL_MAX];
+    struct os_trail_frame trail_new[OS_TRAIL_MAX];
+};
+
+/*
+ * As os_unwind(), by a trail: the frames are at trail_pc + trail_lo.  max is at
+ * most OS_TRAIL_MAX.  frame: __builtin_frame_address(0) of a function that has
+ * not returned, whose return address is the first; NULL: the call of this one is.  0: not here
+ * (another stack than the thread's own, code that needs the slow walker, a platform without rules):
+ * use os_unwind().
+ */
+uint32_t os_unwind_trail(struct os_trail *trail, uint32_t max, const void *frame);
+
 /* Whether signal frames are known here: a chain of frame pointers does not tell them. */
 #if defined(__x86_64__)
 #define OS_UNWIND_KNOWS_SIGNALS true

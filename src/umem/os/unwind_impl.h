@@ -4,6 +4,7 @@
  * it.  The essay is at the head of unwind.c.
  *
  *   unwind.c         the rule table and the hot walker
+ *   unwind_trail.c   the walker that remembers its last walk
  *   unwind_rule.c    from an address to its rule, on a miss
  *   unwind_cfi.c     .eh_frame: finding a row, the CFA interpreter
  *   unwind_full.c    the slow walker with every register, DWARF expressions
@@ -262,8 +263,39 @@ uint32_t unwind_rule_compute(uintptr_t addr, bool exact, bool *keep, bool *forgo
 
 /* --- unwind.c --- */
 
-/* Forgets every stored rule of addresses in [start, end). */
+/* Forgets every stored rule of addresses in [start, end), and counts that in unwind_forgets. */
 void unwind_table_forget(uintptr_t start, uintptr_t end);
+extern _Atomic uint32_t unwind_forgets __attribute__((visibility("hidden")));
+
+/* Where a walk is: the frame to be undone next. */
+struct unwind_cursor {
+    uintptr_t pc;
+    uintptr_t sp;
+    uintptr_t bp;
+    bool exact; /* a signal struck at pc; else pc is a return address */
+};
+
+enum unwind_step {
+    UNWIND_STEP_DONE,
+    UNWIND_STEP_END,  /* nothing further out */
+    UNWIND_STEP_FULL, /* the slow walker is needed */
+    UNWIND_STEP_AGAIN /* rules were stale: start again */
+};
+
+/*
+ * One step outwards.  *bp_at: the address that the new rbp was read from;
+ * UNWIND_BP_SAME where it is the old one; UNWIND_BP_HARD where the step was
+ * not by a rule of the common kinds, which make it a matter of the old pc, sp
+ * and rbp, the word below the new sp and the one at *bp_at alone.
+ */
+#define UNWIND_BP_SAME ((uintptr_t)0)
+#define UNWIND_BP_HARD ((uintptr_t)1)
+enum unwind_step unwind_step(struct unwind_cursor *c, struct unwind_window *win, uintptr_t *bp_at);
+
+/* One walk of so many has one of its frames looked up anew: 300 ns, 5 ns a walk. */
+#define UNWIND_WALKS_CHECKED 64
+/* Looks a frame's object up: other than the one its rule came from? (unwind_object.c) */
+bool unwind_is_stale(uintptr_t pc);
 
 /* --- unwind_full.c --- */
 
