@@ -22,7 +22,7 @@ TIMEOUT_S = 120
 
 # What differs: addresses, threads, times, and the bytes round a place.
 VARYING = [
-    (re.compile(r"^  \+0x[0-9a-f]+ .*$", re.MULTILINE), "  BYTES"),
+    (re.compile(r"^  [+-]0x[0-9a-f]+ .*$", re.MULTILINE), "  BYTES"),
     (re.compile(r"\b0x[0-9a-f]{8,}\b"), "ADDRESS"),
     (re.compile(r"should be 0x[0-9a-f]+"), "should be BYTE"),
     (re.compile(r"\+0x[0-9a-f]+"), "+OFFSET"),
