@@ -43,12 +43,18 @@ command_error(const char *fmt, ...)
     return COMMAND_TROUBLE;
 }
 
+static bool
+is_optional(enum option_kind kind)
+{
+    return kind == OPTION_OPTIONAL_NUMBER || kind == OPTION_OPTIONAL_STRING;
+}
+
 static int
 option_has_arg(enum option_kind kind)
 {
     if (kind == OPTION_FLAG)
         return no_argument;
-    return kind == OPTION_OPTIONAL_NUMBER ? optional_argument : required_argument;
+    return is_optional(kind) ? optional_argument : required_argument;
 }
 
 static void
@@ -89,7 +95,7 @@ help_row(const struct option_row *row)
     if (row->row_letter != 0)
         n += snprintf(text + n, sizeof(text) - (size_t)n, "-%c, ", row->row_letter);
     n += snprintf(text + n, sizeof(text) - (size_t)n, "--%s", row->row_name);
-    if (row->row_kind == OPTION_OPTIONAL_NUMBER)
+    if (is_optional(row->row_kind))
         n += snprintf(text + n, sizeof(text) - (size_t)n, "[=%s]", row->row_argument);
     else if (row->row_argument != NULL)
         n += snprintf(text + n, sizeof(text) - (size_t)n, "=%s", row->row_argument);
@@ -155,6 +161,10 @@ set_value(const struct option_row *row, const char *value)
     case OPTION_FLAG:
         *(bool *)row->row_value = true;
         return true;
+    case OPTION_OPTIONAL_STRING:
+        if (value == NULL)
+            return true;
+        __attribute__((fallthrough));
     case OPTION_STRING:
         *(const char **)row->row_value = value;
         return true;
@@ -213,6 +223,15 @@ parse_rows(const struct command_spec *spec, struct option_table *tab, const bool
     return OPTIONS_GO;
 }
 
+bool
+options_want_color(int fd)
+{
+    const char *no_color = getenv("NO_COLOR");
+    const char *term = getenv("TERM");
+    return isatty(fd) && (no_color == NULL || no_color[0] == '\0') && term != NULL &&
+           strcmp(term, "dumb") != 0;
+}
+
 static int
 set_shared(const struct command_spec *spec, struct command_options *options, const char *format,
            const char *color, size_t max)
@@ -222,10 +241,7 @@ set_shared(const struct command_spec *spec, struct command_options *options, con
     else if (strcmp(format, "text") != 0)
         return command_error("%s: --format=%s: give text or json", spec->cmd_name, format);
     if (strcmp(color, "auto") == 0) {
-        const char *no_color = getenv("NO_COLOR");
-        const char *term = getenv("TERM");
-        options->opt_color = isatty(STDOUT_FILENO) && (no_color == NULL || no_color[0] == '\0') &&
-                             term != NULL && strcmp(term, "dumb") != 0;
+        options->opt_color = options_want_color(STDOUT_FILENO);
     } else if (strcmp(color, "always") == 0) {
         options->opt_color = true;
     } else if (strcmp(color, "never") != 0) {

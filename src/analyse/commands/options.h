@@ -30,6 +30,7 @@ enum option_kind {
     OPTION_OPTIONAL_NUMBER, /* size_t *: --name[=N]; left as it is without =N, row_given tells */
     OPTION_SIZE,            /* size_t *: bytes, with k m g t */
     OPTION_STRING,          /* const char **: points into argv */
+    OPTION_OPTIONAL_STRING, /* const char **: --name[=TEXT]; as OPTIONAL_NUMBER */
     OPTION_LIST             /* struct option_list *: may be repeated */
 };
 
@@ -82,6 +83,9 @@ struct command_spec {
     int cmd_max_args;         /* -1: any number */
     bool cmd_stop_at_operand; /* options end at the first operand (run) */
 };
+
+/* Whether output there is to have colour: a terminal that wants it, and NO_COLOR unset. */
+bool options_want_color(int fd);
 
 #define OPTIONS_GO (-1)
 

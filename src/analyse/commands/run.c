@@ -4,9 +4,11 @@
  *
  * Only sets the environment (LD_PRELOAD, UMEM_DEBUG) and execs, so that the
  * program keeps our pid, its signals and its exit code.  What the environment
- * holds already stays: other preloads, other items of UMEM_DEBUG.
+ * holds already stays: other preloads, other items of UMEM_DEBUG.  With --leaks
+ * the program is a child instead, and watch.c waits for it.
  */
 #include "commands/commands.h"
+#include "commands/watch.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -22,17 +24,19 @@
 #define UMEM_LIBDIR "lib"
 #endif
 
-/* As env(1), nohup(1), timeout(1) have them. */
-enum run_exit {
-    RUN_TROUBLE = 125,     /* we failed ourselves */
-    RUN_NOT_STARTED = 126, /* found, but could not be executed */
-    RUN_NOT_FOUND = 127
-};
+#define LEAKS_EXIT_CODE 23 /* LeakSanitizer's */
+#define EXIT_CODE_MAX 255
 
 struct run_options {
     bool run_audit;
     size_t run_audit_frames; /* SIZE_MAX: the library's default */
     bool run_guards;
+    bool run_leaks;
+    const char *run_leaks_then; /* "report" or "fail" */
+    bool run_leaks_code_given;
+    size_t run_leaks_code;
+    struct option_list run_files;
+    struct suppressions run_suppressions;
 };
 
 /*
@@ -167,6 +171,10 @@ write_debug(FILE *f, const char *old, const struct run_options *run)
             fprintf(f, "=%zu", run->run_audit_frames);
         comma = ",";
     }
+    if (run->run_leaks && !run->run_audit) { /* what is set of it stays */
+        fprintf(f, "%saudit", comma);
+        comma = ",";
+    }
     if (run->run_guards)
         fprintf(f, "%sguards", comma);
 }
@@ -192,41 +200,91 @@ static const char description[] =
     "other items of UMEM_DEBUG stay.  Programs that are statically linked or set-uid\n"
     "cannot be run under a preloaded library and run as always.\n"
     "\n"
-    "Exit code: the program's; 127 if it is not found, 126 if it cannot be executed,\n"
-    "125 if the library is not found or an option is wrong.\n"
+    "With --leaks the program is a child of this process, which passes signals on to it,\n"
+    "looks for leaks when it calls exit() or returns from main(), reports them on standard\n"
+    "error, and ends as the program did. --leaks turns --audit on. Only the first process\n"
+    "of the program is looked at, by what it executed last.\n"
     "\n"
-    "Example: umem run --audit=64 --guards -- python3 script.py\n";
+    "Exit code: the program's; 127 if it is not found, 126 if it cannot be executed,\n"
+    "125 if the library is not found, an option is wrong, or leaks could not be looked for\n"
+    "under --leaks=fail.\n"
+    "\n"
+    "Examples: umem run --audit=64 --guards -- python3 script.py\n"
+    "          umem run --leaks=fail --suppressions=known.supp -- ./test\n";
+
+/* What --leaks and its companions say; OPTIONS_GO, or an exit code. */
+static int
+check_leaks(struct run_options *run)
+{
+    if (strcmp(run->run_leaks_then, "report") != 0 && strcmp(run->run_leaks_then, "fail") != 0)
+        return command_error("run: --leaks=%s: give report or fail", run->run_leaks_then);
+    if (run->run_leaks_code > EXIT_CODE_MAX)
+        return command_error("run: --leaks-exit-code=%zu: give at most %d", run->run_leaks_code,
+                             EXIT_CODE_MAX);
+    if (run->run_leaks_code_given && strcmp(run->run_leaks_then, "fail") != 0)
+        return command_error("run: --leaks-exit-code is of use with --leaks=fail only");
+    if (run->run_files.list_count > 0 && !run->run_leaks)
+        return command_error("run: --suppressions is of use with --leaks only");
+    if (!leaks_read_suppressions("run", &run->run_files, &run->run_suppressions))
+        return COMMAND_TROUBLE;
+    return OPTIONS_GO;
+}
+
+static int
+execute(struct run_options *run, struct command_options *options)
+{
+    const struct leak_options find = {.opt_addresses = options->opt_max,
+                                      .opt_suppressions = &run->run_suppressions};
+    const struct watch_options watch = {.watch_fail = strcmp(run->run_leaks_then, "fail") == 0,
+                                        .watch_code = (int)run->run_leaks_code,
+                                        .watch_find = &find,
+                                        .watch_common = options};
+    if (run->run_leaks) {
+        int code = watch_program(&watch, options->opt_argv);
+        suppressions_fini(&run->run_suppressions);
+        return code;
+    }
+    execvp(options->opt_argv[0], options->opt_argv);
+    return watch_not_started(options->opt_argv[0], errno);
+}
 
 int
 command_run(int argc, char **argv)
 {
-    struct run_options run = {.run_audit_frames = SIZE_MAX};
+    struct run_options run = {.run_audit_frames = SIZE_MAX,
+                              .run_leaks_then = "report",
+                              .run_leaks_code = LEAKS_EXIT_CODE};
     const struct option_row rows[] = {
         {"audit", 'a', OPTION_OPTIONAL_NUMBER, &run.run_audit_frames, "N",
          "record thread, time and up to N stack frames of each allocation", &run.run_audit},
         {"guards", 'g', OPTION_FLAG, &run.run_guards, NULL,
          "fill free and fresh memory, check redzones and writes after free", NULL},
+        {"leaks", 'l', OPTION_OPTIONAL_STRING, &run.run_leaks_then, "report|fail",
+         "look for leaks at exit; fail: they are the exit code", &run.run_leaks},
+        {"leaks-exit-code", 0, OPTION_NUMBER, &run.run_leaks_code, "N",
+         "the exit code with --leaks=fail where there are leaks (23)", &run.run_leaks_code_given},
+        SUPPRESSIONS_ROW(&run.run_files),
         {0}};
     const struct command_spec spec = {.cmd_name = "run",
                                       .cmd_usage = "[--] PROGRAM [ARGUMENT...]",
                                       .cmd_summary = "Runs a program under the umem library",
                                       .cmd_description = description,
                                       .cmd_rows = rows,
+                                      .cmd_shared = SHARED_MAX,
                                       .cmd_min_args = 1,
                                       .cmd_max_args = -1,
                                       .cmd_stop_at_operand = true};
     struct command_options options;
     int code = options_parse(&spec, argc, argv, &options);
+    if (code == OPTIONS_GO)
+        code = check_leaks(&run);
     if (code != OPTIONS_GO)
         return code == COMMAND_CLEAN ? COMMAND_CLEAN : RUN_TROUBLE;
     if (!set_preload())
         return RUN_TROUBLE;
-    if ((run.run_audit || run.run_guards) && !set_debug(&run)) {
+    if ((run.run_audit || run.run_guards || run.run_leaks) && !set_debug(&run)) {
         command_error("run: out of memory");
         return RUN_TROUBLE;
     }
-    execvp(options.opt_argv[0], options.opt_argv);
-    code = errno == ENOENT ? RUN_NOT_FOUND : RUN_NOT_STARTED;
-    command_error("run: %s: %s", options.opt_argv[0], strerror(errno));
-    return code;
+    return execute(&run, &options);
 }

@@ -134,6 +134,7 @@ check_process(struct target *t)
         return target_complain(t, "no such process (a core file of that name: ./%s)", t->t_name);
     if (tgid != t->t_pid)
         return target_complain(t, "is a thread of process %ld; give that number", tgid);
+    t->t_own_child = status_field(t->t_pid, "PPid") == getpid();
     if (t->t_pid == getpid())
         return target_complain(t, "is this command itself");
     if (status_field(t->t_pid, "State") == 'Z')
@@ -225,6 +226,22 @@ seize_new(struct target *t)
 }
 
 /*
+ * waitpid() for a thread without waiting.  Where the process is a child of ours
+ * its end is left for whoever started it: that it has ended is told by ECHILD.
+ */
+static pid_t
+wait_thread(const struct target *t, pid_t tid, int *status)
+{
+    siginfo_t info = {0};
+    if (tid != t->t_pid || !t->t_own_child)
+        return waitpid(tid, status, __WALL | WNOHANG);
+    if (waitid(P_PID, (id_t)tid, &info, WSTOPPED | WNOHANG | __WALL) != 0)
+        return -1;
+    *status = (int)((unsigned)info.si_status << 8 | 0x7f); /* of a stop, as waitpid has it */
+    return info.si_pid;
+}
+
+/*
  * Waits for one thread to stop.  A stop may be for a signal that has just
  * arrived: it is kept for when the thread goes on.
  */
@@ -235,7 +252,7 @@ await_stop(struct target *t, size_t i, uint64_t deadline)
     const struct timespec pause = {.tv_nsec = STOP_POLL_NS};
     int status;
     for (;;) {
-        pid_t got = waitpid(thr->thr_tid, &status, __WALL | WNOHANG);
+        pid_t got = wait_thread(t, thr->thr_tid, &status);
         if (got == thr->thr_tid && WIFSTOPPED(status)) {
             if (status >> 16 == 0)
                 t->t_signals[i] = WSTOPSIG(status);
@@ -289,12 +306,12 @@ stop_threads(struct target *t)
 
 /* Lets one thread go on; false while it has not stopped yet. */
 static bool
-detach(pid_t tid, int number)
+detach(const struct target *t, pid_t tid, int number)
 {
     int status;
     if (ptrace(PTRACE_DETACH, tid, NULL, (void *)(uintptr_t)number) == 0)
         return true;
-    if (waitpid(tid, &status, __WALL | WNOHANG) == 0)
+    if (wait_thread(t, tid, &status) == 0)
         return false;
     ptrace(PTRACE_DETACH, tid, NULL, NULL);
     return true;
@@ -314,7 +331,7 @@ live_resume(struct target *t)
         pid_t tid = t->t_threads[i].thr_tid;
         if (t->t_signals[i] == RESUMED)
             continue;
-        if (tid == 0 || detach(tid, t->t_signals[i]))
+        if (tid == 0 || detach(t, tid, t->t_signals[i]))
             t->t_signals[i] = RESUMED;
         else
             all = false;

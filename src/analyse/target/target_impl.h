@@ -102,6 +102,7 @@ struct target {
     int t_pagemap_fd; /* -1: not readable */
     bool t_pagemap_tried;
     bool t_stopped;
+    bool t_own_child; /* its end is for whoever started it to wait for */
     struct copy *t_copies;
     size_t t_copy_count;
     int *t_signals; /* one a thread: to be delivered when it goes on */

@@ -18,6 +18,9 @@
  * which libc cannot make while the process is being loaded.  Where the engine
  * has been set up by then, the constructor starts it, else the set-up does; the
  * constructor of a library that sleeps starts nothing.
+ *
+ * The destructor is where umem run --leaks looks at the process: exit() has run
+ * what the program registered with atexit(), and nothing has been taken down.
  */
 #include <string.h>
 
@@ -25,6 +28,7 @@
 #include "cache/cache.h"
 #include "cache/firewall.h"
 #include "debug/debug.h"
+#include "os/os.h"
 
 _Atomic uint32_t umem_state;
 struct umem_cache umem_class_cache[UMEM_CLASS_COUNT];
@@ -107,4 +111,20 @@ load(void)
     atomic_store(&loaded, true);
     if (atomic_load(&umem_state) == UMEM_STATE_READY)
         umem_reaper_start();
+}
+
+/*
+ * UMEM_OPTIONS=exit_stop=PID: whoever has set it waits at a socket of that
+ * number.  Children inherit the variable and are none of its business.
+ */
+__attribute__((destructor)) static void
+unload(void)
+{
+    char name[sizeof("umem-exit-") + 10]; /* digits of a process id */
+
+    if (atomic_load(&umem_state) != UMEM_STATE_READY || umem_options.opt_exit_stop == 0 ||
+        umem_options.opt_exit_stop != os_process_id())
+        return;
+    umem_snprintf(name, sizeof(name), "umem-exit-%u", umem_options.opt_exit_stop);
+    os_meet(name);
 }

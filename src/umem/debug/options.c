@@ -23,8 +23,8 @@
  * addresses of a process whose core its caller may not read, go on after a
  * detected corruption (noabort), look for less of it (maxverify), end the
  * process at a chosen place (checknull, nosignal), run it out of memory
- * (limit), or use memory up.  The program's own defaults still count: they come
- * with the program.
+ * (limit), have it wait for somebody (exit_stop), or use memory up.  The
+ * program's own defaults still count: they come with the program.
  *
  * Runs once, on one thread, before any cache exists.  Allocates nothing.
  */
@@ -159,6 +159,7 @@ static const struct option options_table[] = {
     {"reap_interval", VALUE_NUMBER, RANGE(0, UINT32_MAX), FIELD(FIELD_U32, opt_reap_interval_s)},
     {"limit", VALUE_SIZE, RANGE(LIMIT_MIN, SIZE_MAX), FIELD(FIELD_SIZE, opt_heap_limit)},
     {"reap_thread", VALUE_NONE, FIELD(FIELD_BOOL, opt_reap_thread)},
+    {"exit_stop", VALUE_NUMBER, RANGE(1, UINT32_MAX), FIELD(FIELD_U32, opt_exit_stop)},
     {"nomagazines", VALUE_NONE, FIELD(FIELD_BOOL, opt_nomagazines)},
     {"allocator", VALUE_WORD, FIELD(FIELD_U32, opt_vmem_policy), .option_words = allocator_words},
     {"backend", VALUE_WORD, .option_words = backend_words},

@@ -91,6 +91,12 @@ void os_streams_lock(void);
 void os_streams_unlock(void);
 void os_streams_reset_child(void);
 
+/*
+ * Connects to the abstract UNIX socket of that name and waits until the other
+ * side closes the connection; returns at once where there is none. (AS)
+ */
+void os_meet(const char *name);
+
 /* Writes all of buf, retrying on EINTR. (AS) */
 void os_write(int fd, const void *buf, size_t size);
 /*
