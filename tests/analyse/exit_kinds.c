@@ -48,6 +48,7 @@ wipe(void)
 {
     volatile char dead[65536];
     memset((char *)dead, 0, sizeof(dead));
+    __asm__ volatile("" : : "r"(dead) : "memory");
 }
 
 KEEP void

@@ -201,7 +201,7 @@ __attribute__((noipa)) static void lose() { sink = new Widget; sink = nullptr; }
 __attribute__((noipa)) static void wipe()
 {
     volatile char dead[65536];
-    memset((char *)dead, 0, sizeof(dead));
+    __asm__ volatile("" : : "r"(memset((char *)dead, 0, sizeof(dead))) : "memory");
 }
 int main() { lose(); wipe(); puts("ready"); fflush(stdout); pause(); }
 """
@@ -262,7 +262,7 @@ __attribute__((noipa)) static void forget_list(void)
 __attribute__((noipa)) static void wipe(void)
 {
     volatile char dead[65536];
-    memset((char *)dead, 0, sizeof(dead));
+    __asm__ volatile("" : : "r"(memset((char *)dead, 0, sizeof(dead))) : "memory");
 }
 int main(void)
 {

@@ -32,6 +32,7 @@ __attribute__((noipa)) static void wipe()
 {
     volatile char dead[65536];
     memset((char *)dead, 0, sizeof(dead));
+    __asm__ volatile("" : : "r"(dead) : "memory");
 }
 int main()
 {
