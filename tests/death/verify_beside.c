@@ -10,7 +10,7 @@
 #include "object.h"
 
 #define THREADS 3
-#define LOOKS 150
+#define LOOKS 300
 
 static volatile int done;
 static umem_cache_t *cache;
@@ -24,7 +24,8 @@ work(void *arg)
     while (!done) {
         seed = seed * 1103515245 + 12345;
         unsigned slot = seed >> 16 & 63;
-        size_t size = seed % 127 == 0 ? 150000 + seed % 50000 : seed % 3000 + 1;
+        /* Long ones take long to fill: the look comes in between. */
+        size_t size = seed % 5 == 0 ? 50000 + seed % 150000 : seed % 3000 + 1;
         if (seed % 3 == 0) {
             live[slot] = opaque(realloc(live[slot], size));
         } else {
