@@ -138,12 +138,22 @@ tag_for(const struct umem_bufctl *bc, uint64_t size, uint32_t mark)
     return tag;
 }
 
+/* Word by word: the buffer behind may be looking at it. */
+static void
+store_tag(struct umem_buftag *to, const struct umem_buftag *tag)
+{
+    __atomic_store_n(&to->buftag_redzone, tag->buftag_redzone, __ATOMIC_RELAXED);
+    __atomic_store_n(&to->buftag_size, tag->buftag_size, __ATOMIC_RELAXED);
+    __atomic_store_n(&to->buftag_bufctl, tag->buftag_bufctl, __ATOMIC_RELAXED);
+    __atomic_store_n(&to->buftag_state, tag->buftag_state, __ATOMIC_RELAXED);
+}
+
 static void
 write_tag(const struct umem_buffer *buf, uint64_t size, uint32_t mark)
 {
     struct umem_buftag tag = tag_for(buf->buf_bufctl, size, mark);
 
-    memcpy(tag_of(buf), &tag, sizeof(tag));
+    store_tag(tag_of(buf), &tag);
 }
 
 static uint32_t
@@ -519,8 +529,14 @@ umem_debug_fill_fresh(char *addr, size_t size)
 void
 umem_debug_raw(const struct umem_buffer *buf)
 {
-    memset(buf->buf_bufctl, 0, sizeof(*buf->buf_bufctl));
-    buf->buf_bufctl->bc_state = UMEM_BUFFER_RAW;
+    struct umem_bufctl *bc = buf->buf_bufctl;
+
+    bc->bc_last = bc->bc_prev = (struct umem_transaction){.txn_time = 0};
+    bc->bc_size = 0;
+    /* What neighbours and verifiers read. */
+    __atomic_store_n(&bc->bc_state, UMEM_BUFFER_RAW, __ATOMIC_RELAXED);
+    __atomic_store_n(&bc->bc_flags, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&bc->bc_sequence, 0, __ATOMIC_RELAXED);
     if ((buf->buf_flags & UMF_DEADBEEF) != 0)
         fill(buf->buf_addr, buf->buf_space, FREE_WORD);
     if ((buf->buf_flags & UMF_REDZONE) == 0)
@@ -528,8 +544,10 @@ umem_debug_raw(const struct umem_buffer *buf)
     char *gap = buf->buf_addr + buf->buf_space;
     fill(gap, buf->buf_gap, slack_word(gap));
     write_tag(buf, 0, UMEM_BUFTAG_FREE);
-    if (buf->buf_before == NULL)
-        *front_of(buf) = tag_for(buf->buf_bufctl, 0, UMEM_BUFTAG_FREE);
+    if (buf->buf_before == NULL) {
+        struct umem_buftag head = tag_for(buf->buf_bufctl, 0, UMEM_BUFTAG_FREE);
+        store_tag(front_of(buf), &head);
+    }
 }
 
 void
