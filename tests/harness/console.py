@@ -30,9 +30,9 @@ VARYING = [
     (re.compile(r"\b\d+(\.\d+)? (s|ms) ago"), "T ago"),
     (re.compile(r"\(core dumped\)"), ""),
     # libc's own functions: their names are there only with its symbols.
-    (re.compile(r"^  (libc\.so\.6|ld-linux).*$", re.MULTILINE), "  LIBC"),
+    (re.compile(r"^ *(libc\.so\.6|ld-linux).*$", re.MULTILINE), "  LIBC"),
     (re.compile(r"^ *(__libc_start_\w+|_start|\w+`_start).*$", re.MULTILINE), "  LIBC"),
-    (re.compile(r"(  LIBC\n)+"), "  LIBC\n"),
+    (re.compile(r"(  LIBC\n)+"), "  LIBC\n"),  # as many frames as its symbols tell
     (re.compile(r"[ \t]+"), " "),
     (re.compile(r" $", re.MULTILINE), ""),
 ]
@@ -47,7 +47,8 @@ def run_command(command, cwd):
     # pylint: disable=subprocess-run-check
     done = subprocess.run(["/bin/sh", "-c", f"exec 2>&1; {command}"], cwd=cwd, env=env,
                           stdout=subprocess.PIPE, timeout=TIMEOUT_S)
-    text = done.stdout.decode("utf-8", "replace")
+    # Where the compiler was run is no one's business.
+    text = done.stdout.decode("utf-8", "replace").replace(f"{paths.build()}/../", "")
     code = done.returncode if done.returncode >= 0 else 128 - done.returncode
     if code > 128 and code - 128 in (signal.SIGABRT, signal.SIGSEGV):
         name = {signal.SIGABRT: "Aborted", signal.SIGSEGV: "Segmentation fault"}[code - 128]
