@@ -17,6 +17,7 @@
  */
 #include <pthread.h>
 
+#include "cache/agent.h"
 #include "cache/audit.h"
 #include "cache/cache.h"
 #include "cache/firewall.h"
@@ -108,6 +109,7 @@ reset_all(void)
     umem_lock_reset_child(&umem_caches_lock);
     umem_quarantine_fork_child();
     umem_audit_fork_child();
+    umem_agent_fork_child();
     umem_reap_fork_child();
     tcache_fork_child();
 }

@@ -14,10 +14,10 @@
  * or its first allocation may come from within pthread_atfork(), which holds a
  * lock of libc's.
  *
- * And one thing must not come too early: the thread of UMEM_OPTIONS=reap_thread,
- * which libc cannot make while the process is being loaded.  Where the engine
- * has been set up by then, the constructor starts it, else the set-up does; the
- * constructor of a library that sleeps starts nothing.
+ * And one thing must not come too early: the threads of UMEM_OPTIONS=reap_thread
+ * and agent, which libc cannot make while the process is being loaded.  Where
+ * the engine has been set up by then, the constructor starts them, else the
+ * set-up does; the constructor of a library that sleeps starts nothing.
  *
  * The destructor is where umem run --leaks looks at the process: exit() has run
  * what the program registered with atexit(), and nothing has been taken down.
@@ -25,6 +25,7 @@
 #include <string.h>
 
 #include "base/print.h"
+#include "cache/agent.h"
 #include "cache/cache.h"
 #include "cache/firewall.h"
 #include "debug/debug.h"
@@ -55,6 +56,14 @@ init_classes(void)
     }
 }
 
+/* Those that are wanted, once. */
+static void
+start_threads(void)
+{
+    umem_reaper_start();
+    umem_agent_start();
+}
+
 UMEM_COLD bool
 umem_ready_slow(void)
 {
@@ -79,7 +88,7 @@ umem_ready_slow(void)
     if (set_up) {
         tcache_init();
         if (atomic_load(&loaded))
-            umem_reaper_start();
+            start_threads();
     }
     return true;
 }
@@ -110,7 +119,7 @@ load(void)
     /* The set-up looks at these two the other way round: one of us sees both. */
     atomic_store(&loaded, true);
     if (atomic_load(&umem_state) == UMEM_STATE_READY)
-        umem_reaper_start();
+        start_threads();
 }
 
 /*

@@ -48,6 +48,7 @@ struct umem_options {
     size_t opt_heap_limit;    /* bytes of the heap in use; 0: no limit */
     bool opt_reap_thread;     /* a thread of ours does the updates */
     uint32_t opt_exit_stop;   /* the process that is to be met before it ends; 0: none */
+    bool opt_agent;           /* a thread of ours takes commands */
     uint32_t opt_vmem_policy; /* VM_BESTFIT, VM_FIRSTFIT, VM_NEXTFIT or 0 */
 };
 #define UMEM_AUDIT_FRAMES_DEFAULT 15

@@ -23,14 +23,16 @@
  * addresses of a process whose core its caller may not read, go on after a
  * detected corruption (noabort), look for less of it (maxverify), end the
  * process at a chosen place (checknull, nosignal), run it out of memory
- * (limit), have it wait for somebody (exit_stop), or use memory up.  The
- * program's own defaults still count: they come with the program.
+ * (limit), have it wait for somebody (exit_stop) or take commands (agent),
+ * or use memory up.  The program's own defaults still count: they come with the
+ * program.
  *
  * Runs once, on one thread, before any cache exists.  Allocates nothing.
  */
 #include <string.h>
 #include <sys/vmem.h>
 
+#include "base/number.h"
 #include "base/print.h"
 #include "debug/debug.h"
 #include "os/os.h"
@@ -160,6 +162,7 @@ static const struct option options_table[] = {
     {"limit", VALUE_SIZE, RANGE(LIMIT_MIN, SIZE_MAX), FIELD(FIELD_SIZE, opt_heap_limit)},
     {"reap_thread", VALUE_NONE, FIELD(FIELD_BOOL, opt_reap_thread)},
     {"exit_stop", VALUE_NUMBER, RANGE(1, UINT32_MAX), FIELD(FIELD_U32, opt_exit_stop)},
+    {"agent", VALUE_NONE, FIELD(FIELD_BOOL, opt_agent)},
     {"nomagazines", VALUE_NONE, FIELD(FIELD_BOOL, opt_nomagazines)},
     {"allocator", VALUE_WORD, FIELD(FIELD_U32, opt_vmem_policy), .option_words = allocator_words},
     {"backend", VALUE_WORD, .option_words = backend_words},
@@ -226,32 +229,6 @@ say(const struct item *item, const char *what)
     umem_message(true, "%s: \"%s\": %s, ignored", item->item_source, shown, what);
 }
 
-/* Base 10, digits only, with one suffix of sizes where those are allowed. */
-static bool
-parse_number(struct span span, bool suffixes, uint64_t *result)
-{
-    uint64_t n = 0;
-    size_t i = 0;
-
-    for (; i < span.span_size && span.span_text[i] >= '0' && span.span_text[i] <= '9'; i++)
-        if (__builtin_mul_overflow(n, (uint64_t)10, &n) ||
-            __builtin_add_overflow(n, (uint64_t)(span.span_text[i] - '0'), &n))
-            return false;
-    if (i == 0)
-        return false;
-    if (suffixes && i + 1 == span.span_size) {
-        static const char suffix[] = "kmgt";
-        const char *at = strchr(suffix, span.span_text[i] | ('a' ^ 'A'));
-        if (at == NULL || *at == '\0')
-            return false;
-        if (__builtin_mul_overflow(n, (uint64_t)1 << (10 * (at - suffix + 1)), &n))
-            return false;
-        i++;
-    }
-    *result = n;
-    return i == span.span_size;
-}
-
 static void
 say_range(const struct item *item, const struct option *option, bool size)
 {
@@ -280,8 +257,8 @@ parse_value(const struct item *item, const struct option *option, uint64_t *valu
         say(item, "not a value of this option");
         return false;
     }
-    if (parse_number(item->item_value, size, value) && *value >= option->option_min &&
-        *value <= option->option_max)
+    if (umem_parse_number(item->item_value.span_text, item->item_value.span_size, size, value) &&
+        *value >= option->option_min && *value <= option->option_max)
         return true;
     say_range(item, option, size);
     return false;

@@ -307,6 +307,9 @@ options(void **state)
     assert_string_equal(read_with("UMEM_OPTIONS", "exit_stop=4711"), "");
     assert_int_equal(umem_options.opt_exit_stop, 4711);
     assert_contains(read_with("UMEM_OPTIONS", "exit_stop=0"), "not a number from 1");
+    assert_false(umem_options.opt_agent);
+    assert_string_equal(read_with("UMEM_OPTIONS", "agent"), "");
+    assert_true(umem_options.opt_agent);
     assert_string_equal(read_with("UMEM_OPTIONS", "allocator=first"), "");
     assert_int_equal(umem_options.opt_vmem_policy, VM_FIRSTFIT);
     assert_string_equal(read_with("UMEM_OPTIONS", "allocator = next"), "");
