@@ -87,7 +87,7 @@ REFUSALS += [("madvise", "EINVAL"), ("prctl_vma", "EINVAL"), ("munmap", "ENOMEM"
 
 
 @pytest.mark.parametrize("when", ["cold", "warm"])
-@pytest.mark.parametrize("debug", [None, DEBUG])
+@pytest.mark.parametrize("debug", [None, DEBUG, "firewall=1000", "sample=10"])
 @pytest.mark.parametrize("call,error", REFUSALS)
 def test_refused(programs, call, error, when, debug):
     program = programs("refused.c", flags=FLAGS, package="umem")

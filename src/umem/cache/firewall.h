@@ -82,6 +82,8 @@ void umem_firewall_init(void);
 bool umem_firewall_take(size_t size, size_t align, struct umem_firewall_slot *slot);
 /* Closes the body of a block that has been freed, and keeps it in quarantine. */
 void umem_firewall_put(const struct umem_firewall_slot *slot);
+/* For an allocation that failed: gives up what is in quarantine.  True if that was anything. */
+bool umem_firewall_drain(void);
 /* The body that addr is in; word is pagemap_get(addr).  False: it is in none. (AS) */
 bool umem_firewall_find(const void *addr, uint64_t word, struct umem_firewall_slot *slot);
 /* The one with this number in a span. (AS) */

@@ -196,11 +196,10 @@ say_limit(void)
                            "allows (vm.max_map_count): more blocks go without");
 }
 
-bool
-umem_firewall_take(size_t size, size_t align, struct umem_firewall_slot *slot)
+/* One try.  *short_of: there was no memory, or no addresses, for another span. */
+static bool
+take(size_t size, size_t align, struct umem_firewall_slot *slot, bool *short_of)
 {
-    if (size > (size_t)PTRDIFF_MAX / 4 || align > (size_t)PTRDIFF_MAX / 4)
-        return false;
     size_t body = umem_align_up(umem_max(size, 1), os_page_size());
     struct umem_list *room = room_for(body, align);
 
@@ -208,6 +207,7 @@ umem_firewall_take(size_t size, size_t align, struct umem_firewall_slot *slot)
     if (room == NULL || umem_list_empty(room)) {
         umem_lock_release(&umem_firewall_lock);
         struct umem_firewall *made = create(body, align, room != NULL);
+        *short_of = made == NULL;
         if (made == NULL)
             return false;
         umem_lock_acquire(&umem_firewall_lock);
@@ -245,6 +245,45 @@ span_of(const struct umem_firewall_block *block)
     return pagemap_pointer(pagemap_get(block->fwb_base));
 }
 
+/* Releases the longest freed until no more are left than that; locked. */
+static void
+shorten(size_t blocks, size_t bytes, struct umem_list *dead)
+{
+    while (stats.fws_quarantined > blocks || quarantine_bytes > bytes) {
+        struct umem_firewall_block *oldest =
+            UMEM_CONTAINER_OF(quarantine.next, struct umem_firewall_block, fwb_link);
+        struct umem_firewall *span = span_of(oldest);
+        umem_list_remove(&oldest->fwb_link);
+        stats.fws_quarantined--;
+        quarantine_bytes -= span->fw_body + os_page_size();
+        release(span, oldest, dead);
+    }
+}
+
+bool
+umem_firewall_drain(void)
+{
+    struct umem_list dead = UMEM_LIST_INIT(dead);
+
+    umem_lock_acquire(&umem_firewall_lock);
+    bool any = stats.fws_quarantined != 0;
+    shorten(0, 0, &dead);
+    umem_lock_release(&umem_firewall_lock);
+    destroy_all(&dead);
+    return any;
+}
+
+bool
+umem_firewall_take(size_t size, size_t align, struct umem_firewall_slot *slot)
+{
+    bool short_of = false;
+
+    if (size > (size_t)PTRDIFF_MAX / 4 || align > (size_t)PTRDIFF_MAX / 4)
+        return false;
+    return take(size, align, slot, &short_of) ||
+           (short_of && umem_firewall_drain() && take(size, align, slot, &short_of));
+}
+
 void
 umem_firewall_put(const struct umem_firewall_slot *slot)
 {
@@ -258,16 +297,7 @@ umem_firewall_put(const struct umem_firewall_slot *slot)
     stats.fws_quarantined++;
     quarantine_bytes += slot->slot_size + os_page_size();
     umem_list_push_back(&quarantine, &block->fwb_link);
-    while (stats.fws_quarantined > QUARANTINE_BLOCKS_MAX ||
-           quarantine_bytes > quarantine_bytes_max) {
-        struct umem_firewall_block *oldest =
-            UMEM_CONTAINER_OF(quarantine.next, struct umem_firewall_block, fwb_link);
-        struct umem_firewall *span = span_of(oldest);
-        umem_list_remove(&oldest->fwb_link);
-        stats.fws_quarantined--;
-        quarantine_bytes -= span->fw_body + os_page_size();
-        release(span, oldest, &dead);
-    }
+    shorten(QUARANTINE_BLOCKS_MAX, quarantine_bytes_max, &dead);
     umem_lock_release(&umem_firewall_lock);
     destroy_all(&dead);
 }

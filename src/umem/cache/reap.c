@@ -19,6 +19,7 @@
  */
 #include "cache/audit.h"
 #include "cache/cache.h"
+#include "cache/firewall.h"
 #include "cache/quarantine.h"
 #include "cache/twin.h"
 #include "debug/debug.h"
@@ -357,7 +358,8 @@ umem_reap_plain(void)
 {
     if (!try_reap_lock())
         return false;
-    bool any = reap_caches(false);
+    bool drained = umem_firewall_drain();
+    bool any = reap_caches(false) || drained;
     release_reap_lock();
     return any;
 }
