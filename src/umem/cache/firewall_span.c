@@ -227,7 +227,8 @@ take(size_t size, size_t align, struct umem_firewall_slot *slot, bool *short_of)
     *slot = umem_firewall_slot_at(slot->slot_span, (uint32_t)(block - slot->slot_span->fw_block));
     if (os_guard_open(slot->slot_body, slot->slot_size, &slot->slot_span->fw_heavy) == 0)
         return true;
-    say_limit();
+    if (errno == ENOMEM)
+        say_limit();
     struct umem_list dead = UMEM_LIST_INIT(dead);
     umem_lock_acquire(&umem_firewall_lock);
     stats.fws_blocks--;

@@ -160,8 +160,10 @@ os_guard_open(void *addr, size_t size, _Atomic bool *heavy)
     int saved = errno;
 
     /* A range that became heavy has parts that were closed lightly. */
-    if (os_guard_is_light() && advise(addr, size, MADV_GUARD_REMOVE) != 0)
+    if (os_guard_is_light() && advise(addr, size, MADV_GUARD_REMOVE) != 0) {
+        errno = EPERM; /* whatever a filter of system calls answers by now */
         return -1;
+    }
     if (atomic_load_explicit(heavy, memory_order_relaxed)) {
         bool counted = take_heavy();
         if (!counted || os_protect(addr, size, true) != 0) {

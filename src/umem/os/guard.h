@@ -29,7 +29,7 @@ int os_guard_init(void *addr, size_t size, _Atomic bool *heavy);
 void os_guard_fini(void *addr, size_t size, _Atomic bool *heavy);
 /*
  * Opens pages of the range: zeroes, readable and writable.  -1 with ENOMEM: that
- * would take too many mappings, nothing was opened.
+ * would take too many mappings; EPERM: the system refuses.  Nothing was opened.
  */
 int os_guard_open(void *addr, size_t size, _Atomic bool *heavy);
 /* Closes what was opened: inaccessible, its memory given back.  Keeps errno. */
