@@ -130,7 +130,8 @@ def measure_pairs(bench, ways):
 def about(bench):
     missing = [f"`{mode}`" for mode in MODES if refused(mode)]
     left_out = f" Not in this version, and left out: {', '.join(missing)}." if missing else ""
-    return f"Medians of {bench.rounds} rounds, {bench.ms} ms a pair's run.{left_out}"
+    rounds = "One round" if bench.rounds == 1 else f"Medians of {bench.rounds} rounds"
+    return f"{rounds}, {bench.ms} ms a pair's run.{left_out}"
 
 
 def run(bench):
