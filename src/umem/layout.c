@@ -12,6 +12,7 @@
 #include "cache/reserve.h"
 #include "debug/bufctl.h"
 #include "debug/debug.h"
+#include "debug/events.h"
 #include "debug/ring.h"
 #include "debug/stacks.h"
 #include "magazine/depot.h"
@@ -125,11 +126,18 @@
                                                                                                    \
         STRUCT(umem_ring), FIELD(umem_ring, ring_head), ARRAY(umem_ring, ring_text),               \
                                                                                                    \
+        STRUCT(umem_event), FIELD(umem_event, event_time), FIELD(umem_event, event_addr),          \
+        FIELD(umem_event, event_cache), FIELD(umem_event, event_size),                             \
+        FIELD(umem_event, event_stack), FIELD(umem_event, event_thread), STRUCT(umem_event_log),   \
+        FIELD(umem_event_log, log_events), FIELD(umem_event_log, log_slots),                       \
+        FIELD(umem_event_log, log_head),                                                           \
+                                                                                                   \
         STRUCT(umem_options), FIELD(umem_options, opt_flags),                                      \
         FIELD(umem_options, opt_audit_frames), FIELD(umem_options, opt_contents_bytes),            \
         FIELD(umem_options, opt_reap_interval_s), FIELD(umem_options, opt_nomagazines),            \
-        FIELD(umem_options, opt_sample), FIELD(umem_options, opt_firewall),                        \
-        FIELD(umem_options, opt_firewall_below),                                                   \
+        FIELD(umem_options, opt_transaction_log), FIELD(umem_options, opt_fail_log),               \
+        FIELD(umem_options, opt_slab_log), FIELD(umem_options, opt_sample),                        \
+        FIELD(umem_options, opt_firewall), FIELD(umem_options, opt_firewall_below),                \
                                                                                                    \
         CONSTANT(UMEM_GRANULE_SHIFT), CONSTANT(UMEM_PAGEMAP_ROOT_BITS),                            \
         CONSTANT(UMEM_PAGEMAP_LEAF_BITS), CONSTANT(UMEM_PAGEMAP_POINTER_MASK),                     \
@@ -139,11 +147,15 @@
         CONSTANT(UMF_REDZONE), CONSTANT(UMF_CONTENTS), CONSTANT(UMEM_BUFFER_RAW),                  \
         CONSTANT(UMEM_BUFFER_ALLOCATED), CONSTANT(UMEM_BUFFER_FREE), CONSTANT(VMEM_SEG_ALLOC),     \
         CONSTANT(VMEM_SEG_FREE), CONSTANT(VMEM_SEG_SPAN), CONSTANT(VMEM_SEG_HEAD),                 \
+        CONSTANT(UMEM_EVENT_KIND_BITS), CONSTANT(UMEM_EVENT_ALLOC), CONSTANT(UMEM_EVENT_FREE),     \
+        CONSTANT(UMEM_EVENT_RESIZE), CONSTANT(UMEM_EVENT_FAIL), CONSTANT(UMEM_EVENT_SLAB_MADE),    \
+        CONSTANT(UMEM_EVENT_SLAB_DESTROYED), CONSTANT(UMEM_EVENT_BUSY),                            \
                                                                                                    \
         ADDRESS(umem_state), ADDRESS(umem_caches), ADDRESS(umem_tcaches), ADDRESS(umem_larges),    \
         ADDRESS(umem_firewalls), ADDRESS(vmem_arenas), ADDRESS(umem_meta_chunks),                  \
         ADDRESS(umem_stacks_segment), ADDRESS(umem_pagemap_root), ADDRESS(umem_ring),              \
-        ADDRESS(umem_options)
+        ADDRESS(umem_options), ADDRESS(umem_transaction_log), ADDRESS(umem_fail_log),              \
+        ADDRESS(umem_slab_log)
 
 #define ENTRY_COUNT                                                                                \
     (sizeof((struct umem_layout_entry[]){ENTRIES}) / sizeof(struct umem_layout_entry))

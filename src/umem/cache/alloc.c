@@ -205,7 +205,7 @@ umem_alloc_align(size_t size, size_t align, int flags)
 {
     if (!umem_is_pow2(align)) {
         (void)umem_ready();
-        umem_debug_null(NULL, size, UMEM_WHY_ALIGN);
+        umem_debug_null(NULL, size, EINVAL, UMEM_WHY_ALIGN);
         errno = EINVAL;
         return NULL;
     }

@@ -292,7 +292,7 @@ bool umem_reap_exclude(void);
 void umem_reap_admit(bool excluded);
 void umem_reap_fork_child(void);
 /* After a failed UMEM_NOFAIL allocation: true to try again, or does not return. */
-bool umem_nofail_retry(void);
+bool umem_nofail_retry(const struct umem_cache *cache, size_t size, int error);
 
 /* Registers the handlers of fork; they do nothing while the engine is asleep. */
 void umem_fork_init(void);

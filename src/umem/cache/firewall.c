@@ -126,7 +126,7 @@ umem_firewall_alloc(struct umem_cache *cp, size_t size, size_t align, int flags,
     block->fwb_base = place(&slot, size, align);
     block->fwb_cache = cp;
     fill(&slot, size, zeroed);
-    umem_audit(&block->fwb_bufctl, NULL);
+    umem_audit_logged(&block->fwb_bufctl, NULL, block->fwb_base, cp, UMEM_EVENT_ALLOC);
     __atomic_store_n(&block->fwb_bufctl.bc_state, UMEM_BUFFER_ALLOCATED, __ATOMIC_RELEASE);
     *obj = block->fwb_base;
     if (cp != NULL && cp->cache_ctor != NULL) {
@@ -233,7 +233,7 @@ umem_firewall_free(struct umem_cache *cp, void *buf, uint64_t word, size_t state
         report(UMERR_DUPFREE, buf, &slot, (struct umem_error_info){.err_cache = cp});
         return;
     }
-    umem_audit(bc, NULL);
+    umem_audit_logged(bc, NULL, buf, cp, UMEM_EVENT_FREE);
     if (cp != NULL && cp->cache_dtor != NULL)
         cp->cache_dtor(buf, cp->cache_private);
     if ((umem_options.opt_flags & UMF_CONTENTS) != 0)

@@ -76,6 +76,8 @@ umem_ready_slow(void)
         vmem_set_default_policy(umem_options.opt_vmem_policy);
         vmem_init();
         vmem_heap_set_limit(umem_options.opt_heap_limit);
+        if (umem_options.opt_slab_log != 0)
+            slab_watcher = umem_event_slab;
         vmem_set_qcache_ops(&umem_qcache_ops);
         umem_firewall_init();
         init_classes();

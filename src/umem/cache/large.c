@@ -160,7 +160,7 @@ allocate(size_t size, size_t align, int flags, bool zeroed)
     uint32_t debug = flags_for(size);
     umem_debug_signal(debug);
     if (!(flags & UMEM_NOFAIL) && umem_fault_inject()) {
-        umem_debug_null(NULL, size, UMEM_WHY_INJECTED);
+        umem_debug_null(NULL, size, ENOMEM, UMEM_WHY_INJECTED);
         errno = ENOMEM;
         return NULL;
     }
@@ -171,8 +171,8 @@ allocate(size_t size, size_t align, int flags, bool zeroed)
         int error = errno;
         if (!reaped && span_size_of(size, debug) != 0 && umem_reap_plain()) {
             reaped = true;
-        } else if (!(flags & UMEM_NOFAIL) || !umem_nofail_retry()) {
-            umem_debug_null(NULL, size,
+        } else if (!(flags & UMEM_NOFAIL) || !umem_nofail_retry(NULL, size, error)) {
+            umem_debug_null(NULL, size, error,
                             span_size_of(size, debug) == 0 ? UMEM_WHY_SIZE : UMEM_WHY_MEMORY);
             errno = error;
             return NULL;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "cache/cache.h"
+#include "debug/debug.h"
 #include "os/os.h"
 
 #define EXIT_FLAG 0x100
@@ -39,8 +40,9 @@ exit_once(int status)
 }
 
 bool
-umem_nofail_retry(void)
+umem_nofail_retry(const struct umem_cache *cache, size_t size, int error)
 {
+    umem_debug_failed(cache, size, error);
     umem_nofail_callback_t *cb = atomic_load(&nofail_callback);
     int result = cb != NULL ? cb() : UMEM_CALLBACK_EXIT(EXIT_STATUS_DEFAULT);
 

@@ -319,7 +319,7 @@ umem_cache_alloc_slow_aligned(struct umem_cache *cp, size_t requested, size_t al
     (void)umem_ready();
     if (!(flags & UMEM_NOFAIL) && umem_fault_inject()) {
         atomic_fetch_add_explicit(&cp->cache_fails, 1, memory_order_relaxed);
-        umem_debug_null(cp, requested, UMEM_WHY_INJECTED);
+        umem_debug_null(cp, requested, ENOMEM, UMEM_WHY_INJECTED);
         errno = ENOMEM;
         return NULL;
     }
@@ -334,8 +334,8 @@ umem_cache_alloc_slow_aligned(struct umem_cache *cp, size_t requested, size_t al
         int error = errno;
         if (!reaped && umem_reap_plain()) {
             reaped = true; /* what other caches held may be what is missing here */
-        } else if (!(flags & UMEM_NOFAIL) || !umem_nofail_retry()) {
-            umem_debug_null(cp, requested,
+        } else if (!(flags & UMEM_NOFAIL) || !umem_nofail_retry(cp, requested, error)) {
+            umem_debug_null(cp, requested, error,
                             cp->cache_ctor == NULL ? UMEM_WHY_MEMORY : UMEM_WHY_CONSTRUCTOR);
             errno = error;
             return NULL;

@@ -426,6 +426,12 @@ umem_debug_check_free(const struct umem_buffer *buf)
     return check_free(buf, &d) || tell(buf, &d);
 }
 
+static void
+audit(const struct umem_buffer *buf, enum umem_event_kind kind)
+{
+    umem_audit_logged(buf->buf_bufctl, buf->buf_frame, buf->buf_addr, buf->buf_cache, kind);
+}
+
 bool
 umem_debug_alloc(const struct umem_buffer *buf, size_t requested)
 {
@@ -446,7 +452,7 @@ umem_debug_alloc(const struct umem_buffer *buf, size_t requested)
     if ((buf->buf_flags & UMF_REDZONE) != 0)
         write_slack(buf, requested);
     if ((buf->buf_flags & UMF_AUDIT) != 0)
-        umem_audit(bc, buf->buf_frame);
+        audit(buf, UMEM_EVENT_ALLOC);
     if (UMEM_UNLIKELY(!set_state(bc, state, UMEM_BUFFER_ALLOCATED)))
         return bad(UMERR_BADBUFCTL, buf);
     return true;
@@ -503,7 +509,7 @@ umem_debug_free(const struct umem_buffer *buf, size_t stated)
     if (UMEM_UNLIKELY(!set_state(bc, UMEM_BUFFER_ALLOCATED, UMEM_BUFFER_FREE)))
         return bad_state(buf);
     if ((buf->buf_flags & UMF_AUDIT) != 0)
-        umem_audit(bc, buf->buf_frame);
+        audit(buf, UMEM_EVENT_FREE);
     return true;
 }
 
@@ -572,7 +578,7 @@ umem_debug_resize(const struct umem_buffer *buf, size_t requested)
     if ((buf->buf_flags & UMF_AUDIT) != 0) {
         /* It stays one allocation, made here: the transaction before it is kept. */
         struct umem_transaction before = bc->bc_prev;
-        umem_audit(bc, buf->buf_frame);
+        audit(buf, UMEM_EVENT_RESIZE);
         bc->bc_prev = before;
     }
 }

@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "debug/bufctl.h"
+#include "debug/events.h"
 #include "os/fault.h"
 
 struct umem_cache;
@@ -28,7 +29,11 @@ struct umem_options {
     uint32_t opt_audit_frames; /* frames a transaction keeps, 0 to UMEM_AUDIT_FRAMES_MAX */
     size_t opt_contents_bytes; /* freed bytes kept a buffer */
     size_t opt_contents_log;   /* size of the contents log, bytes */
-    bool opt_verbose;          /* errors also where they would go to the ring only */
+    /* Of the logs in events.h, 0: none. */
+    size_t opt_transaction_log;
+    size_t opt_fail_log;
+    size_t opt_slab_log;
+    bool opt_verbose; /* errors also where they would go to the ring only */
     bool opt_allverbose;
     bool opt_noabort;
     bool opt_verify;    /* umem_verify() at exit */
@@ -120,6 +125,15 @@ void umem_debug_resize(const struct umem_buffer *buf, size_t requested);
 
 /* Puts bc_last into bc_prev and fills bc_last: stack, thread, time.  frame: buf_frame. */
 void umem_audit(struct umem_bufctl *bc, const void *frame);
+/* The same, with an entry in the transaction log; bc_size is the size by now. */
+static inline void
+umem_audit_logged(struct umem_bufctl *bc, const void *frame, const void *addr,
+                  const struct umem_cache *cache, enum umem_event_kind kind)
+{
+    umem_audit(bc, frame);
+    if (UMEM_UNLIKELY(umem_options.opt_transaction_log != 0))
+        umem_event_transaction(bc, addr, cache, kind);
+}
 /*
  * With nosignal: reports where a signal handler is among the callers.  Asked
  * before any lock is taken, since the handler may have struck its holder.
@@ -199,13 +213,22 @@ void umem_report(const struct umem_error_info *err);
 #define UMEM_WHY_INJECTED "it was made to fail"
 #define UMEM_WHY_SIZE "so much memory does not exist"
 #define UMEM_WHY_ALIGN "the alignment is not valid"
-/*
- * An allocation of size bytes is about to return NULL, and why: with checknull
- * a report.  cache may be NULL.  Keeps errno.
+/* An allocation of size bytes failed: an entry in the fail log.  cache may be NULL.  Keeps errno.
  */
 static inline void
-umem_debug_null(const struct umem_cache *cache, size_t size, const char *why)
+umem_debug_failed(const struct umem_cache *cache, size_t size, int error)
 {
+    if (UMEM_UNLIKELY(umem_options.opt_fail_log != 0))
+        umem_event_fail(cache, size, error);
+}
+/*
+ * It is about to return NULL, with that errno, and why: with checknull a
+ * report besides.  Keeps errno.
+ */
+static inline void
+umem_debug_null(const struct umem_cache *cache, size_t size, int error, const char *why)
+{
+    umem_debug_failed(cache, size, error);
     if (UMEM_UNLIKELY(umem_options.opt_checknull))
         umem_report(&(struct umem_error_info){
             .err_kind = UMERR_NULL, .err_cache = cache, .err_size = size, .err_why = why});

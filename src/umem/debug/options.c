@@ -94,6 +94,7 @@ struct option {
     uint32_t option_flags; /* UMF_*, added to opt_flags */
     uint64_t option_min;
     uint64_t option_max;
+    uint64_t option_default;   /* what an optional value is where none is given; 0: as before */
     bool *option_on;           /* set by the item, whatever its value, or NULL */
     void *option_field;        /* takes the value; without one, true */
     const char *option_prefix; /* may stand before the value: "name=below:64" */
@@ -101,7 +102,6 @@ struct option {
     const struct word *option_words;
     enum field_kind option_field_kind;
     bool option_unsupported; /* known to umem, not to this version */
-    bool option_zero_is_off; /* unsupported, but =0 asks for what is the case */
 };
 
 #define FIELD(kind, name) .option_field_kind = (kind), .option_field = &umem_options.name
@@ -137,9 +137,12 @@ static const struct option debug_table[] = {
 
 static const struct option logging_table[] = {
     {"contents", VALUE_SIZE_OPTIONAL, RANGE(0, LOG_SIZE_MAX), FIELD(FIELD_SIZE, opt_contents_log)},
-    {"transaction", VALUE_SIZE_OPTIONAL, LATER, .option_zero_is_off = true},
-    {"fail", VALUE_SIZE_OPTIONAL, LATER, .option_zero_is_off = true},
-    {"slab", VALUE_SIZE_OPTIONAL, LATER, .option_zero_is_off = true},
+    {"transaction", VALUE_SIZE_OPTIONAL, RANGE(0, LOG_SIZE_MAX), .option_default = LOG_SIZE_DEFAULT,
+     FIELD(FIELD_SIZE, opt_transaction_log)},
+    {"fail", VALUE_SIZE_OPTIONAL, RANGE(0, LOG_SIZE_MAX), .option_default = LOG_SIZE_DEFAULT,
+     FIELD(FIELD_SIZE, opt_fail_log)},
+    {"slab", VALUE_SIZE_OPTIONAL, RANGE(0, LOG_SIZE_MAX), .option_default = LOG_SIZE_DEFAULT,
+     FIELD(FIELD_SIZE, opt_slab_log)},
     {.option_name = NULL},
 };
 
@@ -317,8 +320,7 @@ apply_item(struct item *item, const struct option *option)
     if (item->item_has_value && !parse_value(item, option, &value))
         return;
     if (option->option_unsupported) {
-        if (!(option->option_zero_is_off && value == 0))
-            say(item, "not supported yet");
+        say(item, "not supported yet");
         return;
     }
     umem_options.opt_flags |= option->option_flags;
@@ -328,6 +330,8 @@ apply_item(struct item *item, const struct option *option)
         *option->option_prefix_field = prefixed;
     if (item->item_has_value || !optional)
         set_field(option, value);
+    else if (option->option_default != 0)
+        set_field(option, option->option_default);
 }
 
 static void

@@ -131,5 +131,6 @@ umem_debug_fork_child(void)
     thread_self = 0;
     umem_contents_fork_child();
     umem_trails_fork_child();
+    umem_events_fork_child();
     atomic_store_explicit(&log_owner, fork_nested ? umem_thread_self() : 0, memory_order_relaxed);
 }

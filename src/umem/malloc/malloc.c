@@ -36,7 +36,7 @@ static UMEM_COLD void *
 overflow(void)
 {
     (void)umem_ready();
-    umem_debug_null(NULL, SIZE_MAX, UMEM_WHY_SIZE);
+    umem_debug_null(NULL, SIZE_MAX, ENOMEM, UMEM_WHY_SIZE);
     errno = ENOMEM;
     return NULL;
 }

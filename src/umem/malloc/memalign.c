@@ -29,7 +29,7 @@ memalign(size_t align, size_t size)
 {
     if (align > (SIZE_MAX >> 1) + 1) {
         (void)umem_ready();
-        umem_debug_null(NULL, size, UMEM_WHY_ALIGN);
+        umem_debug_null(NULL, size, EINVAL, UMEM_WHY_ALIGN);
         errno = EINVAL;
         return NULL;
     }
@@ -72,7 +72,7 @@ pvalloc(size_t size)
 
     if (rounded < size) {
         (void)umem_ready();
-        umem_debug_null(NULL, size, UMEM_WHY_SIZE);
+        umem_debug_null(NULL, size, ENOMEM, UMEM_WHY_SIZE);
         errno = ENOMEM;
         return NULL;
     }

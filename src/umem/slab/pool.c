@@ -80,6 +80,8 @@ slab_pool_init(struct slab_pool *pool, const struct slab_geometry *geo)
     return 0;
 }
 
+void (*slab_watcher)(const struct slab *slab, bool made);
+
 static size_t
 record_size(const struct slab_pool *pool, uint32_t words)
 {
@@ -149,6 +151,8 @@ slab_create(struct slab_pool *pool)
         goto no_map;
     if (pool->pool_sidecar != 0)
         atomic_fetch_add_explicit(&sidecar_bytes, sidecar_size(pool), memory_order_relaxed);
+    if (UMEM_UNLIKELY(slab_watcher != NULL))
+        slab_watcher(slab, true);
     return slab;
 
     int error;
@@ -168,6 +172,8 @@ slab_destroy(struct slab_pool *pool, struct slab *slab)
 {
     if (pool->pool_sidecar != 0)
         atomic_fetch_sub_explicit(&sidecar_bytes, sidecar_size(pool), memory_order_relaxed);
+    if (UMEM_UNLIKELY(slab_watcher != NULL))
+        slab_watcher(slab, false);
     if (pool->pool_mapped)
         pagemap_clear(slab->slab_span, pool->pool_slab_size);
     vmem_free(pool->pool_arena, slab->slab_span, pool->pool_slab_size);

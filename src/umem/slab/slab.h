@@ -127,6 +127,11 @@ enum slab_status slab_check(const struct slab *slab, const void *addr);
  */
 struct slab *slab_create(struct slab_pool *pool);
 void slab_destroy(struct slab_pool *pool, struct slab *slab);
+/*
+ * Told of each slab that was made and each that is about to be destroyed,
+ * without the pool's lock; NULL: nobody.  Set before the first slab is made.
+ */
+extern void (*slab_watcher)(const struct slab *slab, bool made);
 
 /* The pool's hash; the lock is held.  slab_hash_insert: false where there is no memory. */
 bool slab_hash_insert(struct slab_pool *pool, struct slab *slab);

@@ -266,15 +266,19 @@ static void
 logging(void **state)
 {
     (void)state;
-    assert_contains(read_with("UMEM_LOGGING", "transaction=1m,contents=8k"),
-                    "\"transaction=1m\": not supported yet, ignored\n");
+    assert_string_equal(read_with("UMEM_LOGGING", "fail,slab=1m,contents=8k"), "");
     assert_int_equal(umem_options.opt_contents_log, 8192);
-    assert_contains(read_with("UMEM_LOGGING", "fail"), "not supported yet");
-    assert_contains(read_with("UMEM_LOGGING", "slab=64k"), "not supported yet");
+    assert_int_equal(umem_options.opt_fail_log, 65536);
+    assert_int_equal(umem_options.opt_slab_log, 1 << 20);
+    assert_int_equal(umem_options.opt_transaction_log, 0);
+    assert_string_equal(read_with("UMEM_LOGGING", "transaction"), "");
+    assert_int_equal(umem_options.opt_transaction_log, 65536);
     assert_contains(read_with("UMEM_LOGGING", "slab=lots"), "not a size");
+    assert_int_equal(umem_options.opt_slab_log, 0);
     assert_contains(read_with("UMEM_LOGGING", "audit"), "no such option");
-    /* Off is what they are. */
-    assert_string_equal(read_with("UMEM_LOGGING", "transaction=0,fail=0, slab=0"), "");
+    /* The last item counts, and off is what they are. */
+    assert_string_equal(read_with("UMEM_LOGGING", "fail=2k,fail=0, slab=0"), "");
+    assert_int_equal(umem_options.opt_fail_log, 0);
 }
 
 /* Contents logging that its log has no room for. */

@@ -119,7 +119,7 @@ static void
 report_null(void *arg)
 {
     umem_options.opt_checknull = true;
-    umem_debug_null(arg, 4711, "moths");
+    umem_debug_null(arg, 4711, ENOMEM, "moths");
 }
 
 static void
