@@ -23,6 +23,7 @@ int command_run(int argc, char **argv);
 int command_leaks(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_stat(int argc, char **argv);
+int command_log(int argc, char **argv);
 int command_whatis(int argc, char **argv);
 
 #endif

@@ -264,7 +264,7 @@ options_parse(const struct command_spec *spec, int argc, char **argv,
         {"format", 0, OPTION_STRING, &format, "text|json", "how to print (text)", NULL},
         {"exe", 0, OPTION_STRING, &options->opt_exe, "FILE",
          "the core's executable, where it is not at its old path", NULL},
-        {"max", 0, OPTION_NUMBER, &max, "N", "list at most N items, 0 for all (20)", NULL},
+        {"max", 'n', OPTION_NUMBER, &max, "N", "list at most N items, 0 for all (20)", NULL},
         {"color", 0, OPTION_STRING, &color, "WHEN", "auto, always or never (auto)", NULL},
     };
     const struct option_row help_option = {

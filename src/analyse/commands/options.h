@@ -56,7 +56,7 @@ enum output_format { FORMAT_TEXT, FORMAT_JSON };
 enum shared_options {
     SHARED_FORMAT = 1, /* --format=text|json */
     SHARED_EXE = 2,    /* --exe FILE */
-    SHARED_MAX = 4,    /* --max N */
+    SHARED_MAX = 4,    /* -n N, --max N */
     SHARED_COLOR = 8,  /* --color=auto|always|never */
     SHARED_TARGET = SHARED_FORMAT | SHARED_EXE | SHARED_MAX | SHARED_COLOR
 };

@@ -69,6 +69,55 @@ print_debugging(const struct heap_state *st)
     printf("\n");
 }
 
+static const char *const log_names[LOG_COUNT] = {
+    [LOG_TRANSACTION] = "transaction", [LOG_FAIL] = "fail", [LOG_SLAB] = "slab"};
+
+/* How much the logs hold that are on, and how far they go back. */
+static void
+print_logs(struct heap *h)
+{
+    const char *heading = "logs";
+
+    for (int i = 0; i < LOG_COUNT; i++) {
+        struct event_list events;
+        if (heap_log_size(h, (enum event_log)i) == 0)
+            continue;
+        heap_read_log(h, (enum event_log)i, &events);
+        printf("  %-13s%s of %s", heading, log_names[i],
+               format_plural(events.count, "record", "records").s);
+        if (events.count > 0)
+            printf(", the oldest %s %s",
+                   format_age(heap_event_age(h, &events.list[events.count - 1])).s,
+                   age_suffix(h->heap_target));
+        printf("\n");
+        heading = "";
+        event_list_fini(&events);
+    }
+}
+
+static json_t *
+logs_json(struct heap *h)
+{
+    json_t *out = json_object();
+
+    for (int i = 0; i < LOG_COUNT; i++) {
+        struct event_list events;
+        uint64_t size = heap_log_size(h, (enum event_log)i);
+        json_t *log = size != 0 ? json_object() : json_null();
+        if (size != 0) {
+            heap_read_log(h, (enum event_log)i, &events);
+            uint64_t reach =
+                events.count > 0 ? heap_event_age(h, &events.list[events.count - 1]) : 0;
+            json_object_set_new(log, "size", json_integer((json_int_t)size));
+            json_object_set_new(log, "records", json_integer((json_int_t)events.count));
+            json_object_set_new(log, "oldest_s", json_real(format_seconds(reach)));
+            event_list_fini(&events);
+        }
+        json_object_set_new(out, log_names[i], log);
+    }
+    return out;
+}
+
 static void
 print_messages(const struct status *s, bool color)
 {
@@ -106,6 +155,7 @@ print_text(const struct status *s, const char *unused, bool color)
         printf("  %-13s%zu, of them %zu in use\n", "caches", h->heap_cache_count, s->caches_used);
         printf("  %-13s%zu with a cache of their own\n", "threads", h->heap_thread_count);
     }
+    print_logs(h);
     print_messages(s, color);
 }
 
@@ -144,6 +194,7 @@ print_json(const struct status *s)
     json_object_set_new(out, "records_bytes", json_integer((json_int_t)st->st_own_bytes));
     json_object_set_new(out, "caches", json_integer((json_int_t)h->heap_cache_count));
     json_object_set_new(out, "threads", json_integer((json_int_t)h->heap_thread_count));
+    json_object_set_new(out, "logs", logs_json(h));
     json_t *messages = s->messages != NULL ? json_string(s->messages) : NULL;
     json_object_set_new(out, "messages", messages != NULL ? messages : json_null());
     json_dumpf(out, stdout, JSON_INDENT(2));

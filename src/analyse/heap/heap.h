@@ -330,6 +330,45 @@ bool heap_read_state(struct heap *h, struct heap_state *state);
 /* The text of the message ring, whole lines, oldest first; to be freed.  NULL: unreadable. */
 char *heap_read_messages(struct heap *h);
 
+/* --- events.c: the logs of UMEM_LOGGING --- */
+
+enum event_log { LOG_TRANSACTION, LOG_FAIL, LOG_SLAB, LOG_COUNT };
+enum event_kind {
+    EVENT_UNKNOWN,
+    EVENT_ALLOC,
+    EVENT_FREE,
+    EVENT_RESIZE,
+    EVENT_FAIL,
+    EVENT_SLAB_MADE,
+    EVENT_SLAB_DESTROYED
+};
+
+struct event {
+    enum event_kind event_kind;
+    uint64_t event_time;  /* ns on the target's clock, to a tick of some milliseconds */
+    uint64_t event_place; /* in the ring from its oldest slot on: orders one thread's of a tick */
+    uint64_t event_addr;  /* of the buffer or slab; of a failure, its errno */
+    addr_t event_cache;   /* 0: oversize */
+    uint64_t event_size;
+    uint32_t event_stack;
+    uint32_t event_thread;
+};
+
+struct event_list {
+    struct event *list; /* newest first */
+    size_t count;
+};
+
+/* Bytes that the target was told to keep, 0: the log is off. */
+uint64_t heap_log_size(struct heap *h, enum event_log log);
+/* What it holds, nothing where it is off; to be finished. */
+void heap_read_log(struct heap *h, enum event_log log, struct event_list *list);
+void event_list_fini(struct event_list *list);
+/* ns from an event to now, which for a core is the newest of what happened. */
+uint64_t heap_event_age(struct heap *h, const struct event *event);
+/* The name of a cache by its address, as events have it. */
+const char *heap_cache_name(const struct heap *h, addr_t cache);
+
 /* --- arenas.c --- */
 
 /* Reads every arena; fills heap_spans. */

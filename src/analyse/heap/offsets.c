@@ -36,10 +36,17 @@ struct name {
 #define NAME_OF_OPTIONAL_ADDRESS(name)                                                             \
     {#name, NAME_ADDRESS, offsetof(struct offsets, at_##name), true},
 
-static const struct name names[] = {OFFSETS_FIELDS(NAME_OF_FIELD) OFFSETS_OPTIONAL_FIELDS(
-    NAME_OF_OPTIONAL) OFFSETS_STRUCTS(NAME_OF_STRUCT) OFFSETS_CONSTANTS(NAME_OF_CONSTANT)
-                                        OFFSETS_ADDRESSES(NAME_OF_ADDRESS)
-                                            OFFSETS_OPTIONAL_ADDRESSES(NAME_OF_OPTIONAL_ADDRESS)};
+#define NAME_OF_OPTIONAL_STRUCT(type)                                                              \
+    {#type, NAME_STRUCT, offsetof(struct offsets, size_##type), true},
+#define NAME_OF_OPTIONAL_CONSTANT(name)                                                            \
+    {#name, NAME_CONSTANT, offsetof(struct offsets, const_##name), true},
+
+static const struct name names[] = {
+    OFFSETS_FIELDS(NAME_OF_FIELD) OFFSETS_OPTIONAL_FIELDS(NAME_OF_OPTIONAL)
+        OFFSETS_STRUCTS(NAME_OF_STRUCT) OFFSETS_CONSTANTS(NAME_OF_CONSTANT)
+            OFFSETS_ADDRESSES(NAME_OF_ADDRESS) OFFSETS_OPTIONAL_ADDRESSES(NAME_OF_OPTIONAL_ADDRESS)
+                OFFSETS_OPTIONAL_STRUCTS(NAME_OF_OPTIONAL_STRUCT)
+                    OFFSETS_OPTIONAL_CONSTANTS(NAME_OF_OPTIONAL_CONSTANT)};
 #define NAME_COUNT (sizeof(names) / sizeof(names[0]))
 
 struct entries {

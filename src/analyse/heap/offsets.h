@@ -122,7 +122,19 @@ struct field {
     X(umem_firewall_block, fwb_bufctl, fwb_bufctl)                                                 \
     X(umem_options, opt_sample, opt_sample)                                                        \
     X(umem_options, opt_firewall, opt_firewall)                                                    \
-    X(umem_options, opt_firewall_below, opt_firewall_below)
+    X(umem_options, opt_firewall_below, opt_firewall_below)                                        \
+    X(umem_options, opt_transaction_log, opt_transaction_log)                                      \
+    X(umem_options, opt_fail_log, opt_fail_log)                                                    \
+    X(umem_options, opt_slab_log, opt_slab_log)                                                    \
+    X(umem_event_log, log_events, log_events)                                                      \
+    X(umem_event_log, log_head, log_head)                                                          \
+    X(umem_event_log, log_slots, log_slots)                                                        \
+    X(umem_event, event_time, event_time)                                                          \
+    X(umem_event, event_addr, event_addr)                                                          \
+    X(umem_event, event_cache, event_cache)                                                        \
+    X(umem_event, event_size, event_size)                                                          \
+    X(umem_event, event_stack, event_stack)                                                        \
+    X(umem_event, event_thread, event_thread)
 
 /* X(structure): sizes. */
 #define OFFSETS_STRUCTS(X)                                                                         \
@@ -173,7 +185,26 @@ struct field {
     X(umem_options)
 
 /* Variables that it may lack: 0 then. */
-#define OFFSETS_OPTIONAL_ADDRESSES(X) X(umem_firewalls)
+#define OFFSETS_OPTIONAL_ADDRESSES(X)                                                              \
+    X(umem_firewalls)                                                                              \
+    X(umem_transaction_log)                                                                        \
+    X(umem_fail_log)                                                                               \
+    X(umem_slab_log)
+
+/* Structures and constants, the same. */
+#define OFFSETS_OPTIONAL_STRUCTS(X)                                                                \
+    X(umem_event)                                                                                  \
+    X(umem_event_log)
+
+#define OFFSETS_OPTIONAL_CONSTANTS(X)                                                              \
+    X(UMEM_EVENT_KIND_BITS)                                                                        \
+    X(UMEM_EVENT_BUSY)                                                                             \
+    X(UMEM_EVENT_ALLOC)                                                                            \
+    X(UMEM_EVENT_FREE)                                                                             \
+    X(UMEM_EVENT_RESIZE)                                                                           \
+    X(UMEM_EVENT_FAIL)                                                                             \
+    X(UMEM_EVENT_SLAB_MADE)                                                                        \
+    X(UMEM_EVENT_SLAB_DESTROYED)
 
 #define OFFSETS_DECLARE_FIELD(type, name, member) struct field member;
 #define OFFSETS_DECLARE_STRUCT(type) uint32_t size_##type;
@@ -199,6 +230,8 @@ struct offsets {
     OFFSETS_FIELDS(OFFSETS_DECLARE_FIELD)
     OFFSETS_OPTIONAL_FIELDS(OFFSETS_DECLARE_FIELD)
     OFFSETS_STRUCTS(OFFSETS_DECLARE_STRUCT)
+    OFFSETS_OPTIONAL_STRUCTS(OFFSETS_DECLARE_STRUCT)
+    OFFSETS_OPTIONAL_CONSTANTS(OFFSETS_DECLARE_CONSTANT)
     OFFSETS_CONSTANTS(OFFSETS_DECLARE_CONSTANT)
     OFFSETS_ADDRESSES(OFFSETS_DECLARE_ADDRESS)
     OFFSETS_OPTIONAL_ADDRESSES(OFFSETS_DECLARE_ADDRESS)
