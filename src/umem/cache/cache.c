@@ -98,14 +98,20 @@ choose_geometry(struct umem_cache *cp, const struct umem_cache_args *args,
     return true;
 }
 
+bool
+umem_cache_is_closed(const struct umem_cache *cp)
+{
+    return cp->cache_flags != 0 || cp->cache_firewall != SIZE_MAX || umem_options.opt_fail != 0;
+}
+
 static void
 choose_bins(struct umem_cache *cp, const struct umem_cache_args *args)
 {
     if ((args->args_cflags & UMC_NOMAGAZINE) || umem_options.opt_nomagazines)
         return;
-    bool debugged = cp->cache_flags != 0 || cp->cache_firewall != SIZE_MAX;
-    cp->cache_slow_bin = tcache_bin_create(debugged ? 0 : args->args_bin, &cp->cache_depot);
-    cp->cache_bin = debugged ? 0 : cp->cache_slow_bin;
+    bool closed = umem_cache_is_closed(cp);
+    cp->cache_slow_bin = tcache_bin_create(closed ? 0 : args->args_bin, &cp->cache_depot);
+    cp->cache_bin = closed ? 0 : cp->cache_slow_bin;
 }
 
 int

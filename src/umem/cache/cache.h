@@ -155,6 +155,11 @@ void umem_cache_unmake(struct umem_cache *cp, void **objs, unsigned n);
 void umem_cache_leave(struct umem_cache *cp, void *obj);
 /* Destroys the objects of a chain of magazines, and the magazines. */
 void umem_cache_empty_magazines(struct umem_cache *cp, struct magazine *chain);
+/*
+ * Whether the cache's windows never open, so that every operation comes to the
+ * slow path: under debugging, and where allocations are counted (fail=).
+ */
+bool umem_cache_is_closed(const struct umem_cache *cp);
 /* Whether objects are as cheap to make as to keep: neither constructor nor destructor. */
 static inline bool
 umem_cache_is_plain(const struct umem_cache *cp)

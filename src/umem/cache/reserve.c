@@ -321,7 +321,7 @@ umem_cache_unseal(umem_cache_t *cp)
             umem_cache_unmake(cp, &obj, 1);
     depot_put(&cp->cache_depot, mag);
     reserve_destroy(r);
-    cp->cache_bin = cp->cache_flags != 0 ? 0 : cp->cache_slow_bin;
+    cp->cache_bin = umem_cache_is_closed(cp) ? 0 : cp->cache_slow_bin;
     errno = saved;
     return 0;
 }

@@ -44,6 +44,7 @@ struct umem_options {
     size_t opt_quarantine;   /* bytes of freed blocks that wait, with UMF_DEADBEEF */
     size_t opt_maxverify;    /* bytes of a buffer's fill that are verified at most */
     uint32_t opt_mtbf;       /* fault injection: 0 off */
+    uint32_t opt_fail;       /* the allocation that fails, counted from 1; 0: none */
     size_t opt_firewall;     /* blocks of so many bytes and more lie at a guard; SIZE_MAX: none */
     uint32_t opt_sample;     /* one allocation in so many does; 0: none */
     bool opt_nohandler;      /* leave SIGSEGV and SIGBUS alone */
@@ -156,12 +157,17 @@ uint32_t umem_debug_flags(const char *cache_name);
 /* About one allocation in umem_mtbf fails: 0 none, 1 all.  Set by umem_setmtbf() and mtbf=. */
 extern _Atomic uint32_t umem_mtbf;
 bool umem_fault_inject_slow(uint32_t mtbf);
-/* Whether this allocation is to fail.  The caller leaves UMEM_NOFAIL ones out. */
+/* Allocations so far that fail= has counted. */
+uint64_t umem_fault_count(void);
+/*
+ * Whether this allocation is to fail.  The caller leaves UMEM_NOFAIL ones out.
+ * Under opt_fail every allocation comes here: caches keep their windows closed.
+ */
 static inline bool
 umem_fault_inject(void)
 {
     uint32_t mtbf = atomic_load_explicit(&umem_mtbf, memory_order_relaxed);
-    return UMEM_UNLIKELY(mtbf != 0) && umem_fault_inject_slow(mtbf);
+    return UMEM_UNLIKELY((mtbf | umem_options.opt_fail) != 0) && umem_fault_inject_slow(mtbf);
 }
 
 /* --- Reports (debug/report.c) --- */

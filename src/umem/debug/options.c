@@ -18,7 +18,7 @@
  *
  * A process that runs with other rights than its caller (set-user-id,
  * set-group-id, file capabilities) ignores all three variables: they could
- * make a chosen allocation fail (mtbf), make the heap's layout predictable
+ * make a chosen allocation fail (mtbf, fail), make the heap's layout predictable
  * (nomagazines, allocator), keep freed secrets in memory (contents), print
  * addresses of a process whose core its caller may not read, go on after a
  * detected corruption (noabort), look for less of it (maxverify), end the
@@ -122,6 +122,7 @@ static const struct option debug_table[] = {
     {"verify", VALUE_NONE, FIELD(FIELD_BOOL, opt_verify)},
     {"quarantine", VALUE_SIZE, RANGE(0, SIZE_MAX >> 1), FIELD(FIELD_SIZE, opt_quarantine)},
     {"mtbf", VALUE_NUMBER, RANGE(0, UINT32_MAX), FIELD(FIELD_U32, opt_mtbf)},
+    {"fail", VALUE_NUMBER, RANGE(1, UINT32_MAX), FIELD(FIELD_U32, opt_fail)},
     {"firewall", VALUE_SIZE, RANGE(0, SIZE_MAX - 1), FIELD(FIELD_SIZE, opt_firewall),
      .option_prefix = "below:", .option_prefix_field = &umem_options.opt_firewall_below},
     {"sample", VALUE_NUMBER, RANGE(0, SAMPLE_MAX), FIELD(FIELD_U32, opt_sample)},
