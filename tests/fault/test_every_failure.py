@@ -10,7 +10,7 @@ from harness import paths, run
 
 DEBUG = "audit=8,guards,contents"
 # Kind, whether one thing fails or all from there on, every how many-th in the short version.
-WALKS = [("alloc", "once", 37), ("map", "once", 1), ("map", "ever", 1), ("meta", "once", 23),
+WALKS = [("alloc", "once", 37), ("map", "once", 7), ("map", "ever", 7), ("meta", "once", 23),
          ("meta", "ever", 23)]
 # The whole in chunks, two at a time: each is bounded, and one that fails names its place.
 CHUNKS = 8
