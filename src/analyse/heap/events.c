@@ -128,7 +128,7 @@ heap_read_log(struct heap *h, enum event_log log, struct event_list *list)
             break;
         }
     }
-    if (list->count == 0)
+    if (list->count == 0 || slots == 0)
         return;
     /* The slot that is given out next is the oldest. */
     for (size_t i = 0; i < list->count; i++)

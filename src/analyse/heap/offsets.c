@@ -20,26 +20,26 @@ enum name_kind { NAME_FIELD, NAME_STRUCT, NAME_CONSTANT, NAME_ADDRESS };
 
 struct name {
     const char *name_text;
-    enum name_kind name_kind;
     size_t name_member; /* where its value goes in struct offsets */
+    enum name_kind name_kind;
     bool name_optional;
 };
 
 #define NAME_OF_FIELD(type, name, member)                                                          \
-    {#type "." #name, NAME_FIELD, offsetof(struct offsets, member), false},
+    {#type "." #name, offsetof(struct offsets, member), NAME_FIELD, false},
 #define NAME_OF_OPTIONAL(type, name, member)                                                       \
-    {#type "." #name, NAME_FIELD, offsetof(struct offsets, member), true},
-#define NAME_OF_STRUCT(type) {#type, NAME_STRUCT, offsetof(struct offsets, size_##type), false},
+    {#type "." #name, offsetof(struct offsets, member), NAME_FIELD, true},
+#define NAME_OF_STRUCT(type) {#type, offsetof(struct offsets, size_##type), NAME_STRUCT, false},
 #define NAME_OF_CONSTANT(name)                                                                     \
-    {#name, NAME_CONSTANT, offsetof(struct offsets, const_##name), false},
-#define NAME_OF_ADDRESS(name) {#name, NAME_ADDRESS, offsetof(struct offsets, at_##name), false},
+    {#name, offsetof(struct offsets, const_##name), NAME_CONSTANT, false},
+#define NAME_OF_ADDRESS(name) {#name, offsetof(struct offsets, at_##name), NAME_ADDRESS, false},
 #define NAME_OF_OPTIONAL_ADDRESS(name)                                                             \
-    {#name, NAME_ADDRESS, offsetof(struct offsets, at_##name), true},
+    {#name, offsetof(struct offsets, at_##name), NAME_ADDRESS, true},
 
 #define NAME_OF_OPTIONAL_STRUCT(type)                                                              \
-    {#type, NAME_STRUCT, offsetof(struct offsets, size_##type), true},
+    {#type, offsetof(struct offsets, size_##type), NAME_STRUCT, true},
 #define NAME_OF_OPTIONAL_CONSTANT(name)                                                            \
-    {#name, NAME_CONSTANT, offsetof(struct offsets, const_##name), true},
+    {#name, offsetof(struct offsets, const_##name), NAME_CONSTANT, true},
 
 static const struct name names[] = {
     OFFSETS_FIELDS(NAME_OF_FIELD) OFFSETS_OPTIONAL_FIELDS(NAME_OF_OPTIONAL)

@@ -163,6 +163,16 @@ find_verdict(const struct verdicts *v, uint64_t key, uint32_t *line)
     return true;
 }
 
+/* There is room. */
+static void
+put_verdict(struct verdicts *v, struct verdict verdict)
+{
+    struct verdict *slot = find_slot(v, verdict.ver_key);
+
+    if (slot != NULL)
+        *slot = verdict;
+}
+
 static void
 keep_verdict(struct verdicts *v, uint64_t key, uint32_t line)
 {
@@ -173,12 +183,12 @@ keep_verdict(struct verdicts *v, uint64_t key, uint32_t line)
             return;
         for (size_t i = 0; i < v->room; i++)
             if (v->list[i].ver_key != 0)
-                *find_slot(&larger, v->list[i].ver_key) = v->list[i];
+                put_verdict(&larger, v->list[i]);
         larger.count = v->count;
         free(v->list);
         *v = larger;
     }
-    *find_slot(v, key) = (struct verdict){key, line};
+    put_verdict(v, (struct verdict){key, line});
     v->count++;
 }
 

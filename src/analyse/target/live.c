@@ -250,7 +250,7 @@ await_stop(struct target *t, size_t i, uint64_t deadline)
 {
     struct thread *thr = &t->t_threads[i];
     const struct timespec pause = {.tv_nsec = STOP_POLL_NS};
-    int status;
+    int status = 0;
     for (;;) {
         pid_t got = wait_thread(t, thr->thr_tid, &status);
         if (got == thr->thr_tid && WIFSTOPPED(status)) {

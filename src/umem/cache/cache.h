@@ -35,12 +35,11 @@ struct umem_cache {
     void *cache_private;
     size_t cache_bufsize;  /* as the creator asked */
     size_t cache_bufspace; /* bufsize rounded up: bytes that may be asked for */
-    size_t cache_firewall; /* requests of so many bytes and more go behind one; SIZE_MAX: none */
     struct depot cache_depot;
     struct slab_pool cache_slabs;
     struct umem_list cache_link; /* on umem_caches */
     char cache_name[UMEM_CACHE_NAME_SIZE];
-    _Atomic bool cache_update_left; /* an update waits for this cache's next slow allocation */
+    size_t cache_firewall; /* requests of so many bytes and more go behind one; SIZE_MAX: none */
     _Atomic(struct reserve *) cache_reserve; /* of a sealed cache, else NULL: see reserve.h */
     _Atomic uint64_t cache_breaches;         /* allocations that found it empty */
     /* Audit at run time: see twin.h. */
@@ -48,10 +47,11 @@ struct umem_cache {
     _Atomic(struct umem_cache *) cache_twins;  /* all twins that it has, by cache_next_twin */
     struct umem_cache *cache_next_twin;
     struct umem_cache *cache_original; /* of a twin, else NULL */
-    _Atomic uint32_t cache_entered;    /* threads that are allocating from this twin */
     /* Statistics beside the bins' and the depot's own; relaxed. */
     _Atomic uint64_t cache_slow_allocs; /* not counted by any bin */
     _Atomic uint64_t cache_fails;
+    _Atomic uint32_t cache_entered; /* threads that are allocating from this twin: see twin.h */
+    _Atomic bool cache_update_left; /* an update waits for this cache's next slow allocation */
 };
 
 extern struct umem_list umem_caches; /* every cache, in order of creation */

@@ -243,7 +243,10 @@ take(size_t size, size_t align, struct umem_firewall_slot *slot, bool *short_of)
 static struct umem_firewall *
 span_of(const struct umem_firewall_block *block)
 {
-    return pagemap_pointer(pagemap_get(block->fwb_base));
+    struct umem_firewall *span = pagemap_pointer(pagemap_get(block->fwb_base));
+
+    UMEM_VERIFY(span != NULL);
+    return span;
 }
 
 /* Releases the longest freed until no more are left than that; locked. */
