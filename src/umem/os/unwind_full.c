@@ -250,9 +250,7 @@ literal(struct expr *e, unsigned op, const struct regs *regs)
 static void
 other(struct expr *e, unsigned op, struct unwind_window *win)
 {
-    uintptr_t a;
-    uintptr_t b;
-    uintptr_t c;
+    uintptr_t a, b, c;
     int64_t distance;
 
     switch (op) {

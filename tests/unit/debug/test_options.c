@@ -165,61 +165,62 @@ random_seed(void **state)
     assert_string_equal(said, expected);
 }
 
+static const struct {
+    const char *item;
+    const char *said;
+} bad_cases[] = {
+    {"nonsense", "no such option"},
+    {"AUDIT", "no such option"},
+    {"audi", "no such option"},
+    {"audits", "no such option"},
+    {"=5", "no such option"},
+    {"audit=", "not a number from 0 to 255"},
+    {"audit=x", "not a number from 0 to 255"},
+    {"audit=-1", "not a number from 0 to 255"},
+    {"audit=+1", "not a number from 0 to 255"},
+    {"audit=0x10", "not a number from 0 to 255"},
+    {"audit=256", "not a number from 0 to 255"},
+    {"audit=1k", "not a number from 0 to 255"},
+    {"audit=99999999999999999999999", "not a number from 0 to 255"},
+    {"audit=18446744073709551617", "not a number from 0 to 255"},
+    {"guards=1", "takes no value"},
+    {"guard=", "takes no value"},
+    {"default=audit", "takes no value"},
+    {"contents=0", "not a size from 1"},
+    {"contents=10x", "not a size"},
+    {"contents=1kb", "not a size"},
+    {"contents=@", "not a size"},
+    {"contents=99999999999999999t", "not a size"},
+    {"mtbf", "needs a value"},
+    {"mtbf=", "not a number"},
+    {"mtbf=4294967296", "not a number"},
+    {"fail", "needs a value"},
+    {"fail=0", "not a number from 1 to 4294967295"},
+    {"verbose=1", "takes no value"},
+    {"firewall=below:", "not a size"},
+    {"firewall", "needs a value"},
+    {"firewall=big", "not a size"},
+    {"nosignal=1", "takes no value"},
+    {"lite=guards", "takes no value"},
+    {"maxverify", "needs a value"},
+    {"maxverify=-1", "not a size"},
+    {"random=0", "not a number from 1"},
+    {"random=0x10", "not a number"},
+    {"checknull=0", "takes no value"},
+};
+
 /* One bad item in the midst of good ones: one line, and the others hold. */
 static void
 bad_items(void **state)
 {
-    static const struct {
-        const char *item;
-        const char *said;
-    } cases[] = {
-        {"nonsense", "no such option"},
-        {"AUDIT", "no such option"},
-        {"audi", "no such option"},
-        {"audits", "no such option"},
-        {"=5", "no such option"},
-        {"audit=", "not a number from 0 to 255"},
-        {"audit=x", "not a number from 0 to 255"},
-        {"audit=-1", "not a number from 0 to 255"},
-        {"audit=+1", "not a number from 0 to 255"},
-        {"audit=0x10", "not a number from 0 to 255"},
-        {"audit=256", "not a number from 0 to 255"},
-        {"audit=1k", "not a number from 0 to 255"},
-        {"audit=99999999999999999999999", "not a number from 0 to 255"},
-        {"audit=18446744073709551617", "not a number from 0 to 255"},
-        {"guards=1", "takes no value"},
-        {"guard=", "takes no value"},
-        {"default=audit", "takes no value"},
-        {"contents=0", "not a size from 1"},
-        {"contents=10x", "not a size"},
-        {"contents=1kb", "not a size"},
-        {"contents=@", "not a size"},
-        {"contents=99999999999999999t", "not a size"},
-        {"mtbf", "needs a value"},
-        {"mtbf=", "not a number"},
-        {"mtbf=4294967296", "not a number"},
-        {"fail", "needs a value"},
-        {"fail=0", "not a number from 1 to 4294967295"},
-        {"verbose=1", "takes no value"},
-        {"firewall=below:", "not a size"},
-        {"firewall", "needs a value"},
-        {"firewall=big", "not a size"},
-        {"nosignal=1", "takes no value"},
-        {"lite=guards", "takes no value"},
-        {"maxverify", "needs a value"},
-        {"maxverify=-1", "not a size"},
-        {"random=0", "not a number from 1"},
-        {"random=0x10", "not a number"},
-        {"checknull=0", "takes no value"},
-    };
     (void)state;
-    for (size_t i = 0; i < UMEM_ARRAY_SIZE(cases); i++) {
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(bad_cases); i++) {
         char list[128], expected[128];
-        snprintf(list, sizeof(list), "noabort, %s ,guards,", cases[i].item);
-        snprintf(expected, sizeof(expected), "umem: UMEM_DEBUG: \"%s\": ", cases[i].item);
+        snprintf(list, sizeof(list), "noabort, %s ,guards,", bad_cases[i].item);
+        snprintf(expected, sizeof(expected), "umem: UMEM_DEBUG: \"%s\": ", bad_cases[i].item);
         const char *said = read_with("UMEM_DEBUG", list);
         assert_contains(said, expected);
-        assert_contains(said, cases[i].said);
+        assert_contains(said, bad_cases[i].said);
         assert_contains(said, ", ignored\n");
         assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1);
         assert_true(umem_options.opt_noabort);
