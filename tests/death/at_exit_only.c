@@ -66,7 +66,6 @@ main(int argc, char **argv)
     else
         damage();
     survived();
-    fflush(stdout);
     if (strcmp(end, "_exit") == 0)
         _exit(0);
     if (strcmp(end, "exit") == 0)

@@ -72,6 +72,7 @@ KEEP int
 survived(void)
 {
     puts("survived");
+    fflush(stdout); /* before anything is found at exit */
     return 0;
 }
 

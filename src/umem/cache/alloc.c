@@ -50,18 +50,6 @@ serves_free(const struct umem_cache *cp)
     return umem_is_class_cache(cp->cache_original != NULL ? cp->cache_original : cp);
 }
 
-/* free() or umem_free() was given what is to go to umem_cache_free(). */
-static void
-report_object(void *buf, struct umem_cache *cp)
-{
-    struct umem_error_info err = {.err_kind = UMERR_BADCACHE, .err_addr = buf};
-    struct umem_buffer found;
-
-    if (umem_cache_describe(cp, buf, &found))
-        err.err_buffer = &found;
-    umem_report(&err);
-}
-
 /* A free of an address in a slab, the slow way. */
 static void
 free_in_slab(void *buf, struct slab *slab, size_t stated)
@@ -69,18 +57,15 @@ free_in_slab(void *buf, struct slab *slab, size_t stated)
     struct umem_cache *cp = umem_cache_of_slab(slab);
     enum slab_status status = slab_check(slab, buf);
 
-    if (!serves_free(cp)) {
-        report_object(buf, cp);
-        return;
-    }
-    if (cp->cache_flags == 0 && status != SLAB_OK) {
-        umem_report(&(struct umem_error_info){
-            .err_kind = status == SLAB_ALREADY_FREE ? UMERR_DUPFREE : UMERR_BADBASE,
-            .err_addr = buf,
-            .err_cache = cp});
-        return;
-    }
-    umem_cache_free_slow(cp, buf, stated);
+    if (!serves_free(cp))
+        umem_cache_report_free(NULL, buf); /* what is to go to umem_cache_free() */
+    else if (status == SLAB_NOT_A_CHUNK)
+        umem_cache_report_free(cp, buf);
+    else if (status == SLAB_ALREADY_FREE && cp->cache_flags == 0)
+        umem_report(
+            &(struct umem_error_info){.err_kind = UMERR_DUPFREE, .err_addr = buf, .err_cache = cp});
+    else
+        umem_cache_free_slow(cp, buf, stated);
 }
 
 UMEM_NOINLINE void

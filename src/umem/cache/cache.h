@@ -22,6 +22,7 @@
 #define UMEM_CACHE_NAME_SIZE 32
 
 struct reserve;
+struct umem_buffer;
 
 struct umem_cache {
     /* Read by the fast path. */
@@ -166,8 +167,12 @@ umem_cache_is_plain(const struct umem_cache *cp)
 {
     return cp->cache_ctor == NULL && cp->cache_dtor == NULL;
 }
+/*
+ * Reports a free of an address that is the start of none of cp's objects; NULL:
+ * by free() or umem_free(), of an object.
+ */
+void umem_cache_report_free(struct umem_cache *cp, void *buf);
 /* The buffer of which addr is the start.  False: addr is not that. */
-struct umem_buffer;
 bool umem_cache_describe(struct umem_cache *cp, const void *addr, struct umem_buffer *buf);
 /* The same by its place in a slab. */
 void umem_cache_describe_chunk(struct umem_cache *cp, const struct slab *slab, uint32_t index,
@@ -226,6 +231,10 @@ void *umem_large_alloc(size_t size, size_t align, int flags);
 void *umem_large_zalloc(size_t size, int flags);
 /* buf is in no slab: an oversize block, or a report. */
 void umem_large_free(void *buf, size_t stated);
+/* The oversize block that addr is in; walks all, for reports. */
+bool umem_large_find(const void *addr, struct umem_buffer *buf);
+/* If an oversize block at buf was freed a short time ago, reports a second free of it. */
+bool umem_large_report_freed(void *buf);
 /* umem_verify() of all oversize blocks: corrupt ones. */
 size_t umem_large_verify(void);
 /* A freed block has waited (quarantine.h). */

@@ -278,25 +278,43 @@ recall_freed(const void *base, struct freed *found)
     return any;
 }
 
+bool
+umem_large_find(const void *addr, struct umem_buffer *buf)
+{
+    struct umem_large *large = find_enclosing(addr);
+
+    if (large != NULL)
+        *buf = describe(large);
+    return large != NULL;
+}
+
+bool
+umem_large_report_freed(void *buf)
+{
+    struct freed before;
+
+    if (!recall_freed(buf, &before))
+        return false;
+    struct umem_buffer found = {.buf_bufctl = &before.freed_bufctl,
+                                .buf_addr = buf,
+                                .buf_space = before.freed_size,
+                                .buf_flags = before.freed_flags & UMF_AUDIT};
+    umem_report(&(struct umem_error_info){
+        .err_kind = UMERR_DUPFREE, .err_addr = buf, .err_buffer = &found});
+    return true;
+}
+
 static void
 report_bad_free(void *buf)
 {
     struct umem_error_info err = {.err_kind = UMERR_BADADDR, .err_addr = buf};
-    struct umem_large *large = find_enclosing(buf);
     struct umem_buffer found;
-    struct freed before;
 
-    if (large != NULL) {
-        found = describe(large);
-        err.err_kind = large->large_base == buf ? UMERR_DUPFREE : UMERR_BADBASE;
+    if (umem_large_find(buf, &found)) {
+        err.err_kind = found.buf_addr == buf ? UMERR_DUPFREE : UMERR_BADBASE;
         err.err_buffer = &found;
-    } else if (recall_freed(buf, &before)) {
-        found = (struct umem_buffer){.buf_bufctl = &before.freed_bufctl,
-                                     .buf_addr = buf,
-                                     .buf_space = before.freed_size,
-                                     .buf_flags = before.freed_flags & UMF_AUDIT};
-        err.err_kind = UMERR_DUPFREE;
-        err.err_buffer = &found;
+    } else if (umem_large_report_freed(buf)) {
+        return;
     }
     umem_report(&err);
 }

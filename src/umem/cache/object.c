@@ -366,27 +366,40 @@ umem_cache_leave(struct umem_cache *cp, void *obj)
         put(cp, obj);
 }
 
-/* What address a cache was given that is none of its objects. */
-static void
-report_bad_free(struct umem_cache *cp, void *buf)
+/* The chunk that an address is in; false: it is in none. */
+static bool
+find_chunk(const struct slab *slab, const void *addr, struct umem_buffer *buf)
+{
+    if ((const char *)addr < slab->slab_base)
+        return false;
+    uint32_t index = slab_chunk_index(slab, addr);
+    if (index >= slab->slab_chunks)
+        return false;
+    umem_cache_describe_chunk(umem_cache_of_slab(slab), slab, index, buf);
+    return true;
+}
+
+void
+umem_cache_report_free(struct umem_cache *cp, void *buf)
 {
     uint64_t word = pagemap_get(buf);
-    struct umem_error_info err = {.err_kind = UMERR_BADADDR, .err_addr = buf, .err_cache = cp};
-    struct slab *slab = slab_find(&cp->cache_slabs, buf);
+    struct slab *slab = cp != NULL ? slab_find(&cp->cache_slabs, buf) : NULL;
+    struct umem_error_info err = {.err_addr = buf, .err_cache = cp};
     struct umem_buffer found;
 
-    if (slab == NULL && pagemap_kind(word) == UMEM_PAGEMAP_SLAB) {
+    err.err_kind = slab != NULL ? UMERR_BADBASE : UMERR_BADCACHE;
+    if (slab == NULL && pagemap_kind(word) == UMEM_PAGEMAP_SLAB)
         slab = pagemap_pointer(word);
-        err.err_kind = UMERR_BADCACHE;
-    } else if (slab != NULL) {
-        err.err_kind = UMERR_BADBASE;
+    if (pagemap_kind(word) == UMEM_PAGEMAP_FIREWALL) {
+        umem_firewall_free(cp, buf, word, SIZE_MAX); /* knows what it is, and says so */
+        return;
     }
-    if (slab != NULL && (char *)buf >= slab->slab_base) {
-        uint32_t index = slab_chunk_index(slab, buf);
-        if (index < slab->slab_chunks &&
-            umem_cache_describe(umem_cache_of_slab(slab), slab_chunk(slab, index), &found))
-            err.err_buffer = &found;
-    }
+    if (slab != NULL ? find_chunk(slab, buf, &found) : umem_large_find(buf, &found))
+        err.err_buffer = &found;
+    else if (umem_large_report_freed(buf))
+        return;
+    else
+        err.err_kind = UMERR_BADADDR;
     umem_report(&err);
 }
 
@@ -409,7 +422,7 @@ free_slow(struct umem_cache *cp, void *obj, size_t stated, const void *frame)
     }
     umem_debug_signal(cp->cache_flags);
     if (!umem_cache_describe(cp, obj, &buf)) {
-        report_bad_free(cp, obj);
+        umem_cache_report_free(cp, obj);
         return;
     }
     buf.buf_frame = frame;

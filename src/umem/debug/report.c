@@ -129,8 +129,10 @@ say_buffer(const struct umem_error_info *err)
         umem_text_add("\n");
         return;
     }
-    umem_text_add("buffer=%p  bufctl=%p  cache: %s", (void *)buf->buf_addr, (void *)buf->buf_bufctl,
-                  cache_name(buf->buf_cache));
+    umem_text_add("buffer=%p", (void *)buf->buf_addr);
+    if (buf->buf_bufctl != NULL)
+        umem_text_add("  bufctl=%p", (void *)buf->buf_bufctl);
+    umem_text_add("  cache: %s", cache_name(buf->buf_cache));
     if (buf->buf_bufctl != NULL)
         umem_text_add("  requested: %llu bytes", (unsigned long long)buf->buf_bufctl->bc_size);
     umem_text_add("\n");
@@ -221,9 +223,10 @@ say_place(const struct umem_error_info *err)
                       (unsigned long long)err->err_found);
         break;
     case UMERR_BADCACHE:
-        umem_text_add("buffer was allocated from %s, freed to %s\n",
+        umem_text_add("buffer was allocated from %s, freed %s%s\n",
                       buf != NULL ? cache_name(buf->buf_cache) : "another cache",
-                      cache_name(err->err_cache));
+                      err->err_cache != NULL ? "to " : "by free() or umem_free()",
+                      err->err_cache != NULL ? err->err_cache->cache_name : "");
         return;
     case UMERR_BADBUFTAG:
         if (err->err_offset >= sizeof(uint32_t) && buf != NULL &&

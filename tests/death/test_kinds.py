@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""Each misuse with each kind of block: the block is named, with who allocated and freed it.
+
+Where nothing else is said the programs run as the manual recommends it for tests,
+UMEM_DEBUG=default,verify.
+"""
+
+import pytest
+
+from harness import run
+from test_misuse import (BADADDR, BADBASE, BADCACHE, DUPFREE, MODIFIED, REDZONE, UNDERRUN, Case,
+                         check, program)
+
+DEBUG = "default,verify"
+
+# What a program may ask blocks from, and the size it asks for: see kinds.h.
+KINDS = {"malloc": 48, "slack": 41, "calloc": 35, "realloc": 300, "memalign": 100, "pages": 4096,
+         "wide": 5000, "large": 200001, "huge": 5000003, "umem": 75, "cache": 40,
+         "constructed": 40}
+# Objects of UMC_NOTOUCH have no redzone and no fill, but their states are known.
+ALL_KINDS = [*KINDS, "notouch"]
+CACHED = ["cache", "constructed", "notouch"]
+OVERSIZE = ["wide", "large", "huge"]
+UMC_NOTOUCH = 0x10000
+
+
+def expect(programs, case, *args, debug=DEBUG, named=True, survives=False):
+    """Runs the case's program; the first block that it prints is the one that is named."""
+    result = run([program(programs, case.program), *args], debug=debug)
+    address, *rest = result.stdout.splitlines()
+    if named:
+        case.says += (rf"^buffer={address} ",)
+    if survives:  # found when its main() has returned
+        assert rest == ["survived"], result
+        result.stdout = ""
+    check(case, result)
+
+
+def out_of_bounds(programs, headline, place, kind, offset, size, value, frees):
+    """Whichever of the block's neighbours is freed first, or if none is."""
+    left = frees == "none"
+    case = Case("out_of_bounds", headline, allocated="make_block",
+                found=None if left else "drop_block", says=(rf"byte at offset {place}\b",))
+    expect(programs, case, kind, offset, size, value, frees, survives=left)
+
+
+@pytest.mark.parametrize("frees", ["it", "forward", "backward", "thread", "none"])
+@pytest.mark.parametrize("start, size", [(0, 1), (1, 3), (0, 8), (0, 64)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_overrun(programs, kind, start, size, frees):
+    out_of_bounds(programs, REDZONE, hex(KINDS[kind] + start), kind, start, size, "flip", frees)
+
+
+@pytest.mark.parametrize("value", ["00", "ff", "bb", "b1", "efbeadde", "fecaddba", "cefaedfe"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_overrun_with_our_own_patterns(programs, kind, value):
+    """What equals the byte that it overwrites is not seen, the byte behind it is."""
+    out_of_bounds(programs, REDZONE, "0x[0-9a-f]+", kind, 0, 8, value, "it")
+
+
+@pytest.mark.parametrize("frees", ["it", "forward", "backward", "thread", "none"])
+@pytest.mark.parametrize("size", [1, 8])
+@pytest.mark.parametrize("kind", KINDS)
+def test_underrun(programs, kind, size, frees):
+    out_of_bounds(programs, UNDERRUN, f"-{hex(size)}", kind, -size, size, "flip", frees)
+
+
+@pytest.mark.parametrize("how", ["at_once", "later", "thread", "other_first"])
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_double_free(programs, kind, how):
+    """Memory that others use by then tells of them: it is kept from them where that happens."""
+    case = Case("freed_twice", DUPFREE, allocated="make_block", freed="drop_block",
+                found="drop_block")
+    wanted = how == "later" and kind in ["pages", *OVERSIZE]
+    expect(programs, case, kind, how, debug=f"{DEBUG},quarantine=64m" if wanted else DEBUG)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ALL_KINDS if kind not in CACHED])
+def test_double_free_by_realloc(programs, kind):
+    case = Case("freed_twice", DUPFREE, allocated="make_block", freed="drop_block",
+                found="resize_block")
+    expect(programs, case, kind, "realloc")
+
+
+@pytest.mark.parametrize("how", ["taken", "left", "thread"])
+@pytest.mark.parametrize("place", ["first", "middle", "last"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_write_after_free(programs, kind, place, how):
+    """Found when the block has waited and others are taken, at the latest at exit."""
+    at = {"first": 0, "middle": KINDS[kind] // 2, "last": KINDS[kind] - 1}[place] // 4 * 4
+    case = Case("used_after_free", MODIFIED, allocated="make_block", freed="drop_block",
+                found="take_again" if how == "taken" else None,
+                says=(rf"modification occurred at offset 0x{at:x} \(0xdeadbeef replaced by "
+                      r"0x[0-9a-f]*41[0-9a-f]*\)",))
+    debug = f"{DEBUG},quarantine=8m" if kind == "huge" else DEBUG
+    expect(programs, case, kind, place, how, debug=debug, survives=how != "taken")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_write_after_free_without_quarantine(programs, kind):
+    """Found when the block is taken again; pages of an oversize block are gone at once."""
+    if kind in OVERSIZE:
+        pytest.skip("not kept")
+    case = Case("used_after_free", MODIFIED, allocated="make_block", freed="drop_block",
+                found="take_again")
+    expect(programs, case, kind, "middle", "taken", debug=f"{DEBUG},quarantine=0")
+
+
+@pytest.mark.parametrize("debug", [DEBUG, "default,firewall=30"])
+@pytest.mark.parametrize("flags", [0, UMC_NOTOUCH])
+@pytest.mark.parametrize("offset", [0, 16])
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_wrong_cache(programs, kind, offset, flags, debug):
+    """Whatever it is that a cache is given, what it is and whose is told."""
+    guarded = "firewall" in debug and kind != "notouch"
+    case = Case("given_to_cache", BADBASE if guarded and offset != 0 else BADCACHE,
+                allocated="make_block", found="drop_object")
+    if case.headline == BADCACHE:
+        case.says += ("freed to rocket_cache$",)
+    expect(programs, case, kind, offset, flags, debug=debug)
+
+
+@pytest.mark.parametrize("kind", ["large", "huge"])
+def test_deep_inside_of_an_oversize_block(programs, kind):
+    case = Case("given_to_cache", BADCACHE, allocated="make_block", found="drop_object",
+                says=(r"allocated from none \(oversize\), freed to rocket_cache$",))
+    expect(programs, case, kind, 150000, 0)
+
+
+def test_between_the_buffers(programs):
+    """An address of a slab that is in none of its buffers is not said to be one's."""
+    case = Case("free_between", BADADDR,
+                says=("^the address is in umem's heap, but in no buffer$",))
+    check(case, run([program(programs, "free_between")], preload=True, debug=DEBUG))
