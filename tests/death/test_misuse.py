@@ -25,6 +25,8 @@ DUPFREE = "duplicate free: buffer freed twice"
 BADADDR = "invalid free: buffer not in cache"
 BADBASE = r"bad free: free address \(0x[0-9a-f]+\) != alloc address \(0x[0-9a-f]+\)"
 BADCACHE = "buffer freed to wrong cache"
+BADBUFTAG = "boundary tag corrupted"
+BADBUFCTL = "bufctl corrupted"
 CORRUPT = "umem: heap corruption detected"
 
 
@@ -92,13 +94,16 @@ MALLOC_CASES = [
     Case("free_inner", BADBASE, allocated="make_buffer"),
     Case("free_inner_odd", BADBASE, allocated="make_buffer"),
     Case("free_inner_large", BADBASE, allocated="make_buffer"),
-    Case("free_stack", BADADDR),
-    Case("free_static", BADADDR),
-    Case("free_wild", BADADDR, says=(r"buffer=0x123456789a0\b",)),
+    Case("free_stack", BADADDR, says=("^the address is in the stack of this thread$",)),
+    Case("free_stack_of_main", BADADDR, says=(r"^the address is in \[stack\]$",)),
+    Case("free_static", BADADDR, says=("^the address is in static data: .*`table",)),
+    Case("free_wild", BADADDR,
+         says=(r"buffer=0x123456789a0\b", "^nothing is mapped at that address$")),
     Case("free_wild_small", BADADDR, says=(r"buffer=0x20\b",)),
     Case("free_noncanonical", BADADDR, says=(r"buffer=0xdeadbeefdeadbee0\b",)),
-    Case("free_mapping", BADADDR),
-    Case("free_code", BADADDR),
+    Case("free_mapping", BADADDR, says=("^the address is in memory that is not umem's",)),
+    Case("free_unused", BADADDR, says=("^it was never handed out$",)),
+    Case("free_code", BADADDR, says=("^the address is in code: .*`main",)),
     Case("realloc_of_stack", BADADDR, found="main"),
     underrun("underrun", 1),
     underrun("underrun_by_8", 8),
@@ -133,10 +138,19 @@ UMEM_CASES = [
 ]
 
 # Misuse of an arena is a message and an abort, with or without debugging.
+ARENA = r"umem: {}\(arena 'coyote', 0x[0-9a-f]+, {}\): "
 VMEM_CASES = {
-    "vmem_double_free": "coyote",
-    "vmem_wrong_size": "coyote",
-    "vmem_misaligned_add": "coyote",
+    "double_free": ARENA.format("vmem_free", 160) + "not allocated here: free already",
+    "wrong_size": ARENA.format("vmem_free", 192) + "allocated with size 160",
+    "free_inside": ARENA.format("vmem_free", 144)
+    + "not allocated here: inside the segment at 0x10000 of 160",
+    "free_elsewhere": ARENA.format("vmem_free", 160) + "not allocated here: in no span of it",
+    "add_misaligned": ARENA.format("vmem_add", 65536) + "not a multiple of the quantum 16",
+    "add_twice": ARENA.format("vmem_add", 65536) + "overlaps the span at 0x10000 of 65536",
+    "import_misaligned": r"umem: vmem arena 'coyote': imported 0x10008, \d+: "
+    "not a multiple of the quantum 16",
+    "import_twice": r"umem: vmem arena 'coyote': imported 0x10000, \d+, which it has already",
+    "destroy_heap": r"umem: vmem_destroy\(arena 'umem_heap'\): the heap cannot be destroyed",
 }
 
 # What the page map alone shows: caught in normal mode too.
@@ -147,7 +161,7 @@ FOREIGN_CASES = ["free_stack", "free_static", "free_wild", "free_wild_small", "f
 def program(programs, name):
     source = (HERE / f"{name}.c").read_text()
     package = "umem" if '"object.h"' in source or '"kinds.h"' in source else None
-    if name in VMEM_CASES:
+    if name in ("vmem_misuse", "nofail_again"):
         package = "umem"
     return programs(f"{name}.c", flags=("-O1", "-fno-builtin", "-w"), package=package)
 
@@ -204,11 +218,49 @@ def test_umem(programs, case):
 
 
 @pytest.mark.parametrize("debug", [None, DEBUG])
-@pytest.mark.parametrize("name", VMEM_CASES)
-def test_vmem(programs, name, debug):
-    result = run([program(programs, name)], debug=debug)
+@pytest.mark.parametrize("how", VMEM_CASES)
+def test_vmem(programs, how, debug):
+    result = run([program(programs, "vmem_misuse"), how], debug=debug)
     assert result.signal == signal.SIGABRT and "survived" not in result.stdout, result
-    assert VMEM_CASES[name] in result.stderr, result
+    assert re.fullmatch(VMEM_CASES[how] + "\n", result.stderr), result
+
+
+def test_arena_in_use_is_destroyed(programs):
+    """A message, and life goes on."""
+    result = run([program(programs, "vmem_misuse"), "destroy_in_use"], debug=DEBUG)
+    assert (result.returncode, result.stdout) == (0, "survived\n"), result
+    assert result.stderr == ("umem: vmem_destroy(arena 'coyote'): 1 segments of 160 units still "
+                             "allocated\n"), result
+
+
+WILD_CASES = {
+    "tag": (BADBUFTAG, "^the buffer's end is intact: a wild write$"),
+    "freed_tag": (BADBUFTAG, r"^byte at offset 0x[0-9a-f]+ is 0x41, should be 0xce$"),
+    "state": (BADBUFCTL, "^last used by thread"),
+    "size": (BADBUFCTL, "^allocated by thread"),
+}
+
+
+@pytest.mark.parametrize("where", WILD_CASES)
+def test_wild_write(programs, where):
+    """What the library keeps beside a block is damaged by itself."""
+    headline, says = WILD_CASES[where]
+    result = run([program(programs, "wild_write"), where], preload=True, debug=DEBUG)
+    check(Case("wild_write", headline, says=(says,),
+               found="reuse_all" if where == "freed_tag" else "drop_buffer"), result)
+
+
+def test_misuse_within_a_report(programs):
+    """By a signal handler: it says what it found, in a line, and that is the end."""
+    result = run([program(programs, "nested_report")], preload=True, debug=DEBUG)
+    assert result.stdout == "child: signal 6\n", result
+    assert f"umem allocator: {DUPFREE}, within a report of this thread\n" in result.stderr, result
+
+
+def test_nofail_fails_again(programs):
+    result = run([program(programs, "nofail_again")], debug=DEBUG)
+    assert result.signal == signal.SIGABRT and "survived" not in result.stdout, result
+    assert "UMEM_NOFAIL allocation failed again during exit\n" in result.stderr, result
 
 
 @pytest.mark.parametrize("name", FOREIGN_CASES)
