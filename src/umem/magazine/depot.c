@@ -51,6 +51,12 @@
 #define RAISED_BYTES_MAX ((size_t)128 * 1024 * 1024)
 /* Largest magazines of objects that a bounded depot always may keep. */
 #define KEPT_MIN 2u
+/*
+ * Bytes of empty magazines that a depot keeps; the pool of records has the
+ * others for whoever needs one next.  In a program that frees and allocates by
+ * turns each cache would else keep as many as it had full ones at its peak.
+ */
+#define EMPTY_BYTES_MAX ((size_t)32 * 1024)
 
 _Static_assert(sizeof(struct magazine) == 16 || sizeof(void *) == 4, "see MAG_SIZE_MIN");
 
@@ -109,10 +115,16 @@ depot_next_size(const struct depot *depot, uint32_t size, bool sways)
     return size >= max || is_memory_short() ? size : next_size(size);
 }
 
+static size_t
+magazine_bytes(uint32_t size)
+{
+    return sizeof(struct magazine) + size * sizeof(void *);
+}
+
 struct magazine *
 magazine_create(const struct depot *depot, uint32_t size)
 {
-    struct magazine *mag = umem_meta_alloc(sizeof(*mag) + size * sizeof(void *));
+    struct magazine *mag = umem_meta_alloc(magazine_bytes(size));
 
     if (mag != NULL) {
         mag->mag_size = size;
@@ -127,7 +139,7 @@ magazine_destroy(const struct depot *depot, struct magazine *mag)
 {
     atomic_fetch_sub_explicit(&bytes_total, mag->mag_size * depot->depot_object_size,
                               memory_order_relaxed);
-    umem_meta_free(mag, sizeof(*mag) + mag->mag_size * sizeof(void *));
+    umem_meta_free(mag, magazine_bytes(mag->mag_size));
 }
 
 static void
@@ -153,17 +165,35 @@ pop(struct magazine_list *list)
     return mag;
 }
 
-static void
+static bool
+has_empties(const struct depot *depot, const struct magazine *mag)
+{
+    return !depot_is_pinned(depot) &&
+           (depot->depot_empty.list_count + 1) * magazine_bytes(mag->mag_size) > EMPTY_BYTES_MAX;
+}
+
+/* Returns an empty one of which there are enough, to be destroyed without the lock. */
+static struct magazine *
 put_locked(struct depot *depot, struct magazine *mag)
 {
     if (mag == NULL)
-        return;
-    if (mag->mag_rounds == 0) {
-        push(&depot->depot_empty, mag);
-    } else {
+        return NULL;
+    if (mag->mag_rounds != 0) {
         push(&depot->depot_full, mag);
         depot->depot_rounds += mag->mag_rounds;
+        return NULL;
     }
+    if (has_empties(depot, mag))
+        return mag;
+    push(&depot->depot_empty, mag);
+    return NULL;
+}
+
+static void
+destroy_spare(const struct depot *depot, struct magazine *spare)
+{
+    if (spare != NULL)
+        magazine_destroy(depot, spare);
 }
 
 static struct magazine *
@@ -214,15 +244,18 @@ regret(struct depot *depot)
 bool
 depot_get_full(struct depot *depot, struct magazine **mag)
 {
+    struct magazine *spare = NULL;
+
     lock_counting(depot);
     struct magazine *full = pop_full(depot);
     if (full != NULL) {
-        put_locked(depot, *mag);
+        spare = put_locked(depot, *mag);
         *mag = full;
     } else {
         regret(depot);
     }
     umem_lock_release(&depot->depot_lock);
+    destroy_spare(depot, spare);
     return full != NULL;
 }
 
@@ -244,6 +277,8 @@ bool
 depot_get_empty(struct depot *depot, struct magazine **mag, uint32_t size,
                 struct magazine **surplus)
 {
+    struct magazine *spare = NULL;
+
     *surplus = NULL;
     lock_counting(depot);
     struct magazine *empty = pop(&depot->depot_empty);
@@ -259,10 +294,11 @@ depot_get_empty(struct depot *depot, struct magazine **mag, uint32_t size,
         *surplus = *mag;
         depot->depot_sent_away += (*mag)->mag_rounds;
     } else {
-        put_locked(depot, *mag);
+        spare = put_locked(depot, *mag);
     }
     *mag = empty;
     umem_lock_release(&depot->depot_lock);
+    destroy_spare(depot, spare);
     return true;
 }
 
@@ -272,8 +308,9 @@ depot_put(struct depot *depot, struct magazine *mag)
     if (mag == NULL)
         return;
     umem_lock_acquire(&depot->depot_lock);
-    put_locked(depot, mag);
+    struct magazine *spare = put_locked(depot, mag);
     umem_lock_release(&depot->depot_lock);
+    destroy_spare(depot, spare);
 }
 
 static void

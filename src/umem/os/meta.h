@@ -3,10 +3,10 @@
  * meta.h - memory for the engine's own records: slabs, boundary tags,
  * magazines, thread caches.
  *
- * A pool of power-of-two blocks carved from mappings of their own, so that no
- * record lies beside the program's data, nothing here recurses into the
- * engine, and a leak finder can leave these mappings out of its roots.
- * Freed blocks are reused, never unmapped.  Lock: meta_lock (UMEM_RANK_META).
+ * A pool of blocks carved from mappings of its own, so that no record lies
+ * beside the program's data, nothing here recurses into the engine, and a leak
+ * finder can leave these mappings out of its roots.  Freed blocks are reused,
+ * of larger ones also by other sizes, never unmapped.  Lock: meta_lock (UMEM_RANK_META).
  */
 #ifndef UMEM_META_H
 #define UMEM_META_H

@@ -375,6 +375,24 @@ test_reapable_is_unused(void **state)
     assert_true(depot_verify(&depot));
 }
 
+/* Empty ones are kept up to 32 KiB, but all of them where nothing may call for memory. */
+static void
+test_empty_ones(void **state)
+{
+    struct depot depot = {.depot_rounds = 0};
+
+    (void)state;
+    depot_init(&depot, OBJECT_SIZE, false);
+    for (int i = 0; i < 1000; i++)
+        depot_put(&depot, filled(&depot, 254, 0));
+    assert_int_equal(depot.depot_empty.list_count, 32 * 1024 / (16 + 254 * sizeof(void *)));
+    depot.depot_pinned = true;
+    for (int i = 0; i < 100; i++)
+        depot_put(&depot, filled(&depot, 254, 0));
+    assert_in_range(depot.depot_empty.list_count, 100, 200);
+    drop_all(&depot);
+}
+
 static void
 test_verify(void **state)
 {
@@ -442,6 +460,7 @@ main(void)
         cmocka_unit_test(test_regret),
         cmocka_unit_test(test_working_set),
         cmocka_unit_test(test_reapable_is_unused),
+        cmocka_unit_test(test_empty_ones),
         cmocka_unit_test(test_verify),
         cmocka_unit_test(test_threads),
     };

@@ -73,6 +73,60 @@ test_chunks(void **state)
     }
 }
 
+/* Neighbours that are free become one block: what 1 KiB needed serves 2 to 32 KiB. */
+static void
+test_merging(void **state)
+{
+    enum { MANY = 2000 };
+    static char *block[MANY];
+    size_t mapped = 0;
+
+    (void)state;
+    for (size_t size = 1024; size <= 32768; size *= 2) {
+        size_t n = MANY * (size_t)1024 / size;
+        for (size_t i = 0; i < n; i++) {
+            block[i] = umem_meta_alloc(size);
+            assert_true(all(block[i], size, 0));
+            memset(block[i], (int)i, size);
+        }
+        for (size_t i = 0; i < n; i++)
+            assert_true(all(block[i], size, (char)i));
+        for (size_t i = 0; i < n; i++) /* in another order: both neighbours, one, none are free */
+            umem_meta_free(block[i * 7 % n], size);
+        if (size == 1024)
+            mapped = umem_meta_mapped();
+    }
+    assert_in_range(umem_meta_mapped(), mapped, mapped + mapped / 4);
+}
+
+/* Blocks of all sizes come and go at random, none over another. */
+static void
+test_random(void **state)
+{
+    enum { LIVE = 500, ROUNDS = 100000 };
+    static struct {
+        char *p;
+        size_t size;
+        char tag;
+    } slot[LIVE];
+    uint64_t x = 1;
+
+    (void)state;
+    for (int i = 0; i < ROUNDS; i++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        size_t at = (x >> 33) % LIVE;
+        if (slot[at].p != NULL) {
+            assert_true(all(slot[at].p, slot[at].size, slot[at].tag));
+            umem_meta_free(slot[at].p, slot[at].size);
+        }
+        slot[at].size = 1 + (x >> 40) % ((size_t)1 << ((x >> 20) % 17));
+        slot[at].tag = (char)i;
+        slot[at].p = umem_meta_alloc(slot[at].size);
+        assert_true(all(slot[at].p, slot[at].size, 0));
+        memset(slot[at].p, i, slot[at].size);
+    }
+}
+
 static void *
 churn(void *arg)
 {
@@ -132,10 +186,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_chunks),
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_sizes),   cmocka_unit_test(test_chunks),
+        cmocka_unit_test(test_merging), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_no_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
