@@ -239,6 +239,7 @@ def test_quick(case, mode, tmp_path):
 SETTINGS = [dict(UMEM_DEBUG="default"), dict(UMEM_DEBUG="guards"), dict(UMEM_DEBUG="audit=255"),
             dict(UMEM_DEBUG="audit,contents=64", UMEM_LOGGING="contents=1m"),
             dict(UMEM_OPTIONS="nomagazines"), dict(UMEM_OPTIONS="allocator=best"),
+            dict(UMEM_OPTIONS="perthread_cache=4k,max_contention=0"),
             dict(UMEM_OPTIONS="allocator=first"), dict(UMEM_OPTIONS="allocator=next")]
 
 

@@ -107,7 +107,8 @@ umem_cache_is_closed(const struct umem_cache *cp)
 static void
 choose_bins(struct umem_cache *cp, const struct umem_cache_args *args)
 {
-    if ((args->args_cflags & UMC_NOMAGAZINE) || umem_options.opt_nomagazines)
+    if ((args->args_cflags & UMC_NOMAGAZINE) || umem_options.opt_nomagazines ||
+        !depot_suits_bins(&cp->cache_depot))
         return;
     bool closed = umem_cache_is_closed(cp);
     cp->cache_slow_bin = tcache_bin_create(closed ? 0 : args->args_bin, &cp->cache_depot);

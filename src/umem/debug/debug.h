@@ -51,11 +51,13 @@ struct umem_options {
     bool opt_firewall_below; /* begin behind it, instead of ending before it */
     uint32_t opt_reap_interval_s;
     bool opt_nomagazines;
-    size_t opt_heap_limit;    /* bytes of the heap in use; 0: no limit */
-    bool opt_reap_thread;     /* a thread of ours does the updates */
-    uint32_t opt_exit_stop;   /* the process that is to be met before it ends; 0: none */
-    bool opt_agent;           /* a thread of ours takes commands */
-    uint32_t opt_vmem_policy; /* VM_BESTFIT, VM_FIRSTFIT, VM_NEXTFIT or 0 */
+    size_t opt_perthread_cache;  /* bytes of a size that a thread may keep; SIZE_MAX: see depot.c */
+    uint32_t opt_max_contention; /* of a depot in an interval, above which magazines grow */
+    size_t opt_heap_limit;       /* bytes of the heap in use; 0: no limit */
+    bool opt_reap_thread;        /* a thread of ours does the updates */
+    uint32_t opt_exit_stop;      /* the process that is to be met before it ends; 0: none */
+    bool opt_agent;              /* a thread of ours takes commands */
+    uint32_t opt_vmem_policy;    /* VM_BESTFIT, VM_FIRSTFIT, VM_NEXTFIT or 0 */
 };
 #define UMEM_AUDIT_FRAMES_DEFAULT 15
 #define UMEM_AUDIT_FRAMES_MAX 255

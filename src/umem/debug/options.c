@@ -7,8 +7,8 @@
  * commas; blanks round a name, a value and an item do not count, and empty
  * items neither.  Numbers are base 10; sizes may end in k, m, g or t (powers
  * of 1024) of either case.  Items take effect from left to right.  An item
- * that is unknown, malformed, out of range or not supported yet is one message
- * on stderr and otherwise as if it were not there.
+ * that is unknown, malformed, out of range or has nothing to set in this
+ * allocator is one message on stderr and otherwise as if it were not there.
  *
  * Where a variable is not set, the program may give a default by defining a
  * function _umem_debug_init, _umem_logging_init or _umem_options_init that
@@ -35,6 +35,7 @@
 #include "base/number.h"
 #include "base/print.h"
 #include "debug/debug.h"
+#include "magazine/depot.h"
 #include "os/os.h"
 #include "os/unwind.h"
 
@@ -68,6 +69,8 @@ struct umem_options umem_options = {
     .opt_quarantine = QUARANTINE_DEFAULT,
     .opt_reap_interval_s = REAP_INTERVAL_DEFAULT_S,
     .opt_maxverify = SIZE_MAX,
+    .opt_perthread_cache = SIZE_MAX,
+    .opt_max_contention = DEPOT_CONTENTION_MAX,
 };
 
 enum value_kind {
@@ -101,12 +104,15 @@ struct option {
     bool *option_prefix_field; /* whether it does */
     const struct word *option_words;
     enum field_kind option_field_kind;
-    bool option_unsupported; /* known to umem, not to this version */
+    const char *option_refused; /* why a well-formed item is not taken, or NULL */
 };
 
 #define FIELD(kind, name) .option_field_kind = (kind), .option_field = &umem_options.name
 #define RANGE(min, max) .option_min = (min), .option_max = (max)
-#define LATER .option_unsupported = true, RANGE(0, UINT64_MAX)
+/* The original's, with nothing to set here. */
+#define REFUSED(why) RANGE(0, UINT64_MAX), .option_refused = (why)
+#define WHY_CONCURRENCY "each thread has magazines of its own, there is no number of them to set"
+#define WHY_SIZES "the size classes are built in"
 
 static const struct option debug_table[] = {
     {"default", VALUE_NONE, .option_flags = UMF_AUDIT | UMF_CONTENTS | UMF_DEADBEEF | UMF_REDZONE},
@@ -170,12 +176,12 @@ static const struct option options_table[] = {
     {"nomagazines", VALUE_NONE, FIELD(FIELD_BOOL, opt_nomagazines)},
     {"allocator", VALUE_WORD, FIELD(FIELD_U32, opt_vmem_policy), .option_words = allocator_words},
     {"backend", VALUE_WORD, .option_words = backend_words},
-    {"perthread_cache", VALUE_SIZE, LATER},
-    {"concurrency", VALUE_NUMBER, LATER},
-    {"max_contention", VALUE_NUMBER, LATER},
-    {"size_add", VALUE_SIZE, LATER},
-    {"size_remove", VALUE_SIZE, LATER},
-    {"size_clear", VALUE_NONE, LATER},
+    {"perthread_cache", VALUE_SIZE, RANGE(0, SIZE_MAX), FIELD(FIELD_SIZE, opt_perthread_cache)},
+    {"max_contention", VALUE_NUMBER, RANGE(0, UINT32_MAX), FIELD(FIELD_U32, opt_max_contention)},
+    {"concurrency", VALUE_NUMBER, REFUSED(WHY_CONCURRENCY)},
+    {"size_add", VALUE_SIZE, REFUSED(WHY_SIZES)},
+    {"size_remove", VALUE_SIZE, REFUSED(WHY_SIZES)},
+    {"size_clear", VALUE_NONE, REFUSED(WHY_SIZES)},
     {.option_name = NULL},
 };
 
@@ -320,8 +326,8 @@ apply_item(struct item *item, const struct option *option)
     bool prefixed = take_prefix(item, option->option_prefix);
     if (item->item_has_value && !parse_value(item, option, &value))
         return;
-    if (option->option_unsupported) {
-        say(item, "not supported yet");
+    if (option->option_refused != NULL) {
+        say(item, option->option_refused);
         return;
     }
     umem_options.opt_flags |= option->option_flags;

@@ -42,8 +42,6 @@
 #define MAG_BYTES_INITIAL ((size_t)512)
 /* Bytes that all magazines there are may hold before none grows: 64 KiB of 1,000 threads each. */
 #define MAG_BYTES_TOTAL_MAX ((size_t)64 * 1024 * 1024)
-/* Failed trylocks in an update interval above which the size takes a step. */
-#define CONTENTION_MAX 3u
 /*
  * Bytes by which regret may raise the bounds of all depots together: objects of
  * one size are of no use to another, as where a program's phases alternate.
@@ -57,6 +55,9 @@
  * turns each cache would else keep as many as it had full ones at its peak.
  */
 #define EMPTY_BYTES_MAX ((size_t)32 * 1024)
+
+size_t depot_bin_bytes_max = SIZE_MAX;
+uint32_t depot_contention_max = DEPOT_CONTENTION_MAX;
 
 _Static_assert(sizeof(struct magazine) == 16 || sizeof(void *) == 4, "see MAG_SIZE_MIN");
 
@@ -72,12 +73,13 @@ next_size(uint32_t size)
     return size < MAG_SIZE_MIN ? MAG_SIZE_MIN : 2 * (size + 2) - 2;
 }
 
-/* The largest size up to limit whose objects take no more than bytes. */
+/* The largest size up to limit whose objects take no more than bytes, or than a bin may hold. */
 static uint32_t
 largest_size(size_t object_size, size_t bytes, uint32_t limit)
 {
     uint32_t size = MAG_SIZE_ONE;
 
+    bytes = umem_min(bytes, depot_bin_bytes_max / MAGAZINES_A_BIN);
     while (size < limit && next_size(size) * object_size <= bytes)
         size = next_size(size);
     return size;
@@ -341,7 +343,7 @@ depot_update(struct depot *depot)
     update_list(&depot->depot_full, &depot->depot_full_reap);
     update_list(&depot->depot_empty, &depot->depot_empty_reap);
     update_bound(depot);
-    if (depot->depot_contention > CONTENTION_MAX &&
+    if (depot->depot_contention > depot_contention_max &&
         depot->depot_mag_size < depot->depot_mag_size_max)
         depot->depot_mag_size = next_size(depot->depot_mag_size);
     depot->depot_contention = 0;

@@ -15,6 +15,19 @@
 #include "os/lock.h"
 
 #define MAGAZINE_ROUNDS_MAX 1022 /* 8 KiB: exchanges then cost under 0.1 ns a round */
+/* Loaded and previous. */
+#define MAGAZINES_A_BIN 2u
+
+/*
+ * --- Tuning: set before there is any depot ---
+ *
+ * Bytes of objects that a bin may hold, in both its magazines; SIZE_MAX: what
+ * the sizes of magazines come to.
+ */
+extern size_t depot_bin_bytes_max;
+/* Failed trylocks in an update interval above which the size that bins start with takes a step. */
+#define DEPOT_CONTENTION_MAX 3u /* the original's: one or two may be chance */
+extern uint32_t depot_contention_max;
 
 struct magazine {
     struct magazine *mag_next; /* in a depot's list */
@@ -61,6 +74,13 @@ static inline bool
 depot_is_pinned(const struct depot *depot)
 {
     return atomic_load_explicit(&depot->depot_pinned, memory_order_relaxed);
+}
+
+/* Whether two magazines of one object each, the least that a bin works with, are not too much. */
+static inline bool
+depot_suits_bins(const struct depot *depot)
+{
+    return depot->depot_object_size <= depot_bin_bytes_max / MAGAZINES_A_BIN;
 }
 
 static inline bool

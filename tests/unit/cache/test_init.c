@@ -70,6 +70,50 @@ debugged(void)
     }
 }
 
+/* What a thread keeps of each size is no more than it may. */
+static void
+small_threads(void)
+{
+    enum { MANY = 4000 };
+    static void *blocks[MANY];
+
+    for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++) {
+        size_t size = umem_classes[c].class_size;
+        for (int turn = 0; turn < 3; turn++) {
+            for (int i = 0; i < MANY; i++)
+                CHECK((blocks[i] = umem_alloc(size, UMEM_DEFAULT)) != NULL);
+            for (int i = 0; i < MANY; i++)
+                umem_free(blocks[i], size);
+        }
+        CHECK((umem_class_cache[c].cache_bin == c + 1) == (size <= 2048));
+        size_t kept = size > 2048 ? 0 : tcache_bin_rounds(c + 1) * size;
+        CHECK(kept <= 4096 && (kept != 0) == (size <= 2048));
+    }
+    CHECK(depot_contention_max == 7);
+    CHECK(verify_caches());
+}
+
+static void
+no_magazines(void)
+{
+    umem_free(umem_alloc(100, UMEM_DEFAULT), 100);
+    for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++)
+        CHECK(umem_class_cache[c].cache_slow_bin == 0);
+}
+
+static void
+test_tuned(void **state)
+{
+    (void)state;
+    setenv("UMEM_OPTIONS", "perthread_cache=4k,max_contention=7", 1);
+    assert_exits(small_threads, NULL, 0);
+    setenv("UMEM_OPTIONS", "perthread_cache=0", 1);
+    assert_exits(no_magazines, NULL, 0);
+    setenv("UMEM_OPTIONS", "nomagazines", 1);
+    assert_exits(no_magazines, NULL, 0);
+    unsetenv("UMEM_OPTIONS");
+}
+
 static void
 test_asleep(void **state)
 {
@@ -104,10 +148,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_asleep),
-        cmocka_unit_test(test_awake),
-        cmocka_unit_test(test_race),
-        cmocka_unit_test(test_debugged),
+        cmocka_unit_test(test_asleep),   cmocka_unit_test(test_awake), cmocka_unit_test(test_race),
+        cmocka_unit_test(test_debugged), cmocka_unit_test(test_tuned),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -340,14 +340,41 @@ options(void **state)
 }
 
 static void
-options_later(void **state)
+options_of_magazines(void **state)
 {
-    static const char *const items[] = {"perthread_cache=1m", "perthread_cache=0", "concurrency=8",
-                                        "max_contention=20",  "size_add=96",       "size_remove=96",
-                                        "size_clear"};
     (void)state;
-    for (size_t i = 0; i < UMEM_ARRAY_SIZE(items); i++)
-        assert_contains(read_with("UMEM_OPTIONS", items[i]), "not supported yet, ignored\n");
+    assert_string_equal(read_with("UMEM_OPTIONS", ""), "");
+    assert_true(umem_options.opt_perthread_cache == SIZE_MAX);
+    assert_int_equal(umem_options.opt_max_contention, 3);
+    assert_string_equal(read_with("UMEM_OPTIONS", "perthread_cache=1m,max_contention=20"), "");
+    assert_int_equal(umem_options.opt_perthread_cache, 1 << 20);
+    assert_int_equal(umem_options.opt_max_contention, 20);
+    assert_string_equal(read_with("UMEM_OPTIONS", "perthread_cache=0,max_contention=0"), "");
+    assert_int_equal(umem_options.opt_perthread_cache, 0);
+    assert_int_equal(umem_options.opt_max_contention, 0);
+    assert_contains(read_with("UMEM_OPTIONS", "perthread_cache"), "needs a value");
+    assert_contains(read_with("UMEM_OPTIONS", "perthread_cache=much"), "not a size");
+    assert_contains(read_with("UMEM_OPTIONS", "max_contention=4k"), "not a number");
+}
+
+/* What the original has and this allocator has nothing to set for: one line that says so. */
+static void
+options_without_use(void **state)
+{
+    static const char *const items[] = {"concurrency=8", "size_add=96", "size_remove=96",
+                                        "size_clear"};
+    char expected[160];
+
+    (void)state;
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(items); i++) {
+        snprintf(expected, sizeof(expected), "umem: UMEM_OPTIONS: \"%s\": %s, ignored\n", items[i],
+                 i == 0 ? "each thread has magazines of its own, there is no number of them to set"
+                        : "the size classes are built in");
+        assert_string_equal(read_with("UMEM_OPTIONS", items[i]), expected);
+    }
+    assert_contains(read_with("UMEM_OPTIONS", "concurrency=many"), "not a number");
+    assert_contains(read_with("UMEM_OPTIONS", "size_add"), "needs a value");
+    assert_contains(read_with("UMEM_OPTIONS", "size_clear=1"), "takes no value");
 }
 
 static void
@@ -423,7 +450,8 @@ main(void)
         cmocka_unit_test_setup(logging, setup),
         cmocka_unit_test_setup(contents_together, setup),
         cmocka_unit_test_setup(options, setup),
-        cmocka_unit_test_setup(options_later, setup),
+        cmocka_unit_test_setup(options_of_magazines, setup),
+        cmocka_unit_test_setup(options_without_use, setup),
         cmocka_unit_test_setup(program_defaults, setup),
         cmocka_unit_test_setup(secure_process, setup),
     };

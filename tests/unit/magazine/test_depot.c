@@ -155,6 +155,28 @@ test_sizes(void **state)
     }
 }
 
+/* Two magazines, as a bin has them, hold no more than is allowed; or there is no bin. */
+static void
+test_bin_bytes(void **state)
+{
+    static const size_t bounds[] = {0, 1, 15, 16, 4096, 65536, 1 << 20, SIZE_MAX};
+
+    (void)state;
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(bounds); i++)
+        for (size_t size = 8; size <= 1 << 20; size *= 2) {
+            struct depot depot = {.depot_rounds = 0};
+            depot_bin_bytes_max = bounds[i];
+            depot_init(&depot, size, false);
+            assert_int_equal(depot_suits_bins(&depot), 2 * size <= bounds[i]);
+            assert_true(!depot_suits_bins(&depot) || bounds[i] == SIZE_MAX ||
+                        2 * depot.depot_mag_size_sway * size <= bounds[i]);
+            assert_true(depot.depot_mag_size <= depot.depot_mag_size_max);
+            assert_true(depot.depot_mag_size_max <= depot.depot_mag_size_sway);
+            check_steps(&depot, true, depot.depot_mag_size_sway);
+        }
+    depot_bin_bytes_max = SIZE_MAX;
+}
+
 /* Where all magazines there are have room for a lot, none grows; where they go, again. */
 static void
 test_growth_is_bounded(void **state)
@@ -194,6 +216,27 @@ test_contention_grows(void **state)
         depot_update(&depot);
     }
     assert_int_equal(depot.depot_mag_size, depot.depot_mag_size_max);
+}
+
+static void
+test_contention_max(void **state)
+{
+    struct depot depot = {.depot_rounds = 0};
+
+    (void)state;
+    depot_init(&depot, 16, false);
+    depot.depot_contention = DEPOT_CONTENTION_MAX;
+    depot_update(&depot);
+    assert_int_equal(depot.depot_mag_size, 14);
+    depot_contention_max = 0;
+    depot.depot_contention = 1;
+    depot_update(&depot);
+    assert_int_equal(depot.depot_mag_size, 30);
+    depot_contention_max = 100;
+    depot.depot_contention = 100;
+    depot_update(&depot);
+    assert_int_equal(depot.depot_mag_size, 30);
+    depot_contention_max = DEPOT_CONTENTION_MAX;
 }
 
 /* Offers a full magazine; returns whether it was refused. */
@@ -453,8 +496,10 @@ main(void)
         cmocka_unit_test(test_larger),
         cmocka_unit_test(test_put),
         cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_bin_bytes),
         cmocka_unit_test(test_growth_is_bounded),
         cmocka_unit_test(test_contention_grows),
+        cmocka_unit_test(test_contention_max),
         cmocka_unit_test(test_bound),
         cmocka_unit_test(test_unbounded),
         cmocka_unit_test(test_regret),
