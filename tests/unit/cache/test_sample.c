@@ -119,10 +119,34 @@ threads(void)
     _exit(77);
 }
 
+/* As many while audit is on, when the windows are diverted: of what the twins would give. */
+static void
+audited(void)
+{
+    static const unsigned flags[] = {0, UMEM_AUDIT_GUARDS};
+
+    for (size_t turn = 0; turn < UMEM_ARRAY_SIZE(flags); turn++) {
+        struct umem_audit_spec spec = {.audit_flags = flags[turn]};
+        CHECK(umem_audit_start(&spec) == 0);
+        size_t guarded = 0;
+        for (size_t i = 0; i < TURNS; i++) {
+            size_t size = 1 + i % 700;
+            char *p = umem_alloc(size, UMEM_DEFAULT);
+            guarded += is_guarded(p);
+            umem_free(p, size);
+        }
+        CHECK(umem_audit_stop() == 0);
+        CHECK(guarded > TURNS / EVERY * 8 / 10 && guarded < TURNS / EVERY * 12 / 10);
+    }
+    sized(); /* and when it is off again */
+}
+
 static void
 test_sampled(void **state)
 {
     (void)state;
+    assert_exits(audited, "sample=50", 77);
+    assert_exits(audited, "sample=50,audit", 77);
     assert_exits(sized, "sample=50", 77);
     assert_exits(sized, "sample=50,default", 77);
     assert_exits(oversize, "sample=50", 77);
