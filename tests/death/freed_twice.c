@@ -5,8 +5,8 @@
  *   freed_twice KIND HOW
  *
  * HOW: "at_once"; "later", after 20,000 operations on others; "thread", the
- * second time by another thread; "other_first", the first time; "realloc", the
- * second time by resizing it.
+ * second time by another thread; "other_first", the first time; "grow" or
+ * "same", the second time by realloc().
  */
 #include "kinds.h"
 
@@ -29,9 +29,9 @@ drop_by_other(char *p)
 }
 
 KEEP void *
-resize_block(void *p)
+resize_block(void *p, size_t more)
 {
-    return opaque(realloc(opaque(p), size + 1000));
+    return opaque(realloc(opaque(p), size + more));
 }
 
 int
@@ -52,8 +52,8 @@ main(int argc, char **argv)
             other_work();
     if (is(argv[2], "thread"))
         drop_by_other(p);
-    else if (is(argv[2], "realloc"))
-        (void)resize_block(p);
+    else if (is(argv[2], "grow") || is(argv[2], "same"))
+        (void)resize_block(p, is(argv[2], "grow") ? 1000 : 0);
     else
         drop_block(kind, p);
     return survived();

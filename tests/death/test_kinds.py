@@ -5,6 +5,8 @@ Where nothing else is said the programs run as the manual recommends it for test
 UMEM_DEBUG=default,verify.
 """
 
+import signal
+
 import pytest
 
 from harness import run
@@ -75,11 +77,22 @@ def test_double_free(programs, kind, how):
     expect(programs, case, kind, how, debug=f"{DEBUG},quarantine=64m" if wanted else DEBUG)
 
 
+@pytest.mark.parametrize("debug", [DEBUG, "default,quarantine=0", "audit"])
+@pytest.mark.parametrize("how", ["grow", "same"])
 @pytest.mark.parametrize("kind", [kind for kind in ALL_KINDS if kind not in CACHED])
-def test_double_free_by_realloc(programs, kind):
+def test_double_free_by_realloc(programs, kind, how, debug):
+    """Before the block is handed out again, be it to that realloc() itself."""
     case = Case("freed_twice", DUPFREE, allocated="make_block", freed="drop_block",
                 found="resize_block")
-    expect(programs, case, kind, "realloc")
+    expect(programs, case, kind, how, debug=debug)
+
+
+@pytest.mark.parametrize("how", ["grow", "same"])
+@pytest.mark.parametrize("kind", OVERSIZE)
+def test_realloc_of_a_freed_oversize_block_without_debugging(programs, kind, how):
+    result = run([program(programs, "freed_twice"), kind, how], preload=True)
+    assert result.signal == signal.SIGABRT, result
+    assert result.stderr.startswith(f"umem allocator: {BADADDR}\n"), result
 
 
 @pytest.mark.parametrize("how", ["taken", "left", "thread"])

@@ -108,25 +108,39 @@ large_of(const void *buf, uint64_t word)
     return large->large_base == buf ? large : NULL;
 }
 
-size_t
-umem_usable_size(const void *buf)
+/* Of a block in a slab.  Without debugging one in a magazine cannot be told from a live one. */
+static bool
+chunk_size(struct umem_cache *cp, const void *buf, size_t *size)
+{
+    struct umem_buffer found;
+
+    *size = cp->cache_bufspace;
+    if (cp->cache_flags == 0)
+        return true;
+    if (!umem_cache_describe(cp, buf, &found) ||
+        __atomic_load_n(&found.buf_bufctl->bc_state, __ATOMIC_ACQUIRE) != UMEM_BUFFER_ALLOCATED)
+        return false;
+    if ((cp->cache_flags & UMF_REDZONE) != 0) /* behind the requested size free checks */
+        *size = found.buf_bufctl->bc_size;
+    return true;
+}
+
+bool
+umem_block_size(const void *buf, size_t *size)
 {
     uint64_t word = pagemap_get(buf);
-    struct umem_buffer found;
 
     if (pagemap_kind(word) == UMEM_PAGEMAP_LARGE) {
         struct umem_large *large = large_of(buf, word);
-        return large != NULL ? umem_large_usable(large) : 0;
+        if (large == NULL || umem_large_is_freed(large))
+            return false;
+        *size = umem_large_usable(large);
+        return true;
     }
     if (pagemap_kind(word) == UMEM_PAGEMAP_FIREWALL)
-        return umem_firewall_usable(buf, word);
+        return umem_firewall_size(buf, word, size);
     struct umem_cache *cp = cache_of(buf);
-    if (cp == NULL)
-        return 0;
-    if ((cp->cache_flags & UMF_REDZONE) == 0)
-        return cp->cache_bufspace;
-    /* Behind the requested size lie bytes that free checks. */
-    return umem_cache_describe(cp, buf, &found) ? found.buf_bufctl->bc_size : 0;
+    return cp != NULL && chunk_size(cp, buf, size);
 }
 
 bool

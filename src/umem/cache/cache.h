@@ -208,8 +208,8 @@ void *umem_alloc_aligned(size_t size, size_t align, int flags);
  */
 void umem_free_slow(void *buf, uint64_t word, size_t stated);
 
-/* Bytes of buf that its owner may use; 0 where buf is not a block of ours. */
-size_t umem_usable_size(const void *buf);
+/* Bytes of buf that its owner may use.  False: it is none of our blocks, or freed. */
+bool umem_block_size(const void *buf, size_t *size);
 /* Makes buf size bytes long where it lies.  False: the caller must move it. */
 bool umem_resize(void *buf, size_t size);
 /* After that: by moving its pages.  NULL: the caller must copy it. */

@@ -246,16 +246,17 @@ umem_firewall_free(struct umem_cache *cp, void *buf, uint64_t word, size_t state
     errno = saved;
 }
 
-size_t
-umem_firewall_usable(const void *buf, uint64_t word)
+bool
+umem_firewall_size(const void *buf, uint64_t word, size_t *size)
 {
     struct umem_firewall_slot slot;
 
     if (!umem_firewall_find(buf, word, &slot) || slot.slot_block->fwb_base != buf ||
         __atomic_load_n(&slot.slot_block->fwb_bufctl.bc_state, __ATOMIC_ACQUIRE) !=
             UMEM_BUFFER_ALLOCATED)
-        return 0;
-    return (size_t)slot.slot_block->fwb_bufctl.bc_size;
+        return false;
+    *size = (size_t)slot.slot_block->fwb_bufctl.bc_size;
+    return true;
 }
 
 size_t

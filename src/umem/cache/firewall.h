@@ -112,8 +112,8 @@ bool umem_firewall_alloc(struct umem_cache *cp, size_t size, size_t align, int f
  * or umem_free(); word is pagemap_get(buf); stated as in umem_cache_free_slow().
  */
 void umem_firewall_free(struct umem_cache *cp, void *buf, uint64_t word, size_t stated);
-/* Bytes of the live block that begins at buf; 0 where none does. */
-size_t umem_firewall_usable(const void *buf, uint64_t word);
+/* Bytes of the live block that begins at buf.  False: none does. */
+bool umem_firewall_size(const void *buf, uint64_t word, size_t *size);
 /*
  * Before a cache goes: its freed blocks forget it, its live ones are reported,
  * the first max.  How many live.

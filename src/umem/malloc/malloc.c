@@ -70,8 +70,11 @@ realloc(void *old, size_t size)
     void *buf = umem_move(old, size);
     if (buf != NULL)
         return buf;
-    /* 0 for a block of that size, and where it is none of ours, which free() then reports. */
-    size_t old_size = umem_usable_size(old);
+    size_t old_size;
+    if (UMEM_UNLIKELY(!umem_block_size(old, &old_size))) {
+        free(old); /* reports it, before it can be handed out again, here */
+        return malloc(size);
+    }
     buf = malloc(size);
     if (buf == NULL)
         return NULL;
@@ -93,7 +96,9 @@ reallocarray(void *old, size_t count, size_t size)
 UMEM_EXPORT size_t
 malloc_usable_size(void *buf)
 {
-    return buf == NULL ? 0 : umem_usable_size(buf);
+    size_t size;
+
+    return buf != NULL && umem_block_size(buf, &size) ? size : 0;
 }
 
 /* C23: the size is a promise; under debugging it is checked. */

@@ -24,6 +24,15 @@
 #include "os/meta.h"
 #include "os/os.h"
 
+/* Bytes of a block that its owner may use; 0: it is no live block. */
+static inline size_t
+usable_size(const void *buf)
+{
+    size_t size;
+
+    return umem_block_size(buf, &size) ? size : 0;
+}
+
 /*
  * Runs fn in a child with UMEM_DEBUG set (NULL: unset): the child is a fresh
  * engine only where the parent has not used it.  Its stderr goes to text.

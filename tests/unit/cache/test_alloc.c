@@ -16,7 +16,7 @@ test_sizes(void **state)
         assert_non_null(p);
         size_t align = size % 4096 == 0 ? 4096 : size % 64 == 0 ? 64 : size >= 16 ? 16 : 8;
         assert_int_equal((uintptr_t)p % align, 0);
-        assert_true(umem_usable_size(p) >= size);
+        assert_true(usable_size(p) >= size);
         memset(p, 0xee, size);
         umem_free(p, size);
         p = umem_zalloc(size, UMEM_DEFAULT);
@@ -38,7 +38,7 @@ test_nothing(void **state)
     assert_int_equal(errno, 0);
     umem_free(NULL, 0);
     umem_free_align(NULL, 0);
-    assert_int_equal(umem_usable_size(NULL), 0);
+    assert_int_equal(usable_size(NULL), 0);
 }
 
 static void

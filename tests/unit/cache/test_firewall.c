@@ -42,14 +42,14 @@ sizes(void)
     CHECK(!is_guarded(umem_alloc(99, UMEM_DEFAULT)) && !is_guarded(umem_alloc(8, UMEM_DEFAULT)));
     for (unsigned i = 0; i < UMEM_ARRAY_SIZE(size); i++) {
         char *p = umem_alloc(size[i], UMEM_DEFAULT);
-        CHECK(is_guarded(p) && umem_usable_size(p) == size[i]);
+        CHECK(is_guarded(p) && usable_size(p) == size[i]);
         CHECK((uintptr_t)p % (size[i] % 4096 == 0 ? 4096 : size[i] % 64 == 0 ? 64 : 16) == 0);
         size_t slack = (size_t)(page_after(p, size[i]) - (p + size[i]));
         CHECK(slack < 16);
         CHECK(is_readable(p + size[i] + slack - 1) && !is_readable(p + size[i] + slack));
         memset(p, 1, size[i]);
         umem_free(p, size[i]);
-        CHECK(!is_readable(p) && !is_readable(p + size[i] - 1) && umem_usable_size(p) == 0);
+        CHECK(!is_readable(p) && !is_readable(p + size[i] - 1) && usable_size(p) == 0);
     }
     CHECK(umem_firewall_stats().fws_blocks == 0 && umem_firewall_stats().fws_bytes == 0);
     CHECK(umem_firewall_stats().fws_quarantined == UMEM_ARRAY_SIZE(size));

@@ -71,7 +71,7 @@ test_resize(void **state)
     assert_true(umem_large_resize(large, 400000)); /* what it gave back is free */
     assert_int_equal(p[199999], 5);
     assert_false(umem_resize(p + 16, 300000)); /* no block starts there */
-    assert_int_equal(umem_usable_size(p + 16), 0);
+    assert_int_equal(usable_size(p + 16), 0);
     assert_false(umem_large_resize(large, 1000)); /* now a matter of classes */
     assert_false(umem_large_resize(large, SIZE_MAX - 1));
     umem_free(p, 400000);
@@ -161,7 +161,7 @@ test_move(void **state)
         assert_ptr_equal(pagemap_pointer(pagemap_get(q)), large);
         assert_true(all_are(q, size, 1));
         assert_true(all_are(q + size, next - size, 0));
-        assert_true(umem_usable_size(q) >= next + next / 10); /* room to grow, which it keeps */
+        assert_true(usable_size(q) >= next + next / 10); /* room to grow, which it keeps */
         assert_true(umem_resize(q, next + next / 10));
         assert_true(umem_resize(q, next + next / 9));
         memset(q, 1, next);

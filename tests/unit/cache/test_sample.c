@@ -26,7 +26,7 @@ sized(void)
         memset(p, 1, size);
         if (is_guarded(p)) {
             guarded++;
-            CHECK(umem_usable_size(p) == size);
+            CHECK(usable_size(p) == size);
         }
         umem_free(p, size);
     }

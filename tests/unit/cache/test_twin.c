@@ -96,7 +96,7 @@ test_size_classes(void **state)
     assert_ptr_equal(owner(during), twin);
     assert_ptr_equal(owner(before), cp);
     assert_int_equal(diverted(cp), TCACHE_ALLOC_SIDE);
-    assert_true(umem_usable_size(during) >= SIZE);
+    assert_true(usable_size(during) >= SIZE);
     umem_free(before, SIZE);
     assert_int_equal(umem_audit_stop(), 0);
     assert_int_equal(diverted(cp), 0);
