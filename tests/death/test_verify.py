@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """umem_verify() and UMEM_DEBUG=verify: damage that nobody comes across is found at the
-latest at exit, beside running threads, and nothing else is."""
+latest at exit, or when a signal or a command asks, beside running threads, and nothing else is."""
 
 import re
 import signal
 
 import pytest
 
-from harness import run
+from harness import Background, run
+from harness.agent import OPTIONS, Agent
 from test_misuse import CORRUPT, MODIFIED, REDZONE, UNDERRUN, frames_after
 
 FLAGS = ("-O1", "-fno-builtin", "-w", "-pthread")
@@ -85,3 +86,75 @@ def test_each_corrupt_buffer_is_said_once(programs):
     assert (result.returncode, result.stdout) == (0, "1 corrupt\n"), result
     assert result.stderr.count("umem allocator: ") == 1, result
     assert result.stderr.startswith(f"umem allocator: {REDZONE}\n"), result
+
+
+SIGNAL = "default,verify=USR1"
+
+
+def by_signal(programs, how, debug=SIGNAL, **options):
+    program = programs("verify_signal.c", flags=FLAGS, package="umem")
+    return run([program, how], debug=debug, **options)
+
+
+@pytest.mark.parametrize("how, env", [
+    ("overrun", {}), ("large", {}), ("idle", {"UMEM_OPTIONS": "reap_thread"}),
+    ("idle", {"UMEM_OPTIONS": "agent"})])
+def test_found_by_signal(programs, how, env):
+    result = by_signal(programs, how, env=env)
+    assert result.signal == signal.SIGABRT and result.stdout == "", result
+    assert result.stderr.startswith(f"umem allocator: {REDZONE}\n"), result
+    assert "make_buffer" in frames_after(result.stderr, "allocated by"), result
+
+
+def test_sound_by_signal(programs):
+    result = by_signal(programs, "sound")
+    assert (result.returncode, result.stdout) == (0, "survived\n"), result
+    assert result.stderr == "umem: verify: corrupt buffers: 0\n", result
+
+
+def test_by_signal_in_a_child(programs):
+    """The handler is inherited, and needs no thread."""
+    result = by_signal(programs, "child")
+    assert (result.returncode, result.stdout) == (0, "child died\nsurvived\n"), result
+    assert result.stderr.count("umem allocator: ") == 1, result
+    assert result.stderr.endswith("umem: verify: corrupt buffers: 0\n"), result
+
+
+def test_signal_of_the_program(programs):
+    """Its handler, from before or later, is the one that is called."""
+    result = by_signal(programs, "handled")
+    assert (result.returncode, result.stdout) == (0, "handled\nsurvived\n"), result
+    assert result.stderr == ("umem: verify: the program handles or ignores that signal, "
+                             "it is left alone\n"), result
+    result = by_signal(programs, "replaced")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "handled\nsurvived\n", "")
+
+
+def test_signal_that_is_ignored(programs):
+    """As below nohup: no handler is installed, the signal does nothing."""
+    program = programs("verify_signal.c", flags=FLAGS, package="umem")
+    result = run(["/bin/sh", "-c", f"trap '' USR1; exec {program} overrun"], debug=SIGNAL)
+    assert (result.returncode, result.stdout) == (0, "survived\n"), result
+    assert result.stderr.count("left alone") == 1, result
+
+
+def test_without_the_item_a_signal_ends_the_process(programs):
+    assert by_signal(programs, "sound", debug="default,verify").signal == signal.SIGUSR1
+
+
+@pytest.mark.parametrize("debug", ["default", "default,noabort"])
+def test_found_by_command(programs, debug):
+    """The report ends the process, and so the connection; or the reply has the number."""
+    program = programs("verify_signal.c", flags=FLAGS, package="umem")
+    with Background([program, "wait"], debug=debug, env=OPTIONS) as process:
+        process.wait_for_line("ready")
+        with Agent(process.pid) as agent:
+            try:
+                reply = agent.ask("verify")
+            except ConnectionResetError:
+                reply = []
+        if "noabort" in debug:
+            assert reply == ["corrupt 1", "ok"]
+            return
+        assert reply == [] and process.wait() == -signal.SIGABRT
+        assert process.errors[0] == f"umem allocator: {REDZONE}", process.errors

@@ -13,7 +13,7 @@ from harness.process import wait_for
 from test_hard_spots import C_FLAGS, NOBODY, WAYS
 
 HELP = ["audit on [frames=N] [cache=NAME] [size=LO-HI] [thread=TID]... [cap=SIZE] [guards]",
-        "audit off", "status", "reap", "help", "ok"]
+        "audit off", "status", "reap", "verify", "help", "ok"]
 
 
 @pytest.fixture
@@ -58,6 +58,8 @@ def test_commands(programs, way):
             assert agent.ask("audit on") == ["error: audit is on already"]
             assert agent.ask("audit off") == ["ok"]
             assert agent.ask("reap") == ["ok"]
+            assert agent.ask("verify") == ["corrupt 0", "ok"]
+            assert agent.ask("verify now") == ["error: this command takes nothing more"]
             assert agent.ask("nonsense") == ["error: no such command, help lists them"]
         ends_well(process)
 

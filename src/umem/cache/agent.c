@@ -176,6 +176,7 @@ serve_for_ever(void *arg)
     if (!start_listening())
         return arg;
     while (serve()) {
+        umem_verify_if_asked(NULL);
         uint64_t now = os_clock_coarse_ms();
         if (now - looked_ms < LOOK_INTERVAL_MS)
             continue;

@@ -248,10 +248,17 @@ reap(struct request *req)
 }
 
 static void
+verify(struct request *req)
+{
+    if (ends(req))
+        say(req, "corrupt %zu\nok\n", umem_verify());
+}
+
+static void
 help(struct request *req)
 {
     say(req, "audit on [frames=N] [cache=NAME] [size=LO-HI] [thread=TID]... [cap=SIZE] [guards]\n"
-             "audit off\nstatus\nreap\nhelp\nok\n");
+             "audit off\nstatus\nreap\nverify\nhelp\nok\n");
 }
 
 size_t
@@ -260,7 +267,8 @@ umem_agent_command(const char *line, size_t length, char reply[UMEM_AGENT_REPLY_
     static const struct {
         const char *name;
         void (*fn)(struct request *req);
-    } commands[] = {{"audit", audit}, {"status", status}, {"reap", reap}, {"help", help}};
+    } commands[] = {
+        {"audit", audit}, {"status", status}, {"reap", reap}, {"verify", verify}, {"help", help}};
     struct request req = {.req_rest = {line, length}, .req_reply = reply};
     struct word name = next_word(&req);
 

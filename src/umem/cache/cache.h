@@ -253,6 +253,20 @@ size_t umem_large_usable(const struct umem_large *large);
 /* Counts an allocation that found the reserve empty; tells of the first. */
 void umem_cache_breach(struct umem_cache *cp);
 
+/* --- umem_verify() when a signal asks for it (cache/verify.c) --- */
+
+/* Once, with the options read. */
+void umem_verify_init(void);
+extern _Atomic bool umem_verify_asked;
+void umem_verify_answer(const struct umem_cache *cp);
+/* On the way of an allocation from a cache (NULL: of something else), before it takes a lock. */
+static inline void
+umem_verify_if_asked(const struct umem_cache *cp)
+{
+    if (UMEM_UNLIKELY(atomic_load_explicit(&umem_verify_asked, memory_order_relaxed)))
+        umem_verify_answer(cp);
+}
+
 /* --- Set-up, reap, fork (cache/init.c, cache/reap.c, cache/fork.c) --- */
 
 /* Sets up a zeroed record and puts it on umem_caches.  -1 with errno. */
@@ -304,6 +318,8 @@ bool umem_cache_reap(struct umem_cache *cp);
 /* Keeps reaps out while a cache goes, but for the one that this thread may be in. */
 bool umem_reap_exclude(void);
 void umem_reap_admit(bool excluded);
+/* The same for who may not wait for a reap: false where one is under way. */
+bool umem_reap_try_exclude(void);
 void umem_reap_fork_child(void);
 /* After a failed UMEM_NOFAIL allocation: true to try again, or does not return. */
 bool umem_nofail_retry(const struct umem_cache *cache, size_t size, int error);

@@ -80,6 +80,7 @@ umem_ready_slow(void)
             slab_watcher = umem_event_slab;
         vmem_set_qcache_ops(&umem_qcache_ops);
         umem_firewall_init();
+        umem_verify_init();
         depot_bin_bytes_max = umem_options.opt_perthread_cache;
         depot_contention_max = umem_options.opt_max_contention;
         init_classes();

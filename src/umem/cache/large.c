@@ -157,6 +157,7 @@ allocate(size_t size, size_t align, int flags, bool zeroed)
     if (os_watched())
         os_watch_note(OS_WATCH_ALLOC, size);
     (void)umem_ready();
+    umem_verify_if_asked(NULL);
     uint32_t debug = flags_for(size);
     umem_debug_signal(debug);
     if (!(flags & UMEM_NOFAIL) && umem_fault_inject()) {

@@ -317,6 +317,7 @@ umem_cache_alloc_slow_aligned(struct umem_cache *cp, size_t requested, size_t al
 
     watch(cp, OS_WATCH_ALLOC, requested);
     (void)umem_ready();
+    umem_verify_if_asked(cp);
     if (!(flags & UMEM_NOFAIL) && umem_fault_inject()) {
         atomic_fetch_add_explicit(&cp->cache_fails, 1, memory_order_relaxed);
         umem_debug_null(cp, requested, ENOMEM, UMEM_WHY_INJECTED);

@@ -53,8 +53,8 @@ static struct update {
     bool update_begun;           /* its working set has been measured */
 } update;
 
-static bool
-try_reap_lock(void)
+bool
+umem_reap_try_exclude(void)
 {
     if (reaping || !umem_lock_try(&reap_lock))
         return false;
@@ -175,7 +175,7 @@ catch_up(struct umem_cache *cp)
 {
     size_t budget = STEP_MAGAZINES_MAX;
 
-    if (!try_reap_lock())
+    if (!umem_reap_try_exclude())
         return;
     atomic_store_explicit(&cp->cache_update_left, false, memory_order_relaxed);
     /* A twin's destructor is this cache's, and it may see no operation of its own any more. */
@@ -279,7 +279,7 @@ umem_update_if_due(struct umem_cache *cp)
                       atomic_load_explicit(&cp->cache_update_left, memory_order_relaxed)))
         catch_up(cp);
     uint64_t due = atomic_load_explicit(&next_step_ms, memory_order_relaxed);
-    if (UMEM_UNLIKELY(now >= due) && try_reap_lock()) {
+    if (UMEM_UNLIKELY(now >= due) && umem_reap_try_exclude()) {
         if (!handed_over)
             step_late(cp, now, due);
         release_reap_lock();
@@ -301,7 +301,7 @@ umem_update_take_over(void)
 uint64_t
 umem_update_step(void)
 {
-    if (!try_reap_lock())
+    if (!umem_reap_try_exclude())
         return STEP_INTERVAL_MS; /* a reap is under way, or a cache about to go */
     bool last = step(NULL);
     release_reap_lock();
@@ -356,7 +356,7 @@ purge_slabs(void)
 bool
 umem_reap_plain(void)
 {
-    if (!try_reap_lock())
+    if (!umem_reap_try_exclude())
         return false;
     bool drained = umem_firewall_drain();
     bool any = reap_caches(false) || drained;

@@ -30,6 +30,7 @@ reap_for_ever(void *arg)
     for (;;) {
         uint64_t part_ms = left_ms < LOOK_INTERVAL_MS ? left_ms : LOOK_INTERVAL_MS;
         os_sleep_ms(part_ms);
+        umem_verify_if_asked(NULL);
         left_ms -= part_ms;
         unlooked_ms += part_ms;
         if (unlooked_ms >= LOOK_INTERVAL_MS) {

@@ -36,10 +36,11 @@ struct umem_options {
     bool opt_verbose; /* errors also where they would go to the ring only */
     bool opt_allverbose;
     bool opt_noabort;
-    bool opt_verify;    /* umem_verify() at exit */
-    bool opt_checknull; /* an allocation that is to return NULL is reported */
-    bool opt_nosignal;  /* so is one from a signal handler, in caches with UMF_AUDIT */
-    bool opt_random;    /* each cache has flags of its own beside opt_flags */
+    bool opt_verify;            /* umem_verify() at exit */
+    uint32_t opt_verify_signal; /* and whenever this signal comes; 0: none */
+    bool opt_checknull;         /* an allocation that is to return NULL is reported */
+    bool opt_nosignal;          /* so is one from a signal handler, in caches with UMF_AUDIT */
+    bool opt_random;            /* each cache has flags of its own beside opt_flags */
     uint64_t opt_random_seed;
     size_t opt_quarantine;   /* bytes of freed blocks that wait, with UMF_DEADBEEF */
     size_t opt_maxverify;    /* bytes of a buffer's fill that are verified at most */

@@ -29,6 +29,7 @@
  *
  * Runs once, on one thread, before any cache exists.  Allocates nothing.
  */
+#include <signal.h>
 #include <string.h>
 #include <sys/vmem.h>
 
@@ -79,7 +80,8 @@ enum value_kind {
     VALUE_NUMBER_OPTIONAL, /* "name" or "name=12" */
     VALUE_SIZE,            /* "name=64k" */
     VALUE_SIZE_OPTIONAL,   /* "name" or "name=64k" */
-    VALUE_WORD             /* "name=" one of option_words */
+    VALUE_WORD,            /* "name=" one of option_words */
+    VALUE_WORD_OPTIONAL    /* "name" or that */
 };
 
 enum field_kind { FIELD_NONE, FIELD_BOOL, FIELD_U32, FIELD_U64, FIELD_SIZE };
@@ -114,6 +116,12 @@ struct option {
 #define WHY_CONCURRENCY "each thread has magazines of its own, there is no number of them to set"
 #define WHY_SIZES "the size classes are built in"
 
+/* Those that people send: a program that has no handler of them would end. */
+static const struct word signal_words[] = {
+    {"USR1", SIGUSR1, NULL}, {"USR2", SIGUSR2, NULL}, {"HUP", SIGHUP, NULL},
+    {"QUIT", SIGQUIT, NULL}, {NULL, 0, NULL},
+};
+
 static const struct option debug_table[] = {
     {"default", VALUE_NONE, .option_flags = UMF_AUDIT | UMF_CONTENTS | UMF_DEADBEEF | UMF_REDZONE},
     {"audit", VALUE_NUMBER_OPTIONAL, RANGE(0, UMEM_AUDIT_FRAMES_MAX), .option_flags = UMF_AUDIT,
@@ -125,7 +133,8 @@ static const struct option debug_table[] = {
     {"verbose", VALUE_NONE, FIELD(FIELD_BOOL, opt_verbose)},
     {"allverbose", VALUE_NONE, FIELD(FIELD_BOOL, opt_allverbose)},
     {"noabort", VALUE_NONE, FIELD(FIELD_BOOL, opt_noabort)},
-    {"verify", VALUE_NONE, FIELD(FIELD_BOOL, opt_verify)},
+    {"verify", VALUE_WORD_OPTIONAL, .option_on = &umem_options.opt_verify,
+     FIELD(FIELD_U32, opt_verify_signal), .option_words = signal_words},
     {"quarantine", VALUE_SIZE, RANGE(0, SIZE_MAX >> 1), FIELD(FIELD_SIZE, opt_quarantine)},
     {"mtbf", VALUE_NUMBER, RANGE(0, UINT32_MAX), FIELD(FIELD_U32, opt_mtbf)},
     {"fail", VALUE_NUMBER, RANGE(1, UINT32_MAX), FIELD(FIELD_U32, opt_fail)},
@@ -255,7 +264,7 @@ parse_value(const struct item *item, const struct option *option, uint64_t *valu
 {
     bool size = option->option_value == VALUE_SIZE || option->option_value == VALUE_SIZE_OPTIONAL;
 
-    if (option->option_value == VALUE_WORD) {
+    if (option->option_words != NULL) {
         for (const struct word *word = option->option_words; word->word_text != NULL; word++) {
             if (!span_is(item->item_value, word->word_text))
                 continue;
@@ -312,7 +321,8 @@ static void
 apply_item(struct item *item, const struct option *option)
 {
     bool optional = option->option_value == VALUE_NUMBER_OPTIONAL ||
-                    option->option_value == VALUE_SIZE_OPTIONAL;
+                    option->option_value == VALUE_SIZE_OPTIONAL ||
+                    option->option_value == VALUE_WORD_OPTIONAL;
     uint64_t value = 1;
 
     if (option->option_value == VALUE_NONE && item->item_has_value) {

@@ -128,6 +128,7 @@ test_status(void **state)
     ok("audit off");
     ok("reap");
     assert_non_null(strstr(say("help"), "audit on [frames=N]"));
+    assert_string_equal(say("verify"), "corrupt 0\nok\n");
     assert_string_equal(reply + strlen(reply) - 3, "ok\n");
 }
 

@@ -89,6 +89,70 @@ dies(void)
     (void)umem_verify();
 }
 
+/* The handler only notes it; each kind of allocation does what was asked, once. */
+static void
+asked(void)
+{
+    umem_cache_t *cp = new_cache("asked", 0);
+    char *p = umem_alloc(100, UMEM_NOFAIL);
+
+    for (int i = 0; i < 3; i++) {
+        p[100] ^= 0x5a;
+        raise(SIGUSR1);
+        CHECK(umem_verify_asked);
+        switch (i) {
+        case 0:
+            umem_free(umem_alloc(200000, UMEM_NOFAIL), 200000);
+            break;
+        case 1:
+            umem_cache_free(cp, umem_cache_alloc(cp, UMEM_DEFAULT));
+            break;
+        default:
+            umem_free(umem_alloc(10, UMEM_NOFAIL), 10);
+        }
+        CHECK(!umem_verify_asked);
+    }
+}
+
+/* Within a reap, where a thread may hold what a destructor wants, nothing is looked at. */
+static void
+not_now(void)
+{
+    CHECK(umem_alloc(10, UMEM_DEFAULT) != NULL);
+    CHECK(umem_reap_try_exclude());
+    raise(SIGUSR1);
+    CHECK(umem_alloc(10, UMEM_DEFAULT) != NULL && umem_verify_asked);
+    umem_reap_admit(true);
+    CHECK(umem_alloc(10, UMEM_DEFAULT) != NULL && !umem_verify_asked);
+}
+
+/* Whoever works with a sealed cache does not wait for that. */
+static void
+not_sealed(void)
+{
+    umem_cache_t *cp = new_cache("sealed", 0);
+
+    CHECK(umem_cache_reserve(cp, 10) == 0 && umem_cache_seal(cp) == 0);
+    raise(SIGUSR1);
+    umem_cache_free(cp, umem_cache_alloc(cp, UMEM_DEFAULT));
+    CHECK(umem_verify_asked);
+    CHECK(umem_alloc(10, UMEM_DEFAULT) != NULL && !umem_verify_asked);
+}
+
+static void
+test_asked(void **state)
+{
+    char text[8192];
+
+    (void)state;
+    assert_int_equal(in_child(asked, "guards,noabort,verify=USR1", text, sizeof(text)), 0);
+    char *first = strstr(text, "umem: verify: corrupt buffers: 1\n");
+    assert_non_null(first);
+    assert_non_null(strstr(first, "umem: verify: corrupt buffers: 0\n"));
+    assert_exits(not_now, "guards,verify=USR1", 0);
+    assert_exits(not_sealed, "guards,verify=USR1", 0);
+}
+
 static void
 test_verify(void **state)
 {
@@ -107,7 +171,7 @@ test_verify(void **state)
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_verify)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_verify), cmocka_unit_test(test_asked)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include "support.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/vmem.h>
 
 #include "debug/debug.h"
@@ -147,6 +148,25 @@ good_modes(void **state)
     assert_int_equal(said[0] == '\0', OS_UNWIND_KNOWS_SIGNALS);
 }
 
+static void
+verify_signals(void **state)
+{
+    static const struct {
+        const char *item;
+        int signal;
+    } cases[] = {{"verify", 0},
+                 {"verify=USR1", SIGUSR1},
+                 {"verify = USR2", SIGUSR2},
+                 {"verify=HUP,verify", SIGHUP},
+                 {"verify=USR1,verify=QUIT", SIGQUIT}};
+    (void)state;
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(cases); i++) {
+        assert_string_equal(read_with("UMEM_DEBUG", cases[i].item), "");
+        assert_true(umem_options.opt_verify);
+        assert_int_equal(umem_options.opt_verify_signal, cases[i].signal);
+    }
+}
+
 /* A seed that was given is taken; another is made up and said. */
 static void
 random_seed(void **state)
@@ -207,6 +227,9 @@ static const struct {
     {"random=0", "not a number from 1"},
     {"random=0x10", "not a number"},
     {"checknull=0", "takes no value"},
+    {"verify=", "not a value of this option"},
+    {"verify=SEGV", "not a value of this option"},
+    {"verify=10", "not a value of this option"},
 };
 
 /* One bad item in the midst of good ones: one line, and the others hold. */
@@ -443,6 +466,7 @@ main(void)
         cmocka_unit_test_setup(good_flags, setup),
         cmocka_unit_test_setup(good_switches, setup),
         cmocka_unit_test_setup(good_modes, setup),
+        cmocka_unit_test_setup(verify_signals, setup),
         cmocka_unit_test_setup(random_seed, setup),
         cmocka_unit_test_setup(bad_items, setup),
         cmocka_unit_test_setup(hostile_text, setup),
