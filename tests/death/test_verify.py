@@ -52,6 +52,15 @@ def test_without_quarantine(programs, debug):
     check_found("freed", at_exit(programs, "freed", debug=debug))
 
 
+@pytest.mark.parametrize("debug", ["firewall=1,verify", "sample=1,verify"])
+@pytest.mark.parametrize("what", ["overrun", "underrun", "large underrun", "object overrun"])
+def test_behind_a_firewall(programs, what, debug):
+    """What no guard page stops, and no free finds."""
+    if what.startswith("object") and "sample" in debug:
+        pytest.skip("objects of caches are not sampled")
+    check_found(what, at_exit(programs, what, debug=debug))
+
+
 @pytest.mark.parametrize("end", ["exit", "handler"])
 def test_ways_to_exit(programs, end):
     check_found("freed", at_exit(programs, "freed", end))
@@ -73,7 +82,8 @@ def test_noabort_reports_and_exits(programs):
     assert result.returncode == 0 and result.stderr.count("umem allocator: ") == 1, result
 
 
-@pytest.mark.parametrize("debug", ["guards", "audit=4,guards,quarantine=256k", "default", "audit"])
+@pytest.mark.parametrize("debug", ["guards", "audit=4,guards,quarantine=256k", "default", "audit",
+                                   "firewall=1000", "firewall=20,guards", "sample=10"])
 def test_beside_running_threads(programs, debug):
     program = programs("verify_beside.c", flags=FLAGS, package="umem")
     result = run([program], debug=debug)

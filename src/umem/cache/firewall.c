@@ -125,6 +125,7 @@ umem_firewall_alloc(struct umem_cache *cp, size_t size, size_t align, int flags,
     struct umem_firewall_block *block = slot.slot_block;
     block->fwb_base = place(&slot, size, align);
     block->fwb_cache = cp;
+    __atomic_store_n(&block->fwb_bufctl.bc_flags, 0, __ATOMIC_RELAXED);
     fill(&slot, size, zeroed);
     umem_audit_logged(&block->fwb_bufctl, NULL, block->fwb_base, cp, UMEM_EVENT_ALLOC);
     __atomic_store_n(&block->fwb_bufctl.bc_state, UMEM_BUFFER_ALLOCATED, __ATOMIC_RELEASE);
@@ -173,6 +174,21 @@ damage(const struct umem_firewall_slot *slot)
     return NULL;
 }
 
+/* Reports it, and notes that it was: the block stays as it is. */
+static UMEM_COLD void
+report_damage(const struct umem_firewall_slot *slot, struct umem_cache *cp, const char *bad)
+{
+    struct umem_firewall_block *block = slot->slot_block;
+    bool before = bad < block->fwb_base;
+
+    __atomic_fetch_or(&block->fwb_bufctl.bc_flags, UMEM_BC_REPORTED, __ATOMIC_RELAXED);
+    report(before ? UMERR_UNDERRUN : UMERR_REDZONE, block->fwb_base, slot,
+           (struct umem_error_info){.err_cache = cp,
+                                    .err_offset = (size_t)(bad - block->fwb_base),
+                                    .err_expected = before ? 0 : UMEM_SLACK_BYTE(bad),
+                                    .err_found = *(const unsigned char *)bad});
+}
+
 /* Whether free() may have a block of this cache: not one of umem_cache_alloc()'s. */
 static bool
 is_sized(const struct umem_cache *cp)
@@ -203,12 +219,7 @@ check(struct umem_cache *cp, void *buf, const struct umem_firewall_slot *slot, s
         report(UMERR_BADSIZE, buf, slot,
                (struct umem_error_info){.err_size = stated, .err_alloc_size = (size_t)bc->bc_size});
     else if ((bad = damage(slot)) != NULL)
-        report(bad < block->fwb_base ? UMERR_UNDERRUN : UMERR_REDZONE, buf, slot,
-               (struct umem_error_info){.err_cache = cp,
-                                        .err_offset = (size_t)(bad - block->fwb_base),
-                                        .err_expected =
-                                            bad < block->fwb_base ? 0 : UMEM_SLACK_BYTE(bad),
-                                        .err_found = *(const unsigned char *)bad});
+        report_damage(slot, cp, bad);
     else
         return true;
     return false;
@@ -239,7 +250,7 @@ umem_firewall_free(struct umem_cache *cp, void *buf, uint64_t word, size_t state
     if ((umem_options.opt_flags & UMF_CONTENTS) != 0)
         umem_contents_log(buf, umem_min((size_t)bc->bc_size, umem_options.opt_contents_bytes));
     if (bc->bc_flags & UMEM_BC_SAMPLED) {
-        bc->bc_flags &= (uint16_t)~UMEM_BC_SAMPLED;
+        __atomic_fetch_and(&bc->bc_flags, (uint16_t)~UMEM_BC_SAMPLED, __ATOMIC_RELAXED);
         umem_sample_free();
     }
     umem_firewall_put(&slot);
@@ -257,6 +268,31 @@ umem_firewall_size(const void *buf, uint64_t word, size_t *size)
         return false;
     *size = (size_t)slot.slot_block->fwb_bufctl.bc_size;
     return true;
+}
+
+size_t
+umem_firewall_check(void)
+{
+    size_t corrupt = 0;
+
+    umem_lock_acquire(&umem_firewall_lock);
+    UMEM_LIST_FOR (node, &umem_firewalls) {
+        struct umem_firewall *span = UMEM_CONTAINER_OF(node, struct umem_firewall, fw_link);
+        for (uint32_t i = 0; i < span->fw_used; i++) {
+            struct umem_firewall_slot slot = umem_firewall_slot_at(span, i);
+            struct umem_firewall_block *block = slot.slot_block;
+            struct umem_bufctl *bc = &block->fwb_bufctl;
+            const char *bad;
+            if (__atomic_load_n(&bc->bc_state, __ATOMIC_ACQUIRE) != UMEM_BUFFER_ALLOCATED ||
+                (__atomic_load_n(&bc->bc_flags, __ATOMIC_RELAXED) & UMEM_BC_REPORTED) != 0 ||
+                (bad = damage(&slot)) == NULL)
+                continue;
+            report_damage(&slot, block->fwb_cache, bad);
+            corrupt++;
+        }
+    }
+    umem_lock_release(&umem_firewall_lock);
+    return corrupt;
 }
 
 size_t

@@ -25,7 +25,9 @@
  *
  * Lock: firewall_lock (UMEM_RANK_FIREWALL) for the lists, the quarantine and
  * the numbers.  A block's own record belongs to the thread that allocates or
- * frees it; its state changes by compare-and-swap.
+ * frees it; its state changes by compare-and-swap.  Who holds the lock and finds
+ * a block allocated may read its body: one that is freed meanwhile is closed by
+ * a thread that has had the lock since.
  */
 #ifndef UMEM_FIREWALL_H
 #define UMEM_FIREWALL_H
@@ -80,7 +82,8 @@ void umem_firewall_init(void);
  * False: it cannot be had.
  */
 bool umem_firewall_take(size_t size, size_t align, struct umem_firewall_slot *slot);
-/* Closes the body of a block that has been freed, and keeps it in quarantine. */
+/* Closes the body of a block whose state says that it has been freed, and keeps it in quarantine.
+ */
 void umem_firewall_put(const struct umem_firewall_slot *slot);
 /* For an allocation that failed: gives up what is in quarantine.  True if that was anything. */
 bool umem_firewall_drain(void);
@@ -112,6 +115,8 @@ bool umem_firewall_alloc(struct umem_cache *cp, size_t size, size_t align, int f
  * or umem_free(); word is pagemap_get(buf); stated as in umem_cache_free_slow().
  */
 void umem_firewall_free(struct umem_cache *cp, void *buf, uint64_t word, size_t stated);
+/* umem_verify() of the bytes round all live blocks: corrupt blocks. */
+size_t umem_firewall_check(void);
 /* Bytes of the live block that begins at buf.  False: none does. */
 bool umem_firewall_size(const void *buf, uint64_t word, size_t *size);
 /*

@@ -294,6 +294,9 @@ umem_firewall_put(const struct umem_firewall_slot *slot)
     struct umem_list dead = UMEM_LIST_INIT(dead);
     struct umem_firewall_block *block = slot->slot_block;
 
+    /* A verifier that found it allocated may be reading it. */
+    umem_lock_acquire(&umem_firewall_lock);
+    umem_lock_release(&umem_firewall_lock);
     os_guard_close(slot->slot_body, slot->slot_size, &slot->slot_span->fw_heavy);
     umem_lock_acquire(&umem_firewall_lock);
     stats.fws_blocks--;

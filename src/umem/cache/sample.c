@@ -52,7 +52,7 @@ umem_sample_alloc(struct umem_cache *cp, size_t size, size_t align, bool zeroed,
     bool room = atomic_fetch_add_explicit(&sampled, 1, memory_order_relaxed) < SAMPLED_MAX;
     if (room && umem_firewall_alloc(cp, size, align, 0, zeroed, obj)) {
         UMEM_VERIFY(umem_firewall_find(*obj, pagemap_get(*obj), &slot));
-        slot.slot_block->fwb_bufctl.bc_flags |= UMEM_BC_SAMPLED;
+        __atomic_fetch_or(&slot.slot_block->fwb_bufctl.bc_flags, UMEM_BC_SAMPLED, __ATOMIC_RELAXED);
         return true;
     }
     umem_sample_free();

@@ -18,6 +18,7 @@
  * reap_lock keeps the caches in being.
  */
 #include "cache/cache.h"
+#include "cache/firewall.h"
 #include "cache/reserve.h"
 #include "debug/debug.h"
 #include "os/signal.h"
@@ -53,7 +54,7 @@ verify_all(void)
         if ((ver.ver_cache->cache_flags & UMF_BUFTAG) != 0)
             slab_pool_visit(&ver.ver_cache->cache_slabs, verify_slab, &ver);
     }
-    return ver.ver_corrupt + umem_large_verify();
+    return ver.ver_corrupt + umem_large_verify() + umem_firewall_check();
 }
 
 UMEM_EXPORT size_t

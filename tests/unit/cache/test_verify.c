@@ -89,6 +89,25 @@ dies(void)
     (void)umem_verify();
 }
 
+/* The bytes round live blocks behind a firewall, in every kind of them; each is said once. */
+static void
+firewalled(void)
+{
+    umem_cache_t *cp = new_cache("firewalled", 0);
+    char *p[4] = {umem_alloc(100, UMEM_NOFAIL), umem_cache_alloc(cp, UMEM_NOFAIL),
+                  umem_alloc(300001, UMEM_NOFAIL), umem_alloc(100, UMEM_NOFAIL)};
+
+    CHECK(umem_verify() == 0);
+    p[0][100] ^= 0x5a;
+    p[1][40] ^= 0x5a;
+    p[2][300001] ^= 0x5a;
+    p[3][-1] ^= 0x5a;
+    CHECK(umem_verify() == 4);
+    CHECK(umem_verify() == 0);
+    umem_free(umem_alloc(10, UMEM_NOFAIL), 10);
+    CHECK(umem_verify() == 0);
+}
+
 /* The handler only notes it; each kind of allocation does what was asked, once. */
 static void
 asked(void)
@@ -165,6 +184,10 @@ test_verify(void **state)
     assert_exits(not_looked_at, "default", 0);
     assert_exits(without_guards, NULL, 0);
     assert_exits(without_guards, "audit", 0);
+    assert_exits(firewalled, "firewall=1,noabort", 0);
+    assert_exits(firewalled, "firewall=1,noabort,guards", 0);
+    assert_exits(firewalled, "sample=1,firewall=1,noabort", 0);
+    assert_dies(dies, "firewall=50", "redzone violation: write past end of buffer");
     assert_dies(dies, "guards", "redzone violation: write past end of buffer");
 }
 
