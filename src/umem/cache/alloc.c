@@ -43,13 +43,6 @@ umem_alloc_aligned(size_t size, size_t align, int flags)
     return umem_cache_alloc_slow_aligned(&umem_class_cache[class], size, align, flags);
 }
 
-/* Or a twin of one: see twin.h. */
-static bool
-serves_free(const struct umem_cache *cp)
-{
-    return umem_is_class_cache(cp->cache_original != NULL ? cp->cache_original : cp);
-}
-
 /* A free of an address in a slab, the slow way. */
 static void
 free_in_slab(void *buf, struct slab *slab, size_t stated)
@@ -57,7 +50,7 @@ free_in_slab(void *buf, struct slab *slab, size_t stated)
     struct umem_cache *cp = umem_cache_of_slab(slab);
     enum slab_status status = slab_check(slab, buf);
 
-    if (!serves_free(cp))
+    if (!umem_serves_free(cp))
         umem_cache_report_free(NULL, buf); /* what is to go to umem_cache_free() */
     else if (status == SLAB_NOT_A_CHUNK)
         umem_cache_report_free(cp, buf);

@@ -113,6 +113,13 @@ umem_is_class_cache(const struct umem_cache *cp)
     return cp >= umem_class_cache && cp < umem_class_cache + UMEM_CLASS_COUNT;
 }
 
+/* Or a twin of one (twin.h): whether its blocks go to free(). */
+static inline bool
+umem_serves_free(const struct umem_cache *cp)
+{
+    return umem_is_class_cache(cp->cache_original != NULL ? cp->cache_original : cp);
+}
+
 /* The class that ends each row of classes with the same number a doubling: see sizes.c. */
 #define UMEM_CLASS_1K 32
 #define UMEM_CLASS_2K 48

@@ -255,6 +255,25 @@ umem_quarantine_take_back(struct umem_cache *cp)
     }
 }
 
+size_t
+umem_quarantine_bytes(bool (*counts)(const struct umem_cache *cp))
+{
+    size_t bytes = 0;
+
+    for (struct shard *shard = shards; shard < shards + SHARDS; shard++) {
+        umem_lock_acquire(&shard->shard_lock);
+        for (const struct part *part = shard->shard_oldest; part != NULL; part = part->part_next)
+            for (uint32_t i = part->part_first; i < part->part_end; i++) {
+                const struct entry *entry = &part->part_entry[i];
+                if (entry->entry_block != NULL && entry->entry_cache != NULL &&
+                    counts(entry->entry_cache))
+                    bytes += entry_bytes(entry);
+            }
+        umem_lock_release(&shard->shard_lock);
+    }
+    return bytes;
+}
+
 bool
 umem_quarantine_verify(void)
 {

@@ -29,6 +29,8 @@ bool umem_quarantine_put(struct umem_cache *cp, void *block, size_t size);
 bool umem_quarantine_empty(void);
 /* Lets those of a cache go on; when it returns none is on its way any more. */
 void umem_quarantine_take_back(struct umem_cache *cp);
+/* Bytes, in chunks, of those of caches that this holds for. */
+size_t umem_quarantine_bytes(bool (*counts)(const struct umem_cache *cp));
 /* Whether the bytes of every shard, and their sum, are those of the blocks in it. */
 bool umem_quarantine_verify(void);
 

@@ -10,6 +10,7 @@
 #include "base/print.h"
 #include "cache/cache.h"
 #include "cache/firewall.h"
+#include "cache/quarantine.h"
 #include "cache/twin.h"
 #include "os/meta.h"
 #include "os/os.h"
@@ -25,7 +26,7 @@ struct totals {
     size_t total_large_bytes;
 };
 
-/* Bytes of this class that the program holds, less those that threads and depot keep. */
+/* Bytes of this class that slabs have handed out, less those that threads and depot keep. */
 static size_t
 held(struct umem_cache *cp)
 {
@@ -33,6 +34,13 @@ held(struct umem_cache *cp)
     size_t allocated = cp->cache_slabs.pool_allocated;
 
     return allocated > cached ? (allocated - cached) * cp->cache_slabs.pool_chunk_size : 0;
+}
+
+/* The numbers are read one after another while other threads allocate. */
+static size_t
+less(size_t whole, size_t part)
+{
+    return whole > part ? whole - part : 0;
 }
 
 static struct totals
@@ -57,6 +65,8 @@ count(void)
         for (struct umem_cache *cp = &umem_class_cache[c], *twin = umem_twin_first(cp); cp != NULL;
              cp = twin, twin = twin != NULL ? twin->cache_next_twin : NULL)
             totals.total_blocks += held(cp);
+    /* What waits in quarantine has been freed. */
+    totals.total_blocks = less(totals.total_blocks, umem_quarantine_bytes(umem_serves_free));
     return totals;
 }
 
@@ -68,13 +78,6 @@ malloc_trim(size_t pad)
     (void)pad;
     umem_reap();
     return count().total_allocated < before;
-}
-
-/* The numbers are read one after another while other threads allocate. */
-static size_t
-less(size_t whole, size_t part)
-{
-    return whole > part ? whole - part : 0;
 }
 
 UMEM_EXPORT struct mallinfo2

@@ -41,6 +41,31 @@ reuse_is_late(void)
     CHECK(umem_quarantine_verify() && verify_caches());
 }
 
+static bool
+all(const struct umem_cache *cp)
+{
+    return cp != NULL;
+}
+
+static void
+counted(void)
+{
+    umem_cache_t *cp = new_cache("counted", 40);
+    void *objs[10];
+
+    CHECK(umem_quarantine_bytes(all) == 0);
+    for (int i = 0; i < 10; i++)
+        CHECK((objs[i] = umem_cache_alloc(cp, UMEM_DEFAULT)) != NULL);
+    for (int i = 0; i < 10; i++)
+        umem_cache_free(cp, objs[i]);
+    size_t bytes = 10 * cp->cache_slabs.pool_chunk_size;
+    CHECK(umem_quarantine_bytes(all) == bytes && umem_quarantine_bytes(umem_serves_free) == 0);
+    umem_free(umem_alloc(100, UMEM_NOFAIL), 100);
+    CHECK(umem_quarantine_bytes(all) > bytes && umem_quarantine_bytes(umem_serves_free) >= 100);
+    umem_reap();
+    CHECK(umem_quarantine_bytes(all) == 0);
+}
+
 static void
 larger_than_the_bound(void)
 {
@@ -241,6 +266,7 @@ test_waits(void **state)
 {
     (void)state;
     assert_exits(reuse_is_late, DEBUG, 0);
+    assert_exits(counted, DEBUG, 0);
     assert_exits(larger_than_the_bound, DEBUG, 0);
     assert_exits(off, "guards,quarantine=0", 0);
     assert_exits(off, "audit", 0);
