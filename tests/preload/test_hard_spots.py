@@ -5,6 +5,7 @@ import functools
 import os
 import pathlib
 import shutil
+import signal
 
 import pytest
 
@@ -133,29 +134,57 @@ def make_capable(program):
         pytest.skip("the file system of temporary files has no capabilities")
 
 
-@pytest.mark.parametrize("value", [DEBUG, "default", "guards"])
+PLAIN = "threads 1, SEGV default, USR1 default, 10 MiB ok\n"
+# What a caller may set, and what shows of it in a program that listens to him.
+SETTINGS = {
+    "audit=64,guard": "fresh memory baddcafe",
+    "default": "fresh memory baddcafe",
+    "guards,quarantine=1g,maxverify=0,noabort": "fresh memory baddcafe",
+    "fail=1": 1,
+    "mtbf=1": 1,
+    "checknull,fail=1": -signal.SIGABRT,
+    "verify=USR1": "USR1 taken",
+    "firewall=1": "SEGV taken",
+    "sample=1": "SEGV taken",
+    "UMEM_OPTIONS=agent": "threads 2",
+    "UMEM_OPTIONS=reap_thread": "threads 2",
+    "UMEM_OPTIONS=limit=1m": "10 MiB refused",
+}
+
+
+def setting_env(setting):
+    name, _, value = setting.partition("=")
+    return {name: value} if name.startswith("UMEM_") else {"UMEM_DEBUG": setting}
+
+
+def shows(result, effect):
+    return result.returncode == effect if isinstance(effect, int) else effect in result.stdout
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("privilege", [make_set_uid, make_capable])
-def test_privileged_program_ignores_debugging(programs, needs_root, privilege, value):
+def test_privileged_program_ignores_settings(programs, needs_root, privilege, setting):
     """What an unprivileged caller sets does not reach a program that is more than he is."""
     library = programs.library()
     ordinary = programs("secure.c", libs=(f"-L{library.parent}", f"-Wl,-rpath,{library.parent}",
                                           "-l:libumem.so.1"))
-    result = run([ordinary], debug=value, user=NOBODY)
-    assert result.stdout == f"secure 0, euid {NOBODY}, fresh memory baddcafe\n", result
-    # Root is not a set-uid program.
-    result = run([ordinary], debug=value)
-    assert result.stdout == "secure 0, euid 0, fresh memory baddcafe\n", result
+    env, effect = setting_env(setting), SETTINGS[setting]
+    result = run([ordinary], user=NOBODY)
+    assert result.stdout.startswith(f"secure 0, euid {NOBODY}, "), result
+    assert result.stdout.endswith(PLAIN), result
+    assert shows(run([ordinary], env=env, user=NOBODY), effect)
+    assert shows(run([ordinary], env=env), effect), "root is not a set-uid program"
 
     privileged = ordinary.with_name(privilege.__name__)
     shutil.copyfile(ordinary, privileged)
     os.chown(privileged, 0, 0)
     privileged.chmod(0o755)
     privilege(privileged)
-    result = run([privileged], debug=value, user=NOBODY)
-    if "secure 0" in result.stdout:
+    result = run([privileged], env=env, user=NOBODY)
+    if "secure 0" in run([privileged], user=NOBODY).stdout:
         pytest.skip("the file system of temporary files ignores set-uid")
     assert result.returncode == 0 and result.stderr == "", result
-    assert result.stdout.startswith("secure 1, "), result
+    assert result.stdout.startswith("secure 1, ") and result.stdout.endswith(PLAIN), result
     assert "baddcafe" not in result.stdout, result
 
 

@@ -17,15 +17,16 @@
  * allocator sets itself up: they must not allocate.
  *
  * A process that runs with other rights than its caller (set-user-id,
- * set-group-id, file capabilities) ignores all three variables: they could
- * make a chosen allocation fail (mtbf, fail), make the heap's layout predictable
- * (nomagazines, allocator), keep freed secrets in memory (contents), print
+ * set-group-id, file capabilities) ignores all three variables, every item of
+ * them: they could make a chosen allocation fail (mtbf, fail), make the heap's
+ * layout predictable (nomagazines, perthread_cache, allocator, random, firewall,
+ * sample), keep freed secrets in memory (contents, quarantine, the logs), print
  * addresses of a process whose core its caller may not read, go on after a
  * detected corruption (noabort), look for less of it (maxverify), end the
- * process at a chosen place (checknull, nosignal), run it out of memory
- * (limit), have it wait for somebody (exit_stop) or take commands (agent),
- * or use memory up.  The program's own defaults still count: they come with the
- * program.
+ * process at a chosen place (checknull, nosignal), run it out of memory (limit),
+ * have it stop for a look at all it has whenever its caller likes (verify by
+ * signal), wait for somebody (exit_stop) or take commands (agent), or use memory
+ * up.  The program's own defaults still count: they come with the program.
  *
  * Runs once, on one thread, before any cache exists.  Allocates nothing.
  */

@@ -440,9 +440,15 @@ secure_process(void **state)
     (void)state;
     secure = true;
     debug_default = "guards";
-    setenv("UMEM_DEBUG", "audit,mtbf=1,fail=1,noabort,checknull,nosignal,maxverify=0,random", 1);
+    setenv("UMEM_DEBUG",
+           "audit,mtbf=1,fail=1,noabort,checknull,nosignal,maxverify=0,random,verify=USR1,"
+           "quarantine=1g,firewall=1,sample=1",
+           1);
     setenv("UMEM_LOGGING", "contents=1", 1);
-    setenv("UMEM_OPTIONS", "nomagazines,allocator=best,reap_interval=0,reap_thread", 1);
+    setenv("UMEM_OPTIONS",
+           "nomagazines,allocator=best,reap_interval=0,reap_thread,agent,exit_stop=1,limit=1m,"
+           "perthread_cache=0",
+           1);
     umem_options_read();
     assert_int_equal(umem_options.opt_flags, GUARDS);
     assert_int_equal(umem_options.opt_mtbf, 0);
@@ -452,7 +458,14 @@ secure_process(void **state)
                  umem_options.opt_random);
     assert_int_equal(umem_options.opt_maxverify, SIZE_MAX);
     assert_false(umem_options.opt_nomagazines);
-    assert_false(umem_options.opt_reap_thread);
+    assert_false(umem_options.opt_reap_thread || umem_options.opt_agent);
+    assert_false(umem_options.opt_verify);
+    assert_int_equal(umem_options.opt_verify_signal, 0);
+    assert_int_equal(umem_options.opt_quarantine, initial.opt_quarantine);
+    assert_true(umem_options.opt_firewall == SIZE_MAX && umem_options.opt_sample == 0);
+    assert_int_equal(umem_options.opt_exit_stop, 0);
+    assert_int_equal(umem_options.opt_heap_limit, 0);
+    assert_true(umem_options.opt_perthread_cache == SIZE_MAX);
     assert_int_equal(umem_options.opt_vmem_policy, 0);
     assert_int_equal(umem_options.opt_reap_interval_s, initial.opt_reap_interval_s);
     assert_int_equal(umem_options.opt_contents_log, initial.opt_contents_log);
