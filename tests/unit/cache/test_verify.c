@@ -5,6 +5,8 @@
  */
 #include "support.h"
 
+#include "cache/firewall.h"
+
 static umem_cache_t *
 new_cache(const char *name, int cflags)
 {
@@ -108,6 +110,40 @@ firewalled(void)
     CHECK(umem_verify() == 0);
 }
 
+static _Atomic bool done;
+
+static void *
+churn(void *arg)
+{
+    for (size_t i = 0; !done; i++) {
+        size_t size = 1 + i * 37 % 9000;
+        char *p = umem_alloc(size, UMEM_NOFAIL);
+        memset(p, 'w', size);
+        umem_free(p, size);
+    }
+    return arg;
+}
+
+/* While others open and close bodies: what is read is never closed meanwhile. */
+static void
+beside(void)
+{
+    pthread_t thread[2];
+    char *p = umem_alloc(100, UMEM_NOFAIL);
+
+    done = false;
+    for (int i = 0; i < 2; i++)
+        CHECK(pthread_create(&thread[i], NULL, churn, NULL) == 0);
+    for (int i = 0; i < 300; i++)
+        CHECK(umem_verify() == 0);
+    p[100] ^= 0x5a;
+    CHECK(umem_verify() == 1);
+    done = true;
+    for (int i = 0; i < 2; i++)
+        CHECK(pthread_join(thread[i], NULL) == 0);
+    CHECK(umem_firewall_verify());
+}
+
 /* The handler only notes it; each kind of allocation does what was asked, once. */
 static void
 asked(void)
@@ -187,6 +223,8 @@ test_verify(void **state)
     assert_exits(firewalled, "firewall=1,noabort", 0);
     assert_exits(firewalled, "firewall=1,noabort,guards", 0);
     assert_exits(firewalled, "sample=1,firewall=1,noabort", 0);
+    assert_exits(beside, "firewall=1,noabort", 0);
+    assert_exits(beside, "firewall=1,guards,noabort", 0);
     assert_dies(dies, "firewall=50", "redzone violation: write past end of buffer");
     assert_dies(dies, "guards", "redzone violation: write past end of buffer");
 }
