@@ -37,7 +37,7 @@ void inject_arm(int kind, uint64_t at, bool for_good);
 bool inject_disarm(void);
 /* Whether anything may fail just now. */
 bool inject_is_armed(void);
-/* Records of the engine that are in use, but for blocks of boundary tags, which never go back. */
+/* Records of the engine that are in use, but for those that never go back. */
 long inject_meta_blocks(void);
 
 /* A message past stdio, which would allocate. */

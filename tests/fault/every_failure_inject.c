@@ -16,6 +16,7 @@
 #include "debug/debug.h"
 #include "os/meta.h"
 #include "os/os.h"
+#include "os/unwind.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -23,6 +24,14 @@
 
 /* What vmem takes for boundary tags at a time (tag.c). */
 #define TAG_BLOCK_SIZE 4096
+
+/* What never goes back: blocks of tags, and trails, of which threads share a few by their ids. */
+static bool
+is_kept(size_t size)
+{
+    return size == TAG_BLOCK_SIZE || size == sizeof(struct os_trail);
+}
+
 #define MESSAGE_SIZE 400
 
 const char *const inject_names[INJECT_KINDS] = {"alloc", "map", "meta"};
@@ -102,7 +111,7 @@ __wrap_umem_meta_alloc(size_t size)
 {
     void *block = fails(INJECT_META) ? NULL : __real_umem_meta_alloc(size);
 
-    if (block != NULL && size != TAG_BLOCK_SIZE)
+    if (block != NULL && !is_kept(size))
         atomic_fetch_add(&meta_blocks, 1);
     return block;
 }
@@ -112,7 +121,7 @@ void __wrap_umem_meta_free(void *block, size_t size);
 void
 __wrap_umem_meta_free(void *block, size_t size)
 {
-    if (block != NULL && size != TAG_BLOCK_SIZE)
+    if (block != NULL && !is_kept(size))
         atomic_fetch_sub(&meta_blocks, 1);
     __real_umem_meta_free(block, size);
 }

@@ -9,6 +9,7 @@ import pytest
 from harness import paths, run
 
 DEBUG = "audit=8,guards,contents"
+FIREWALL = "default,firewall=64"
 # Kind, whether one thing fails or all from there on, every how many-th in the short version.
 WALKS = [("alloc", "once", 37), ("map", "once", 7), ("map", "ever", 7), ("meta", "once", 23),
          ("meta", "ever", 23)]
@@ -35,8 +36,12 @@ def test_some_failures(kind, how, step, debug):
     assert walk(kind, how, 1, step, debug, timeout=180) > 5
 
 
+def test_some_failures_behind_firewalls():
+    assert walk("meta", "once", 1, 61, FIREWALL, timeout=180) > 5
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("debug", [None, DEBUG])
+@pytest.mark.parametrize("debug", [None, DEBUG, FIREWALL])
 @pytest.mark.parametrize("kind,how", [walk[:2] for walk in WALKS])
 def test_every_failure(kind, how, debug):
     with concurrent.futures.ThreadPoolExecutor(CHUNKS_AT_ONCE) as pool:

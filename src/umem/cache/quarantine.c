@@ -40,7 +40,7 @@ struct part {
 
 struct shard {
     _Alignas(UMEM_CACHE_LINE) struct umem_lock shard_lock;
-    struct part *shard_oldest; /* NULL: never used, else there is a part */
+    struct part *shard_oldest; /* NULL: nothing waits; else there is a part */
     struct part *shard_newest;
     _Atomic size_t shard_bytes;                 /* changed under the lock, read without */
     _Atomic(struct umem_cache *) shard_leaving; /* cache of the object on its way, or NULL */
@@ -207,6 +207,21 @@ umem_quarantine_put(struct umem_cache *cp, void *block, size_t size)
     return kept;
 }
 
+/* Gives back the part that is kept for the next entry, if there is none. */
+static void
+tidy(struct shard *shard)
+{
+    struct part *part = NULL;
+
+    umem_lock_acquire(&shard->shard_lock);
+    if (oldest(shard) == NULL) {
+        part = shard->shard_newest;
+        shard->shard_oldest = shard->shard_newest = NULL;
+    }
+    umem_lock_release(&shard->shard_lock);
+    umem_meta_free(part, sizeof(*part));
+}
+
 bool
 umem_quarantine_empty(void)
 {
@@ -217,6 +232,7 @@ umem_quarantine_empty(void)
         size_t left = bytes_of(shard);
         for (size_t size; left > 0 && (size = let_go(shard)) > 0; left -= umem_min(left, size))
             any = true;
+        tidy(shard);
     }
     return any;
 }
