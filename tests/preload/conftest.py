@@ -18,7 +18,8 @@ def programs():
     made.close()
 
 
-@pytest.fixture(params=["preload", "debug"])
+@pytest.fixture(params=["preload", "debug", pytest.param("verify", marks=pytest.mark.slow)])
 def mode(request):
-    """Arguments of run(): under the library, without and with debugging."""
-    return {"preload": dict(preload=True), "debug": dict(preload=True, debug=DEBUG)}[request.param]
+    """Arguments of run(): under the library, without and with debugging, and with every check."""
+    return {"preload": dict(preload=True), "debug": dict(preload=True, debug=DEBUG),
+            "verify": dict(preload=True, debug="default,verify")}[request.param]

@@ -170,6 +170,10 @@ CASES = [
          "awk '{ n[length($0)]++ } END { for (k in n) s += k * n[k]; print s }' text; "
          "grep -cE '(1|7).*word word$' text; sed 's/word/w/g' text | cksum", generate_text,
          env={"LC_ALL": "C"}),
+    Case("gawk", ("gawk",), "gawk '{ n[$1 % 997] = n[$1 % 997] substr($0, 1, 9); split($0, w); "
+                            "t += length(w) } END { m = asort(n); for (i = 1; i <= m; i += 50) "
+                            "print n[i]; print t, m }' text | cksum", generate_text,
+         env={"LC_ALL": "C"}),
     Case("clang-format", ("clang-format-14",), "clang-format-14 generated.c | cksum; "
                                                "clang-format-14 generated.cc | cksum",
          lambda directory, scale: (generate_c(directory, scale), generate_cxx(directory, scale))),
@@ -234,6 +238,16 @@ def test_the_library_is_there(mode):
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_quick(case, mode, tmp_path):
     check(case, case.quick, mode, tmp_path)
+
+
+# Left to the slow set, with the servers: each some seconds under every check.
+LONG = ["python3-malloc", "git-gc", "g++", "node", "java", "bash-forks", "tar-xz"]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name not in LONG], ids=str)
+def test_clean_programs_pass_every_check(case, tmp_path):
+    """None is stopped, none prints anything, at exit neither."""
+    check(case, case.quick, dict(preload=True, debug="default,verify"), tmp_path)
 
 
 SETTINGS = [dict(UMEM_DEBUG="default"), dict(UMEM_DEBUG="guards"), dict(UMEM_DEBUG="audit=255"),
