@@ -77,6 +77,14 @@ free_refused(void)
     return -1;
 }
 
+/* The stack may have notes, which the word that was expected has not. */
+static STACK_COLD bool
+take_noted(struct table_slot *slot, const void *address, unsigned index)
+{
+    return table_take(slot, table_word(address, index, STACK_USED),
+                      table_word(address, index, STACK_CACHED));
+}
+
 STACK_EXPORT int
 stack_free(void *address, size_t size)
 {
@@ -91,7 +99,8 @@ stack_free(void *address, size_t size)
     uint32_t used = table_word(address, index, STACK_USED);
     uint32_t cached = table_word(address, index, STACK_CACHED);
     if (STACK_UNLIKELY(!atomic_compare_exchange_strong_explicit(
-            &slot->slot_word, &used, cached, memory_order_acq_rel, memory_order_relaxed)))
+            &slot->slot_word, &used, cached, memory_order_acq_rel, memory_order_relaxed)) &&
+        !take_noted(slot, address, index))
         return free_refused();
     /* Ours now: whoever frees it again finds the other word. */
     size_t low = atomic_load_explicit(&stack_classes[index].class_guard_low, memory_order_relaxed);

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 
+#include "look.h"
 #include "page.h"
 #include "stack.h"
 
@@ -19,7 +20,10 @@ span_alloc(vmem_t *source, size_t size, int vmflag)
 {
     (void)source;
     (void)vmflag;
-    return page_reserve(size);
+    void *span = page_reserve(size);
+    if (span != NULL)
+        look_name(span, size, "umem stacks");
+    return span;
 }
 
 static void

@@ -6,8 +6,10 @@
  *   class.c  a size class: its umem cache, made on first use
  *   build.c  constructor and destructor of a stack
  *   table.c  address -> slot: which stacks exist, and whether they are in use
+ *   info.c   stack_info, stack_name, stack_foreach: what the table knows, told
  *   span.c   the arena that slabs of stacks come from
  *   page.c   the system calls
+ *   look.c   the system calls that change no page: what the kernel knows of them
  *
  * 1. The object.  One object of a cache is
  *

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * table.c - growing the address table: see table.h.
+ * table.c - growing, searching and walking the address table: see table.h.
  *
  * Owns table_root and the nodes under it, which come from page_table_alloc()
  * and so are zeroed: every slot begins as STACK_NONE.  No locks: a node is
@@ -61,4 +61,133 @@ table_reserve(const void *p)
     if (leaf == NULL)
         return NULL;
     return &leaf->leaf_slot[granule & (TABLE_LEAF_SIZE - 1)];
+}
+
+static void
+entry_fill(struct table_entry *entry, struct table_slot *slot, uint32_t word, char *body)
+{
+    unsigned class = table_class(word);
+    entry->entry_slot = slot;
+    entry->entry_word = word;
+    entry->entry_body = body;
+    entry->entry_size = stack_class_size(class);
+    entry->entry_low =
+        atomic_load_explicit(&stack_classes[class].class_guard_low, memory_order_relaxed);
+    entry->entry_high =
+        atomic_load_explicit(&stack_classes[class].class_guard_high, memory_order_relaxed);
+}
+
+/* The stack that begins in a granule.  False where there is none. */
+static bool
+entry_load(uintptr_t granule, struct table_entry *entry)
+{
+    struct table_slot *slot = table_find((void *)(granule << TABLE_GRANULE_SHIFT));
+    if (slot == NULL)
+        return false;
+    uint32_t word = atomic_load_explicit(&slot->slot_word, memory_order_acquire);
+    if (table_state(word) == STACK_NONE)
+        return false;
+    entry_fill(entry, slot, word, table_body(granule, word));
+    return true;
+}
+
+/* The widest guard of any class, below and above. */
+static size_t
+widest_guard(void)
+{
+    size_t widest = 0;
+    for (unsigned i = 0; i < STACK_CLASSES; i++) {
+        size_t low = atomic_load_explicit(&stack_classes[i].class_guard_low, memory_order_relaxed);
+        size_t high =
+            atomic_load_explicit(&stack_classes[i].class_guard_high, memory_order_relaxed);
+        widest = low > widest ? low : widest;
+        widest = high > widest ? high : widest;
+    }
+    return widest;
+}
+
+/*
+ * A stack has a slot in its first granule only, so that building one writes
+ * one word; whoever asks for an inner address looks through the granules
+ * below, 64 for 2 MiB.  The first stack found there decides, as none overlap.
+ */
+bool
+table_search(const void *address, struct table_entry *entry)
+{
+    uintptr_t p = (uintptr_t)address;
+    uintptr_t granule = p >> TABLE_GRANULE_SHIFT;
+    uintptr_t guard = (widest_guard() >> TABLE_GRANULE_SHIFT) + 1;
+    uintptr_t reach = (stack_class_size(STACK_CLASSES - 1) >> TABLE_GRANULE_SHIFT) + guard;
+
+    for (uintptr_t n = 0; n <= reach && n <= granule; n++)
+        if (entry_load(granule - n, entry) && (uintptr_t)entry->entry_body <= p) {
+            if (p - (uintptr_t)entry->entry_body < entry->entry_size + entry->entry_high)
+                return true;
+            break;
+        }
+    for (uintptr_t n = 0; n <= guard; n++)
+        if (entry_load(granule + n, entry) && (uintptr_t)entry->entry_body > p)
+            return (uintptr_t)entry->entry_body - p <= entry->entry_low;
+    return false;
+}
+
+static int
+leaf_walk(struct table_leaf *leaf, uintptr_t granule,
+          int (*fn)(const struct table_entry *entry, void *arg), void *arg)
+{
+    for (size_t i = 0; i < TABLE_LEAF_SIZE; i++) {
+        struct table_slot *slot = &leaf->leaf_slot[i];
+        uint32_t word = atomic_load_explicit(&slot->slot_word, memory_order_acquire);
+        if (table_state(word) == STACK_NONE)
+            continue;
+        struct table_entry entry;
+        entry_fill(&entry, slot, word, table_body(granule + i, word));
+        int result = fn(&entry, arg);
+        if (result != 0)
+            return result;
+    }
+    return 0;
+}
+
+int
+table_walk(int (*fn)(const struct table_entry *entry, void *arg), void *arg)
+{
+    for (size_t top = 0; top < TABLE_ROOT_SIZE; top++) {
+        struct table_middle *middle = atomic_load_explicit(&table_root[top], memory_order_acquire);
+        for (size_t i = 0; middle != NULL && i < TABLE_MIDDLE_SIZE; i++) {
+            struct table_leaf *leaf =
+                atomic_load_explicit(&middle->middle_leaf[i], memory_order_acquire);
+            if (leaf == NULL)
+                continue;
+            uintptr_t granule = ((top << TABLE_MIDDLE_BITS) | i) << TABLE_LEAF_BITS;
+            int result = leaf_walk(leaf, granule, fn, arg);
+            if (result != 0)
+                return result;
+        }
+    }
+    return 0;
+}
+
+bool
+table_note(const struct table_entry *entry, uint32_t bit)
+{
+    uint32_t word = atomic_load_explicit(&entry->entry_slot->slot_word, memory_order_relaxed);
+    do
+        if (((word ^ entry->entry_word) & ~TABLE_NOTES) != 0 || table_state(word) != STACK_USED)
+            return false;
+    while (!atomic_compare_exchange_weak_explicit(&entry->entry_slot->slot_word, &word, word | bit,
+                                                  memory_order_release, memory_order_relaxed));
+    return true;
+}
+
+bool
+table_take(struct table_slot *slot, uint32_t used, uint32_t cached)
+{
+    uint32_t word = atomic_load_explicit(&slot->slot_word, memory_order_relaxed);
+    do
+        if ((word & ~TABLE_NOTES) != used)
+            return false;
+    while (!atomic_compare_exchange_weak_explicit(&slot->slot_word, &word, cached,
+                                                  memory_order_acq_rel, memory_order_relaxed));
+    return true;
 }

@@ -13,9 +13,16 @@
  * granule, its class and its state.  So one compare-and-swap with the word
  * that a stack in use must have checks the address, the size and the state,
  * and takes the stack.
+ *
+ * What is noted of a stack (its name, the thread on it) lies beside the word,
+ * and a bit of the word says whether it holds.  So the next allocation, which
+ * stores a word without such bits, forgets it all, and a free that meets a bit
+ * takes a slower way: a stack with no note pays nothing for those that have one.
  */
 #ifndef STACKALLOC_TABLE_H
 #define STACKALLOC_TABLE_H
+
+#include <stackalloc.h>
 
 #include "stack.h"
 
@@ -47,8 +54,13 @@
 
 enum stack_state { STACK_NONE = 0, STACK_CACHED = 1, STACK_USED = 2 };
 
+#define TABLE_NAME_WORDS (STACK_NAME_MAX / sizeof(uint32_t))
+
 struct table_slot {
     _Alignas(TABLE_SLOT_SIZE) _Atomic uint32_t slot_word;
+    _Atomic uint32_t slot_thread;                 /* where TABLE_OWNED: its number */
+    _Atomic uintptr_t slot_start;                 /* and an address in its start function, or 0 */
+    _Atomic uint32_t slot_name[TABLE_NAME_WORDS]; /* where TABLE_NAMED: may lack the last zero */
 };
 
 struct table_leaf {
@@ -63,16 +75,41 @@ extern _Atomic(struct table_middle *) table_root[TABLE_ROOT_SIZE];
 
 /*
  * The word of a constructed stack: offset in the granule (a multiple of the
- * page size, so its low 12 bits are 0) | class | state.  0 is STACK_NONE.
+ * page size, so its low 12 bits are 0) | notes | class | state.  0 is STACK_NONE.
  */
+#define TABLE_STATE_MASK 0xfu
 #define TABLE_CLASS_SHIFT 4
-_Static_assert((STACK_CLASSES << TABLE_CLASS_SHIFT) <= STACK_PAGE_MIN, "class overlaps offset");
+#define TABLE_CLASS_MASK 0x70u
+#define TABLE_NAMED 0x80u
+#define TABLE_OWNED 0x100u
+#define TABLE_NOTES (TABLE_NAMED | TABLE_OWNED)
+_Static_assert(((STACK_CLASSES - 1) << TABLE_CLASS_SHIFT) <= TABLE_CLASS_MASK, "class fits");
+_Static_assert(TABLE_NOTES < STACK_PAGE_MIN, "notes overlap offset");
 
 static inline uint32_t
 table_word(const void *body, unsigned class, enum stack_state state)
 {
     uint32_t offset = (uint32_t)((uintptr_t)body & (((uintptr_t)1 << TABLE_GRANULE_SHIFT) - 1));
     return offset | class << TABLE_CLASS_SHIFT | (uint32_t)state;
+}
+
+static inline enum stack_state
+table_state(uint32_t word)
+{
+    return (enum stack_state)(word & TABLE_STATE_MASK);
+}
+
+static inline unsigned
+table_class(uint32_t word)
+{
+    return (word & TABLE_CLASS_MASK) >> TABLE_CLASS_SHIFT;
+}
+
+/* The body that a word in the slot of granule is about. */
+static inline char *
+table_body(uintptr_t granule, uint32_t word)
+{
+    return (char *)((granule << TABLE_GRANULE_SHIFT) | (word & ~(uint32_t)(STACK_PAGE_MIN - 1)));
 }
 
 /* The slot of the granule that holds p, or NULL where no stack ever was near. */
@@ -96,5 +133,32 @@ table_find(const void *p)
 
 /* The same, making the nodes on the way.  NULL with errno. */
 struct table_slot *table_reserve(const void *p);
+
+/* A stack as its slot showed it at one moment. */
+struct table_entry {
+    struct table_slot *entry_slot;
+    uint32_t entry_word;
+    char *entry_body;
+    size_t entry_size;
+    size_t entry_low, entry_high; /* widths of its guards */
+};
+
+/* The stack whose body or guards hold address; any address.  Async-signal-safe. */
+bool table_search(const void *address, struct table_entry *entry);
+
+/*
+ * Calls fn for every constructed stack, from low addresses to high, until it
+ * returns what is not 0, and returns that.  Async-signal-safe.
+ */
+int table_walk(int (*fn)(const struct table_entry *entry, void *arg), void *arg);
+
+/*
+ * Says that what was written beside the word of a stack in use holds: bit is
+ * TABLE_NAMED or the like.  False where it is not in use any more.
+ */
+bool table_note(const struct table_entry *entry, uint32_t bit);
+/* Makes a stack in use that may have notes a cached one, as stack_free() does.  False: it is none.
+ */
+bool table_take(struct table_slot *slot, uint32_t used, uint32_t cached);
 
 #endif
