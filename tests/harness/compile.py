@@ -38,7 +38,9 @@ def compile_c(source, output, *, package=None, flags=(), libs=(), compiler=None)
                "-o", str(output)]
     if package is not None:
         command += pkg_config("--cflags", "--libs", package)
-        command += [f"-L{paths.library_dir()}", f"-Wl,-rpath,{paths.library_dir()}"]
+        # The old tag serves the libraries of libraries too, as libstackalloc needs.
+        command += [f"-L{paths.library_dir()}",
+                    f"-Wl,--disable-new-dtags,-rpath,{paths.library_dir()}"]
     command += list(libs)
     done = subprocess.run(command, env=clean_env(), capture_output=True, text=True,
                           timeout=COMPILE_TIMEOUT_S, check=False)
