@@ -103,6 +103,53 @@ int stack_name(const void *address, const char *name);
 typedef int stack_foreach_fn(const struct stack_info *info, void *arg);
 int stack_foreach(stack_foreach_fn *fn, void *arg);
 
+#define STACK_STATS_CLASSES 8 /* room for a row more than there are */
+
+struct stack_class_stats {
+    size_t class_size;
+    size_t class_used;          /* stacks in use */
+    size_t class_cached;        /* stacks in the cache */
+    size_t class_constructions; /* stacks built, since the process began */
+};
+
+struct stack_stats {
+    size_t stats_used_bytes;    /* of stacks in use, */
+    size_t stats_cached_bytes;  /* and in the cache; of these, */
+    size_t stats_cold_bytes;    /* what holds no memory */
+    size_t stats_locked_bytes;  /* of stacks that are locked in memory, in use or cached */
+    size_t stats_mappings;      /* of vm.max_map_count; 0 where /proc is not there to tell */
+    size_t stats_constructions; /* stacks built, since the process began */
+    size_t stats_classes;       /* entries below that hold */
+    struct stack_class_stats stats_class[STACK_STATS_CLASSES];
+};
+
+/*
+ * Counts.  size is sizeof(struct stack_stats): what the library knows beyond
+ * it is left out, what it does not know is 0.  Returns 0, or -1 with EINVAL
+ * where size is 0.  Asks the kernel about every stack: for monitors, not for
+ * real-time threads.
+ */
+int stack_stats(struct stack_stats *stats, size_t size);
+
+/*
+ * Prepares the measure of how deep a stack goes.  address is what stack_alloc()
+ * returned, nothing runs on the stack yet.  STACK_WATERMARK_FILL fills it with
+ * a pattern: exact to the byte.  STACK_WATERMARK_PAGES gives its memory back,
+ * so that each first touch of a page faults: exact to the page, nothing is
+ * written; for stacks that are not locked.  Returns 0, or -1 with EINVAL: no such stack in
+ * use, or how is none of these; EBUSY: STACK_WATERMARK_PAGES of a locked stack.
+ */
+enum stack_watermark_how { STACK_WATERMARK_FILL = 1, STACK_WATERMARK_PAGES = 2 };
+int stack_watermark(void *address, size_t size, enum stack_watermark_how how);
+
+/*
+ * How many bytes, from its high end down, of the stack that address lies in
+ * were used since stack_watermark(), at most.  Without a watermark it is what of it
+ * holds memory: all, for a stack that was faulted in as usual.  -1 with EINVAL
+ * where address is in no stack.  Async-signal-safe.
+ */
+ssize_t stack_highwater(const void *address);
+
 #ifdef __cplusplus
 }
 #endif

@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 
+#include "note.h"
 #include "page.h"
 #include "stack.h"
 #include "table.h"
@@ -71,6 +72,7 @@ stack_construct(void *object, void *private, int flags)
     }
     atomic_store_explicit(&slot->slot_word, table_word(body, index, STACK_CACHED),
                           memory_order_release);
+    stack_note_construction(index);
     return 0;
 }
 

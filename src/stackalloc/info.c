@@ -92,7 +92,7 @@ stack_name(const void *address, const char *name)
         memcpy(words, name, strnlen(name, STACK_NAME_MAX - 1));
     for (size_t i = 0; i < TABLE_NAME_WORDS; i++)
         atomic_store_explicit(&entry.entry_slot->slot_name[i], words[i], memory_order_relaxed);
-    return table_note(&entry, TABLE_NAMED) ? 0 : no_such_stack();
+    return table_note(&entry, TABLE_NAMED, true) ? 0 : no_such_stack();
 }
 
 bool
@@ -103,7 +103,7 @@ stack_note_thread(const void *address, pid_t thread, const void *start)
         return false;
     atomic_store_explicit(&entry.entry_slot->slot_thread, (uint32_t)thread, memory_order_relaxed);
     atomic_store_explicit(&entry.entry_slot->slot_start, (uintptr_t)start, memory_order_relaxed);
-    return table_note(&entry, TABLE_OWNED);
+    return table_note(&entry, TABLE_OWNED, true);
 }
 
 struct visit {

@@ -10,8 +10,22 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Gives a range a name in /proc/PID/maps, where the kernel has such names.  Keeps errno. */
 void look_name(void *addr, size_t size, const char *name);
+
+/*
+ * How much of a range, from its low end on, was never touched since its pages
+ * were last given back; whole pages.  Swapped out pages count as touched.  0
+ * where the kernel does not tell.  Async-signal-safe, keeps errno.
+ */
+size_t look_untouched(const void *addr, size_t size);
+/* Bytes of a range that are in memory. */
+size_t look_resident(const void *addr, size_t size);
+/* Whether a range is locked in memory, by whichever call. */
+bool look_locked(const void *addr, size_t size);
+/* Mappings of the process that begin where ours() says so; 0 where /proc is not there. */
+size_t look_mappings(bool (*ours)(uintptr_t start));
 
 #endif

@@ -16,4 +16,7 @@
  */
 bool stack_note_thread(const void *address, pid_t thread, const void *start);
 
+/* A stack of this class was built. */
+void stack_note_construction(unsigned class);
+
 #endif

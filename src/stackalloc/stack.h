@@ -7,6 +7,8 @@
  *   build.c  constructor and destructor of a stack
  *   table.c  address -> slot: which stacks exist, and whether they are in use
  *   info.c   stack_info, stack_name, stack_foreach: what the table knows, told
+ *   stats.c  stack_stats
+ *   watermark.c  stack_watermark, stack_highwater: how deep a stack went
  *   span.c   the arena that slabs of stacks come from
  *   page.c   the system calls
  *   look.c   the system calls that change no page: what the kernel knows of them

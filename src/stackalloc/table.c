@@ -169,14 +169,16 @@ table_walk(int (*fn)(const struct table_entry *entry, void *arg), void *arg)
 }
 
 bool
-table_note(const struct table_entry *entry, uint32_t bit)
+table_note(const struct table_entry *entry, uint32_t bit, bool holds)
 {
-    uint32_t word = atomic_load_explicit(&entry->entry_slot->slot_word, memory_order_relaxed);
-    do
+    _Atomic uint32_t *where = &entry->entry_slot->slot_word;
+    uint32_t word = atomic_load_explicit(where, memory_order_relaxed), noted;
+    do {
         if (((word ^ entry->entry_word) & ~TABLE_NOTES) != 0 || table_state(word) != STACK_USED)
             return false;
-    while (!atomic_compare_exchange_weak_explicit(&entry->entry_slot->slot_word, &word, word | bit,
-                                                  memory_order_release, memory_order_relaxed));
+        noted = holds ? word | bit : word & ~bit;
+    } while (!atomic_compare_exchange_weak_explicit(where, &word, noted, memory_order_release,
+                                                    memory_order_relaxed));
     return true;
 }
 

@@ -82,7 +82,8 @@ extern _Atomic(struct table_middle *) table_root[TABLE_ROOT_SIZE];
 #define TABLE_CLASS_MASK 0x70u
 #define TABLE_NAMED 0x80u
 #define TABLE_OWNED 0x100u
-#define TABLE_NOTES (TABLE_NAMED | TABLE_OWNED)
+#define TABLE_FILLED 0x200u
+#define TABLE_NOTES (TABLE_NAMED | TABLE_OWNED | TABLE_FILLED)
 _Static_assert(((STACK_CLASSES - 1) << TABLE_CLASS_SHIFT) <= TABLE_CLASS_MASK, "class fits");
 _Static_assert(TABLE_NOTES < STACK_PAGE_MIN, "notes overlap offset");
 
@@ -153,10 +154,10 @@ bool table_search(const void *address, struct table_entry *entry);
 int table_walk(int (*fn)(const struct table_entry *entry, void *arg), void *arg);
 
 /*
- * Says that what was written beside the word of a stack in use holds: bit is
- * TABLE_NAMED or the like.  False where it is not in use any more.
+ * Says that what was written beside the word of a stack in use holds, or does
+ * not: bit is TABLE_NAMED or the like.  False where it is not in use any more.
  */
-bool table_note(const struct table_entry *entry, uint32_t bit);
+bool table_note(const struct table_entry *entry, uint32_t bit, bool holds);
 /* Makes a stack in use that may have notes a cached one, as stack_free() does.  False: it is none.
  */
 bool table_take(struct table_slot *slot, uint32_t used, uint32_t cached);
