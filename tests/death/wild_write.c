@@ -21,7 +21,6 @@ struct tag {
 };
 
 struct bufctl {
-    char transactions[32];
     uint64_t size;
     uint32_t state;
 };

@@ -17,9 +17,17 @@ read_transaction(const struct heap *h, const struct record *rec, uint64_t at, ui
     *time = record_get(rec, at, off->txn_time);
 }
 
-/* The record at offset at of rec describes the block. */
+/* Whether a record a block of so many bytes says of it more than that it is there. */
+static bool
+tells_state(const struct offsets *off, uint64_t size)
+{
+    return size >= off->bc_state.field_offset + off->bc_state.field_size;
+}
+
+/* The record at offset at of rec describes the block; audited: with its transactions. */
 static void
-read_bufctl(const struct heap *h, const struct record *rec, uint64_t at, struct block_info *info)
+read_bufctl(const struct heap *h, const struct record *rec, uint64_t at, bool audited,
+            struct block_info *info)
 {
     const struct offsets *off = &h->heap_offsets;
 
@@ -30,6 +38,8 @@ read_bufctl(const struct heap *h, const struct record *rec, uint64_t at, struct 
         return; /* never handed out under debugging, or damaged: not this block's story */
     if (info->blk_live)
         info->blk_requested = record_get(rec, at, off->bc_size);
+    if (!audited)
+        return;
     read_transaction(h, rec, at + off->bc_last.field_offset, &info->blk_stack, &info->blk_thread,
                      &info->blk_time);
     read_transaction(h, rec, at + off->bc_prev.field_offset, &info->blk_prev_stack,
@@ -46,12 +56,12 @@ slab_block_info(struct heap *h, const struct region *region, uint32_t index,
 
     info->blk_cache = cache->cache_name;
     info->blk_size = cache->cache_bufsize;
-    if (region->region_record == 0 || cache->cache_sidecar < off->size_umem_bufctl)
+    if (region->region_record == 0 || !tells_state(off, cache->cache_sidecar))
         return;
     struct record rec = reader_record(
         &h->heap_reader, region->region_record + (uint64_t)index * cache->cache_sidecar,
-        off->size_umem_bufctl);
-    read_bufctl(h, &rec, 0, info);
+        cache->cache_sidecar);
+    read_bufctl(h, &rec, 0, cache->cache_sidecar >= off->size_umem_bufctl, info);
 }
 
 void
@@ -72,7 +82,7 @@ heap_block_info(struct heap *h, struct block b, struct block_info *info)
         struct record rec =
             reader_record(&h->heap_reader, region->region_record, off->size_umem_large);
         info->blk_cache = "umem_oversize";
-        read_bufctl(h, &rec, off->large_bufctl.field_offset, info);
+        read_bufctl(h, &rec, off->large_bufctl.field_offset, true, info);
         if (rec.rec_data != NULL)
             info->blk_requested = record_get(&rec, 0, off->large_size);
         break;
@@ -83,7 +93,7 @@ heap_block_info(struct heap *h, struct block b, struct block_info *info)
         info->blk_cache = region->region_cache == NO_CACHE
                               ? "umem_oversize"
                               : h->heap_caches[region->region_cache].cache_name;
-        read_bufctl(h, &rec, 0, info);
+        read_bufctl(h, &rec, 0, true, info);
         break;
     }
     case REGION_SEGMENT:
@@ -104,7 +114,7 @@ heap_block_in_transit(struct heap *h, struct block b)
     if (region->region_kind != REGION_SLAB || region->region_record == 0)
         return false;
     uint32_t sidecar = h->heap_caches[region->region_cache].cache_sidecar;
-    if (sidecar < off->size_umem_bufctl)
+    if (!tells_state(off, sidecar))
         return false;
     struct record rec = reader_record(
         &h->heap_reader, region->region_record + (uint64_t)b.block_index * sidecar, sidecar);
@@ -142,7 +152,7 @@ heap_read_freed(struct heap *h)
         uint64_t stride =
             large ? off->size_umem_bufctl : h->heap_caches[region->region_cache].cache_sidecar;
         addr_t at = region->region_record + (large ? off->large_bufctl.field_offset : 0);
-        if (stride < off->size_umem_bufctl)
+        if (!tells_state(off, stride))
             continue;
         struct record rec =
             reader_record(&h->heap_reader, at, (size_t)(region->region_blocks * stride));
@@ -211,6 +221,8 @@ heap_now(struct heap *h)
             continue;
         uint32_t sidecar = slab ? h->heap_caches[region->region_cache].cache_sidecar
                                 : h->heap_offsets.size_umem_bufctl;
+        if (sidecar < h->heap_offsets.size_umem_bufctl)
+            continue;
         uint64_t newest = newest_of_slab(h, region, sidecar);
         if (newest > h->heap_newest)
             h->heap_newest = newest;

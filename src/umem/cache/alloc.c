@@ -43,18 +43,19 @@ umem_alloc_aligned(size_t size, size_t align, int flags)
     return umem_cache_alloc_slow_aligned(&umem_class_cache[class], size, align, flags);
 }
 
-/* A free of an address in a slab, the slow way. */
+/* A free of an address in a slab, the slow way.  Keeps errno. */
 static void
 free_in_slab(void *buf, struct slab *slab, size_t stated)
 {
     struct umem_cache *cp = umem_cache_of_slab(slab);
-    enum slab_status status = slab_check(slab, buf);
+    /* Under debugging a bufctl says it, and is asked below. */
+    enum slab_status status = cp->cache_flags == 0 ? slab_check(slab, buf) : SLAB_OK;
 
     if (!umem_serves_free(cp))
         umem_cache_report_free(NULL, buf); /* what is to go to umem_cache_free() */
     else if (status == SLAB_NOT_A_CHUNK)
         umem_cache_report_free(cp, buf);
-    else if (status == SLAB_ALREADY_FREE && cp->cache_flags == 0)
+    else if (status == SLAB_ALREADY_FREE)
         umem_report(
             &(struct umem_error_info){.err_kind = UMERR_DUPFREE, .err_addr = buf, .err_cache = cp});
     else
@@ -64,17 +65,21 @@ free_in_slab(void *buf, struct slab *slab, size_t stated)
 UMEM_NOINLINE void
 umem_free_slow(void *buf, uint64_t word, size_t stated)
 {
-    int error = errno;
     unsigned bin = pagemap_bin(word);
 
     if (buf == NULL)
         return;
     /* A window that is full, as happens all the time: no line of the slab's record is needed. */
-    if (UMEM_LIKELY(bin != 0 && tcache_self->tc_bin[bin].bin_loaded != NULL))
+    if (UMEM_LIKELY(bin != 0 && tcache_self->tc_bin[bin].bin_loaded != NULL)) {
         umem_cache_free_slow(&umem_class_cache[bin - 1], buf, stated);
-    else if (pagemap_kind(word) == UMEM_PAGEMAP_SLAB)
+        return;
+    }
+    if (UMEM_LIKELY(pagemap_kind(word) == UMEM_PAGEMAP_SLAB)) {
         free_in_slab(buf, pagemap_pointer(word), stated);
-    else if (pagemap_kind(word) == UMEM_PAGEMAP_FIREWALL)
+        return;
+    }
+    int error = errno;
+    if (pagemap_kind(word) == UMEM_PAGEMAP_FIREWALL)
         umem_firewall_free(NULL, buf, word, stated);
     else
         umem_large_free(buf, stated);

@@ -93,7 +93,7 @@ choose_geometry(struct umem_cache *cp, const struct umem_cache_args *args,
         .geo_align = align,
         .geo_lead = umem_align_up(tag, align), /* a head tag */
         .geo_slab_min = args->args_slab_min,
-        .geo_sidecar = cp->cache_flags != 0 ? sizeof(struct umem_bufctl) : 0,
+        .geo_sidecar = umem_bufctl_size(cp->cache_flags),
     };
     return true;
 }

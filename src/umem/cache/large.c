@@ -371,7 +371,7 @@ waits(struct umem_large *large)
     struct umem_buffer buf = describe_freed(large);
     umem_debug_fill_free(&buf);
     relink(large, large->large_base, large->large_span_size);
-    if (umem_quarantine_put(NULL, large, size))
+    if (umem_quarantine_put(NULL, large, &large->large_bufctl, size))
         return true;
     unlink_freed(large);
     return false;

@@ -100,10 +100,30 @@ take_raw(void *cp, void **out, unsigned n)
     return slab_alloc(&((struct umem_cache *)cp)->cache_slabs, out, n);
 }
 
+/*
+ * The window of a cache that the fast path may not use, as under debugging: for
+ * the slow path it is the same short way.  NULL: closed, or no other than the
+ * one that had nothing for the fast path.
+ */
+static struct tbin *
+window_of(const struct umem_cache *cp)
+{
+    struct tcache *tc = tcache_self;
+
+    if (cp->cache_bin != 0 || cp->cache_slow_bin >= tc->tc_bins)
+        return NULL;
+    return &tc->tc_bin[cp->cache_slow_bin];
+}
+
 /* An object from the magazines, or one of a batch of raw ones; NULL: neither. */
 static void *
 get_from_bin(struct umem_cache *cp)
 {
+    struct tbin *window = window_of(cp);
+    void *found;
+
+    if (window != NULL && tcache_pop(window, &found))
+        return found;
     uint32_t now_ms = umem_update_if_due(cp); /* may run destructors, which may use any bin */
     struct tcache *tc = tcache_get(cp->cache_slow_bin);
     void *obj = tc != NULL ? tcache_take(tc, cp->cache_slow_bin, now_ms) : NULL;
@@ -189,6 +209,9 @@ put(struct umem_cache *cp, void *obj)
         if (os_watched())
             os_watch_note(OS_WATCH_FREE, 0);
     } else if (uses_magazines(cp)) {
+        struct tbin *window = window_of(cp);
+        if (window != NULL && tcache_push(window, obj))
+            return;
         uint32_t now_ms = umem_update_if_due(cp);
         struct tcache *tc = tcache_get(cp->cache_slow_bin);
         if (tc != NULL && tcache_put(tc, cp->cache_slow_bin, obj, now_ms, &surplus)) {
@@ -209,9 +232,9 @@ umem_cache_empty_magazines(struct umem_cache *cp, struct magazine *chain)
     }
 }
 
-void
-umem_cache_describe_chunk(struct umem_cache *cp, const struct slab *slab, uint32_t index,
-                          struct umem_buffer *buf)
+static inline void
+describe_chunk(struct umem_cache *cp, const struct slab *slab, uint32_t index,
+               struct umem_buffer *buf)
 {
     size_t chunk_size = cp->cache_slabs.pool_chunk_size;
 
@@ -227,21 +250,51 @@ umem_cache_describe_chunk(struct umem_cache *cp, const struct slab *slab, uint32
     }
     if (slab->slab_sidecar == NULL)
         return;
-    buf->buf_bufctl = slab_sidecar(slab, index);
-    buf->buf_before = index > 0 ? slab_sidecar(slab, index - 1) : NULL;
-    buf->buf_behind = index + 1 < slab->slab_chunks ? slab_sidecar(slab, index + 1) : NULL;
+    char *bufctl = slab_sidecar(slab, index);
+    uint32_t distance = cp->cache_slabs.pool_sidecar;
+    buf->buf_bufctl = (void *)bufctl;
+    buf->buf_before = index > 0 ? (void *)(bufctl - distance) : NULL;
+    buf->buf_behind = index + 1 < slab->slab_chunks ? (void *)(bufctl + distance) : NULL;
+}
+
+/* slab_find(), without the call where it is for each operation on a block. */
+static inline struct slab *
+find_slab(struct umem_cache *cp, const void *addr)
+{
+    if (UMEM_UNLIKELY(!cp->cache_slabs.pool_mapped))
+        return slab_find(&cp->cache_slabs, addr);
+    uint64_t word = pagemap_get(addr);
+    if (UMEM_UNLIKELY(pagemap_kind(word) != UMEM_PAGEMAP_SLAB))
+        return NULL;
+    struct slab *slab = pagemap_pointer(word);
+    return slab->slab_pool == &cp->cache_slabs ? slab : NULL;
+}
+
+static inline bool
+describe(struct umem_cache *cp, const void *addr, struct umem_buffer *buf)
+{
+    struct slab *slab = find_slab(cp, addr);
+
+    if (slab == NULL || (const char *)addr < slab->slab_base)
+        return false;
+    uint32_t index = slab_chunk_index(slab, addr);
+    if (index >= slab->slab_chunks || slab_chunk(slab, index) != addr)
+        return false;
+    describe_chunk(cp, slab, index, buf);
+    return true;
+}
+
+void
+umem_cache_describe_chunk(struct umem_cache *cp, const struct slab *slab, uint32_t index,
+                          struct umem_buffer *buf)
+{
+    describe_chunk(cp, slab, index, buf);
 }
 
 bool
 umem_cache_describe(struct umem_cache *cp, const void *addr, struct umem_buffer *buf)
 {
-    struct slab *slab = slab_find(&cp->cache_slabs, addr);
-
-    if (slab == NULL || slab_check(slab, addr) == SLAB_NOT_A_CHUNK)
-        return false;
-    uint32_t index = slab_chunk_index(slab, addr);
-    umem_cache_describe_chunk(cp, slab, index, buf);
-    return true;
+    return describe(cp, addr, buf);
 }
 
 /* Takes objects until one passes the checks; corrupt ones have been reported and are dropped. */
@@ -255,7 +308,7 @@ get_checked(struct umem_cache *cp, size_t requested, int flags, const void *fram
         void *obj = get(cp, flags);
         if (obj == NULL)
             return NULL;
-        UMEM_VERIFY(umem_cache_describe(cp, obj, &buf));
+        UMEM_VERIFY(describe(cp, obj, &buf));
         UMEM_VERIFY(buf.buf_bufctl != NULL); /* a cache under debugging has sidecars */
         buf.buf_frame = frame;
         if (buf.buf_bufctl->bc_state == UMEM_BUFFER_RAW)
@@ -362,7 +415,7 @@ umem_cache_leave(struct umem_cache *cp, void *obj)
 {
     struct umem_buffer buf;
 
-    UMEM_VERIFY(umem_cache_describe(cp, obj, &buf));
+    UMEM_VERIFY(describe(cp, obj, &buf));
     if (umem_debug_check_free(&buf))
         put(cp, obj);
 }
@@ -422,7 +475,7 @@ free_slow(struct umem_cache *cp, void *obj, size_t stated, const void *frame)
         return;
     }
     umem_debug_signal(cp->cache_flags);
-    if (!umem_cache_describe(cp, obj, &buf)) {
+    if (UMEM_UNLIKELY(!describe(cp, obj, &buf))) {
         umem_cache_report_free(cp, obj);
         return;
     }
@@ -432,7 +485,8 @@ free_slow(struct umem_cache *cp, void *obj, size_t stated, const void *frame)
     if (cp->cache_dtor != NULL && !keeps_constructed(cp))
         cp->cache_dtor(obj, cp->cache_private);
     umem_debug_fill_free(&buf);
-    if (!waits(cp) || !umem_quarantine_put(cp, obj, cp->cache_slabs.pool_chunk_size))
+    if (!waits(cp) ||
+        !umem_quarantine_put(cp, obj, buf.buf_bufctl, cp->cache_slabs.pool_chunk_size))
         put(cp, obj);
 }
 

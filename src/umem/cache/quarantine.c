@@ -22,13 +22,19 @@
 /* Threads beyond that share one: their locks are held for some 20 ns. */
 #define SHARDS 16
 /* With them a page is full of entries. */
-#define PART_ENTRIES 254
+#define PART_ENTRIES 170
+/*
+ * A block that goes was last touched a quarantine ago.  It is fetched into the
+ * processor's cache while so many others go before it.
+ */
+#define FETCH_AHEAD 4
 /* Objects taken out at once where a cache takes its own back. */
 #define BATCH 64
 
 struct entry {
-    struct umem_cache *entry_cache; /* NULL: an oversize block */
-    void *entry_block;              /* the object, or the record; NULL: taken back */
+    struct umem_cache *entry_cache;   /* NULL: an oversize block */
+    void *entry_block;                /* the object, or the record; NULL: taken back */
+    struct umem_bufctl *entry_bufctl; /* to be fetched with it */
 };
 
 struct part {
@@ -87,7 +93,10 @@ add_bytes(struct shard *shard, size_t bytes)
     if (bytes == 0)
         return; /* most often one of the same size came and went */
     atomic_store_explicit(&shard->shard_bytes, bytes_of(shard) + bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(&total_bytes, bytes, memory_order_relaxed);
+    if (os_thread_is_alone())
+        atomic_store_explicit(&total_bytes, total_bytes + bytes, memory_order_relaxed);
+    else
+        atomic_fetch_add_explicit(&total_bytes, bytes, memory_order_relaxed);
 }
 
 /* Whether more bytes would be too many. */
@@ -154,7 +163,10 @@ pop(struct shard *shard, struct entry *out)
         return 0;
     *out = *entry;
     size_t size = entry_bytes(out);
-    shard->shard_oldest->part_first++;
+    if (shard->shard_oldest->part_first++ + FETCH_AHEAD < PART_ENTRIES) {
+        __builtin_prefetch(entry[FETCH_AHEAD].entry_block, 1);
+        __builtin_prefetch(entry[FETCH_AHEAD].entry_bufctl, 1);
+    }
     atomic_store_explicit(&shard->shard_leaving, out->entry_cache, memory_order_relaxed);
     return size;
 }
@@ -186,9 +198,9 @@ let_go(struct shard *shard)
 }
 
 bool
-umem_quarantine_put(struct umem_cache *cp, void *block, size_t size)
+umem_quarantine_put(struct umem_cache *cp, void *block, struct umem_bufctl *bufctl, size_t size)
 {
-    struct entry entry = {cp, block}, out;
+    struct entry entry = {cp, block, bufctl}, out;
     struct shard *own = own_shard(), *other = some_shard(block);
     size_t gone = 0;
 

@@ -21,10 +21,11 @@ umem_quarantine_takes(size_t size)
 
 /*
  * Takes in an object of cp, or, where that is NULL, an oversize block's record,
- * of size bytes in all; lets the oldest blocks go on for that.  False: there is
- * no memory to note it, it goes on itself.
+ * of size bytes in all, and its bufctl; lets the oldest blocks go on for that.
+ * False: there is no memory to note it, it goes on itself.
  */
-bool umem_quarantine_put(struct umem_cache *cp, void *block, size_t size);
+bool umem_quarantine_put(struct umem_cache *cp, void *block, struct umem_bufctl *bufctl,
+                         size_t size);
 /* Lets all blocks go on.  True: there were some. */
 bool umem_quarantine_empty(void);
 /* Lets those of a cache go on; when it returns none is on its way any more. */

@@ -67,15 +67,28 @@ struct umem_transaction {
     uint64_t txn_time;   /* CLOCK_MONOTONIC, nanoseconds, to the tick: 4 ms mostly */
 };
 
-/* 48 bytes. */
+/*
+ * The transactions are there in caches with UMF_AUDIT only: a sidecar without
+ * them is a third as large, and four of its bufctls share a cache line.
+ */
 struct umem_bufctl {
-    struct umem_transaction bc_last; /* the last transaction */
-    struct umem_transaction bc_prev; /* the one before */
     uint64_t bc_size;                /* requested size, bytes */
     uint32_t bc_state;               /* enum umem_bufctl_state */
     uint16_t bc_flags;               /* UMEM_BC_* */
     uint16_t bc_sequence;            /* for verifiers: see check.c */
+    struct umem_transaction bc_last; /* the last transaction */
+    struct umem_transaction bc_prev; /* the one before */
 };
+#define UMEM_BUFCTL_UNAUDITED offsetof(struct umem_bufctl, bc_last)
+
+/* Bytes of a bufctl in caches with these flags: none without any. */
+static inline uint32_t
+umem_bufctl_size(uint32_t flags)
+{
+    if (flags == 0)
+        return 0;
+    return flags & UMF_AUDIT ? sizeof(struct umem_bufctl) : UMEM_BUFCTL_UNAUDITED;
+}
 #define UMEM_BC_REPORTED 0x1 /* damage round it was reported (noabort): once is enough */
 #define UMEM_BC_SAMPLED 0x2  /* behind a firewall by UMEM_DEBUG=sample */
 

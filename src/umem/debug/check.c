@@ -7,7 +7,7 @@
  * chunk then holds; tag and slack are there with UMF_REDZONE only, the fills
  * with UMF_DEADBEEF only:
  *
- *   raw        0xdeadbeef           gap of slack  tag: free
+ *   raw        anything             gap of slack  anything
  *   allocated  the program's, slack gap of slack  tag: requested size, allocated
  *   free       0xdeadbeef           gap of slack  tag: free
  *
@@ -26,68 +26,8 @@
 
 #include "debug/contents.h"
 #include "debug/debug.h"
-
-#define FREE_WORD ((uint64_t)UMEM_FREE_PATTERN << 32 | UMEM_FREE_PATTERN)
-#define UNINITIALIZED_WORD ((uint64_t)UMEM_UNINITIALIZED_PATTERN << 32 | UMEM_UNINITIALIZED_PATTERN)
-/* The eight bytes of slack from a multiple of 8 on, as a little-endian word. */
-#define SLACK_WORD 0xb8b7b6b5b4b3b2b1u
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "slack_word() is written for it");
-
-/*
- * What is written and compared at a time: four vectors of 16 bytes, the size
- * that every 64-bit processor has, make a cache line.
- */
-typedef uint64_t vector __attribute__((vector_size(16)));
-#define BLOCK_VECTORS 4
-
-static void
-fill(char *p, size_t size, uint64_t word)
-{
-    const vector v = {word, word}, block[BLOCK_VECTORS] = {v, v, v, v};
-
-    for (; size >= sizeof(block); p += sizeof(block), size -= sizeof(block))
-        memcpy(p, block, sizeof(block));
-    for (; size >= sizeof(word); p += sizeof(word), size -= sizeof(word))
-        memcpy(p, &word, sizeof(word));
-    memcpy(p, &word, size);
-}
-
-/* Offset of the first byte that differs from a run of word, or size. */
-static size_t
-first_difference(const char *p, size_t size, uint64_t word)
-{
-    const vector v = {word, word};
-    size_t at = 0;
-
-    for (; size - at >= BLOCK_VECTORS * sizeof(v); at += BLOCK_VECTORS * sizeof(v)) {
-        vector a, b, c, d;
-        memcpy(&a, p + at, sizeof(v));
-        memcpy(&b, p + at + sizeof(v), sizeof(v));
-        memcpy(&c, p + at + 2 * sizeof(v), sizeof(v));
-        memcpy(&d, p + at + 3 * sizeof(v), sizeof(v));
-        vector difference = (a ^ v) | (b ^ v) | (c ^ v) | (d ^ v);
-        if (UMEM_UNLIKELY((difference[0] | difference[1]) != 0))
-            break;
-    }
-    for (uint64_t here; size - at >= sizeof(here); at += sizeof(here)) {
-        memcpy(&here, p + at, sizeof(here));
-        if (here != word)
-            break;
-    }
-    for (; at < size; at++)
-        if (p[at] != ((const char *)&word)[at % sizeof(word)])
-            break;
-    return at;
-}
-
-/* The eight bytes of slack from p on. */
-static uint64_t
-slack_word(const char *p)
-{
-    unsigned shift = 8 * ((uintptr_t)p & 7);
-
-    return SLACK_WORD >> shift | SLACK_WORD << (64 - shift) % 64;
-}
+#include "debug/pattern.h"
+#include "os/lock.h"
 
 /* Bytes from a buffer's start to its tag. */
 static size_t
@@ -165,6 +105,12 @@ state_of(const struct umem_bufctl *bc)
 static bool
 set_state(struct umem_bufctl *bc, uint32_t from, uint32_t to)
 {
+    if (os_thread_is_alone()) {
+        if (UMEM_UNLIKELY(bc->bc_state != from))
+            return false;
+        __atomic_store_n(&bc->bc_state, to, __ATOMIC_RELEASE);
+        return true;
+    }
     return __atomic_compare_exchange_n(&bc->bc_state, &from, to, false, __ATOMIC_ACQ_REL,
                                        __ATOMIC_ACQUIRE);
 }
@@ -299,12 +245,44 @@ bad_tag(const struct umem_buffer *buf, const struct umem_buftag *right, size_t a
     return bad_tag_at(d, kind, buf, tag_offset(buf) + at, right, tag_of(buf), at);
 }
 
+/* memcmp() of two tags, without the call. */
+static inline bool
+same_tag(const struct umem_buftag *tag, const struct umem_buftag *right)
+{
+    umem_vector a, b;
+
+    _Static_assert(sizeof(a) == sizeof(*tag), "a tag is a vector");
+    memcpy(&a, tag, sizeof(a));
+    memcpy(&b, right, sizeof(b));
+    a ^= b;
+    return (a[0] | a[1]) == 0;
+}
+
+/*
+ * Whether slack from end on, and the tag behind it, are as they should be.  The
+ * last bytes of slack are read together with the first of the tag: a word that
+ * is all ours, where nobody may be writing.
+ */
+static inline bool
+holds_slack_and_tag(const char *end, const struct umem_buftag *tag, const struct umem_buftag *right)
+{
+    size_t slack = (size_t)((const char *)tag - end);
+    uint64_t word = umem_slack_word(end), first, differs = 0;
+
+    for (; slack >= sizeof(word); end += sizeof(word), slack -= sizeof(word))
+        differs |= umem_load_word(end) ^ word;
+    memcpy(&first, right, sizeof(first));
+    uint64_t ours = ((uint64_t)1 << 8 * slack) - 1;
+    differs |= umem_load_word(end) ^ ((word & ours) | first << 8 * slack);
+    return differs == 0 && same_tag(tag, right);
+}
+
 static bool
 check_tag(const struct umem_buffer *buf, uint64_t size, uint32_t mark, struct damage *d)
 {
     struct umem_buftag right = tag_for(buf->buf_bufctl, size, mark);
 
-    if (UMEM_LIKELY(memcmp(tag_of(buf), &right, sizeof(right)) == 0))
+    if (UMEM_LIKELY(same_tag(tag_of(buf), &right)))
         return true;
     return bad_tag(buf, &right, tag_difference(tag_of(buf), &right), mark, d);
 }
@@ -323,19 +301,30 @@ is_tag_of(const struct umem_buftag *tag, const struct umem_bufctl *bc)
            (size == 0 || UMEM_SIZE_VALID(size));
 }
 
-/* Slack bytes and tag of an allocated buffer. */
-static bool
-check_redzone(const struct umem_buffer *buf, struct damage *d)
+/* Where slack bytes or tag of an allocated buffer are not as they should be. */
+static UMEM_COLD bool
+bad_redzone(const struct umem_buffer *buf, struct damage *d)
 {
     size_t requested = (size_t)buf->buf_bufctl->bc_size;
     size_t slack = tag_offset(buf) - requested;
     const char *end = buf->buf_addr + requested;
-    size_t at = first_difference(end, slack, slack_word(end));
+    size_t at = umem_first_difference(end, slack, umem_slack_word(end));
 
     if (UMEM_UNLIKELY(at != slack))
         return bad_at(d, UMERR_REDZONE, buf, requested + at, UMEM_SLACK_BYTE(end + at),
                       (unsigned char)end[at]);
     return check_tag(buf, requested, UMEM_BUFTAG_ALLOCATED, d);
+}
+
+/* Slack bytes and tag of an allocated buffer. */
+static inline bool
+check_redzone(const struct umem_buffer *buf, struct damage *d)
+{
+    uint64_t requested = buf->buf_bufctl->bc_size;
+    struct umem_buftag right = tag_for(buf->buf_bufctl, requested, UMEM_BUFTAG_ALLOCATED);
+
+    return UMEM_LIKELY(holds_slack_and_tag(buf->buf_addr + requested, tag_of(buf), &right)) ||
+           bad_redzone(buf, d);
 }
 
 /* The tag in front is damaged, by this buffer or by its own. */
@@ -372,15 +361,12 @@ check_front(const struct umem_buffer *buf, struct damage *d)
     return bad_front(buf, owner, d);
 }
 
-/*
- * Whether a free buffer still holds the pattern, as far as is looked (maxverify);
- * the 32-bit word that does not is reported.
- */
-static bool
-check_fill(const struct umem_buffer *buf, struct damage *d)
+/* The 32-bit word of a free buffer that does not hold the pattern is reported. */
+static UMEM_COLD bool
+bad_fill(const struct umem_buffer *buf, struct damage *d)
 {
     size_t size = umem_min(buf->buf_space, umem_options.opt_maxverify);
-    size_t at = first_difference(buf->buf_addr, size, FREE_WORD);
+    size_t at = umem_first_difference(buf->buf_addr, size, UMEM_FREE_WORD);
     uint32_t found = 0;
 
     if (UMEM_LIKELY(at == size))
@@ -390,12 +376,47 @@ check_fill(const struct umem_buffer *buf, struct damage *d)
     return bad_at(d, UMERR_MODIFIED, buf, at, UMEM_FREE_PATTERN, found);
 }
 
+/* Whether a free buffer still holds the pattern, as far as is looked (maxverify). */
+static inline bool
+check_fill(const struct umem_buffer *buf, struct damage *d)
+{
+    size_t size = umem_min(buf->buf_space, umem_options.opt_maxverify);
+
+    return UMEM_LIKELY(umem_is_run(buf->buf_addr, size, UMEM_FREE_WORD)) || bad_fill(buf, d);
+}
+
 static void
 write_slack(const struct umem_buffer *buf, size_t requested)
 {
     char *end = buf->buf_addr + requested;
 
-    fill(end, buf->buf_space - requested, slack_word(end));
+    umem_fill(end, buf->buf_space - requested, umem_slack_word(end));
+    write_tag(buf, requested, UMEM_BUFTAG_ALLOCATED);
+}
+
+/*
+ * The fill of fresh memory, the slack behind and the tag, in whole words: the
+ * one in which the fill ends, too.
+ */
+static void
+fill_and_write_slack(const struct umem_buffer *buf, size_t requested)
+{
+    size_t whole = umem_align_down(requested, sizeof(uint64_t));
+    char *end = buf->buf_addr + whole;
+
+    if (UMEM_UNLIKELY((((uintptr_t)buf->buf_addr | buf->buf_space) & 7) != 0)) {
+        umem_fill(buf->buf_addr, requested, UMEM_UNINITIALIZED_WORD);
+        write_slack(buf, requested);
+        return;
+    }
+    umem_fill(buf->buf_addr, whole, UMEM_UNINITIALIZED_WORD);
+    if (whole != requested) {
+        uint64_t fresh = ((uint64_t)1 << 8 * (requested - whole)) - 1;
+        uint64_t word = (UMEM_UNINITIALIZED_WORD & fresh) | (UMEM_SLACK_WORD & ~fresh);
+        memcpy(end, &word, sizeof(word));
+        end += sizeof(word);
+    }
+    umem_fill(end, (size_t)(buf->buf_addr + buf->buf_space - end), UMEM_SLACK_WORD);
     write_tag(buf, requested, UMEM_BUFTAG_ALLOCATED);
 }
 
@@ -409,10 +430,11 @@ check_free(const struct umem_buffer *buf, struct damage *d)
         return false;
     if ((buf->buf_flags & UMF_REDZONE) == 0)
         return true;
-    size_t at = first_difference(gap, buf->buf_gap, slack_word(gap));
-    if (UMEM_UNLIKELY(at != buf->buf_gap))
+    if (UMEM_UNLIKELY(!umem_is_run(gap, buf->buf_gap, umem_slack_word(gap)))) {
+        size_t at = umem_first_difference(gap, buf->buf_gap, umem_slack_word(gap));
         return bad_at(d, UMERR_MODIFIED, buf, buf->buf_space + at, UMEM_SLACK_BYTE(gap + at),
                       (unsigned char)gap[at]);
+    }
     return check_tag(buf, 0, UMEM_BUFTAG_FREE, d);
 }
 
@@ -442,14 +464,16 @@ umem_debug_alloc(const struct umem_buffer *buf, size_t requested)
     UMEM_ASSERT(requested <= buf->buf_space);
     if (UMEM_UNLIKELY(state != UMEM_BUFFER_FREE && state != UMEM_BUFFER_RAW))
         return bad(UMERR_BADBUFCTL, buf);
-    if (UMEM_UNLIKELY(!check_free(buf, &d)) && !tell(buf, &d))
+    /* What is raw was never anybody's. */
+    if (state == UMEM_BUFFER_FREE && UMEM_UNLIKELY(!check_free(buf, &d)) && !tell(buf, &d))
         return false;
     set_sequence(bc);
-    if ((buf->buf_flags & UMF_DEADBEEF) != 0)
-        fill(buf->buf_addr, (buf->buf_flags & UMF_REDZONE) != 0 ? requested : buf->buf_space,
-             UNINITIALIZED_WORD);
     bc->bc_size = requested;
-    if ((buf->buf_flags & UMF_REDZONE) != 0)
+    if ((buf->buf_flags & UMF_BUFTAG) == UMF_BUFTAG)
+        fill_and_write_slack(buf, requested);
+    else if ((buf->buf_flags & UMF_DEADBEEF) != 0)
+        umem_fill(buf->buf_addr, buf->buf_space, UMEM_UNINITIALIZED_WORD);
+    else if ((buf->buf_flags & UMF_REDZONE) != 0)
         write_slack(buf, requested);
     if ((buf->buf_flags & UMF_AUDIT) != 0)
         audit(buf, UMEM_EVENT_ALLOC);
@@ -520,7 +544,7 @@ umem_debug_fill_free(const struct umem_buffer *buf)
         umem_contents_log(buf->buf_addr, umem_min((size_t)buf->buf_bufctl->bc_size,
                                                   umem_options.opt_contents_bytes));
     if ((buf->buf_flags & UMF_DEADBEEF) != 0)
-        fill(buf->buf_addr, buf->buf_space, FREE_WORD);
+        umem_fill(buf->buf_addr, buf->buf_space, UMEM_FREE_WORD);
     if ((buf->buf_flags & UMF_REDZONE) != 0)
         write_tag(buf, 0, UMEM_BUFTAG_FREE);
     set_sequence(buf->buf_bufctl);
@@ -529,7 +553,7 @@ umem_debug_fill_free(const struct umem_buffer *buf)
 void
 umem_debug_fill_fresh(char *addr, size_t size)
 {
-    fill(addr, size, UNINITIALIZED_WORD);
+    umem_fill(addr, size, UMEM_UNINITIALIZED_WORD);
 }
 
 void
@@ -537,19 +561,17 @@ umem_debug_raw(const struct umem_buffer *buf)
 {
     struct umem_bufctl *bc = buf->buf_bufctl;
 
-    bc->bc_last = bc->bc_prev = (struct umem_transaction){.txn_time = 0};
+    if ((buf->buf_flags & UMF_AUDIT) != 0)
+        bc->bc_last = bc->bc_prev = (struct umem_transaction){.txn_time = 0};
     bc->bc_size = 0;
     /* What neighbours and verifiers read. */
     __atomic_store_n(&bc->bc_state, UMEM_BUFFER_RAW, __ATOMIC_RELAXED);
     __atomic_store_n(&bc->bc_flags, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&bc->bc_sequence, 0, __ATOMIC_RELAXED);
-    if ((buf->buf_flags & UMF_DEADBEEF) != 0)
-        fill(buf->buf_addr, buf->buf_space, FREE_WORD);
     if ((buf->buf_flags & UMF_REDZONE) == 0)
         return;
     char *gap = buf->buf_addr + buf->buf_space;
-    fill(gap, buf->buf_gap, slack_word(gap));
-    write_tag(buf, 0, UMEM_BUFTAG_FREE);
+    umem_fill(gap, buf->buf_gap, umem_slack_word(gap));
     if (buf->buf_before == NULL) {
         struct umem_buftag head = tag_for(buf->buf_bufctl, 0, UMEM_BUFTAG_FREE);
         store_tag(front_of(buf), &head);
@@ -571,7 +593,7 @@ umem_debug_resize(const struct umem_buffer *buf, size_t requested)
     if (!check_allocated(buf, SIZE_MAX))
         return;
     if ((buf->buf_flags & UMF_DEADBEEF) != 0 && requested > old)
-        fill(buf->buf_addr + old, requested - old, UNINITIALIZED_WORD);
+        umem_fill(buf->buf_addr + old, requested - old, UMEM_UNINITIALIZED_WORD);
     bc->bc_size = requested;
     if ((buf->buf_flags & UMF_REDZONE) != 0)
         write_slack(buf, requested);

@@ -104,7 +104,7 @@ bool umem_debug_alloc(const struct umem_buffer *buf, size_t requested);
 bool umem_debug_free(const struct umem_buffer *buf, size_t stated);
 /* After the destructor: logs contents, fills with UMEM_FREE_PATTERN. */
 void umem_debug_fill_free(const struct umem_buffer *buf);
-/* A fresh chunk, first seen: state raw, free fill and tag, as if it had been freed. */
+/* A fresh chunk, first seen: state raw, and what nobody writes later. */
 void umem_debug_raw(const struct umem_buffer *buf);
 /* A free buffer: checks fill and tag.  False as above. */
 bool umem_debug_check_free(const struct umem_buffer *buf);

@@ -7,11 +7,21 @@
  * the child of a fork.  Every lock has a rank; a thread takes locks in rising
  * rank only (two of the same rank never, but for fork, which says so).  Builds
  * with UMEM_ASSERTIONS check that at run time.
+ *
+ * A process of one thread takes its locks by a load and a store: atomic
+ * operations cost some 20 cycles each, most of a slow path under debugging.
  */
 #ifndef UMEM_LOCK_H
 #define UMEM_LOCK_H
 
 #include "base/base.h"
+
+#if defined(__has_include)
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#define UMEM_HAVE_SINGLE_THREADED 1
+#endif
+#endif
 
 /* In the order in which a thread may take them; docs/architecture.md has the essay. */
 enum umem_lock_rank {
@@ -70,10 +80,32 @@ umem_lock_note_release(const struct umem_lock *lock)
 }
 #endif
 
+/*
+ * Whether the caller is the only thread there is: then nobody else is in the
+ * midst of anything, and who comes later (pthread_create()) sees all of it.
+ * glibc knows (2.32 and later); without it the answer is no.
+ */
+static inline bool
+os_thread_is_alone(void)
+{
+#ifdef UMEM_HAVE_SINGLE_THREADED
+    return __libc_single_threaded;
+#else
+    return false;
+#endif
+}
+
 static inline bool
 umem_lock_try_unchecked(struct umem_lock *lock)
 {
     uint32_t expected = UMEM_LOCK_FREE;
+
+    if (os_thread_is_alone()) {
+        if (atomic_load_explicit(&lock->lock_word, memory_order_relaxed) != UMEM_LOCK_FREE)
+            return false;
+        atomic_store_explicit(&lock->lock_word, UMEM_LOCK_HELD, memory_order_relaxed);
+        return true;
+    }
 
     return atomic_compare_exchange_strong_explicit(&lock->lock_word, &expected, UMEM_LOCK_HELD,
                                                    memory_order_acquire, memory_order_relaxed);
@@ -101,8 +133,10 @@ static inline void
 umem_lock_release(struct umem_lock *lock)
 {
     umem_lock_note_release(lock);
-    if (UMEM_UNLIKELY(atomic_exchange_explicit(&lock->lock_word, UMEM_LOCK_FREE,
-                                               memory_order_release) == UMEM_LOCK_CONTENDED))
+    if (os_thread_is_alone()) /* so nobody waits */
+        atomic_store_explicit(&lock->lock_word, UMEM_LOCK_FREE, memory_order_release);
+    else if (UMEM_UNLIKELY(atomic_exchange_explicit(&lock->lock_word, UMEM_LOCK_FREE,
+                                                    memory_order_release) == UMEM_LOCK_CONTENDED))
         umem_lock_wake(lock);
 }
 

@@ -218,6 +218,17 @@ double_free_plain(void)
     umem_reap();
 }
 
+/* Transactions take room only where they are recorded. */
+static void
+sidecars(void)
+{
+    umem_cache_t *cp = new_cache();
+    bool audit = (cp->cache_flags & UMF_AUDIT) != 0;
+
+    CHECK(cp->cache_slabs.pool_sidecar == (audit ? 48 : cp->cache_flags != 0 ? 16 : 0));
+    umem_cache_destroy(cp);
+}
+
 static void
 errno_kept(void)
 {
@@ -263,6 +274,9 @@ test_debugging(void **state)
     assert_exits(constructed_each_time, "guards", 0);
     assert_exits(constructed_each_time, "audit=4,guards", 0);
     assert_exits(audited, "audit", 0);
+    assert_exits(sidecars, NULL, 0);
+    assert_exits(sidecars, "guards", 0);
+    assert_exits(sidecars, "audit,guards", 0);
 }
 
 static void

@@ -133,10 +133,36 @@ test_rank(void **state)
 #endif
 }
 
+#ifdef UMEM_HAVE_SINGLE_THREADED
+static void *
+is_alone(void *arg)
+{
+    *(bool *)arg = os_thread_is_alone();
+    return NULL;
+}
+
+/* First of all, before there is another thread. */
+static void
+test_alone(void **state)
+{
+    bool alone = true;
+    pthread_t thread;
+
+    (void)state;
+    assert_true(os_thread_is_alone());
+    pthread_create(&thread, NULL, is_alone, &alone);
+    pthread_join(thread, NULL);
+    assert_false(alone);
+}
+#endif
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+#ifdef UMEM_HAVE_SINGLE_THREADED
+        cmocka_unit_test(test_alone),
+#endif
         cmocka_unit_test(test_exclusion), cmocka_unit_test(test_wait), cmocka_unit_test(test_try),
         cmocka_unit_test(test_fork),      cmocka_unit_test(test_rank),
     };
