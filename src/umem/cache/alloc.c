@@ -45,7 +45,7 @@ umem_alloc_aligned(size_t size, size_t align, int flags)
 
 /* A free of an address in a slab, the slow way.  Keeps errno. */
 static void
-free_in_slab(void *buf, struct slab *slab, size_t stated)
+free_in_slab(void *buf, struct slab *slab, size_t stated, const void *frame)
 {
     struct umem_cache *cp = umem_cache_of_slab(slab);
     /* Under debugging a bufctl says it, and is asked below. */
@@ -59,7 +59,7 @@ free_in_slab(void *buf, struct slab *slab, size_t stated)
         umem_report(
             &(struct umem_error_info){.err_kind = UMERR_DUPFREE, .err_addr = buf, .err_cache = cp});
     else
-        umem_cache_free_slow(cp, buf, stated);
+        umem_cache_free_from(cp, buf, stated, frame);
 }
 
 UMEM_NOINLINE void
@@ -75,7 +75,8 @@ umem_free_slow(void *buf, uint64_t word, size_t stated)
         return;
     }
     if (UMEM_LIKELY(pagemap_kind(word) == UMEM_PAGEMAP_SLAB)) {
-        free_in_slab(buf, pagemap_pointer(word), stated);
+        free_in_slab(buf, pagemap_pointer(word), stated, __builtin_frame_address(0));
+        UMEM_KEEP_FRAME();
         return;
     }
     int error = errno;

@@ -154,6 +154,13 @@ void *umem_cache_alloc_slow_aligned(struct umem_cache *cp, size_t requested, siz
 /* stated: the size that the caller gives with the free, SIZE_MAX if none.  Keeps errno. */
 void umem_cache_free_slow(struct umem_cache *cp, void *buf, size_t stated);
 /*
+ * The same on behalf of the engine's function that the program called, which
+ * names its frame (buf_frame in debug.h) and lets it last: its call here must
+ * not become a jump, which would give the frame up first.
+ */
+#define UMEM_KEEP_FRAME() __asm__ volatile("" : : : "memory")
+void umem_cache_free_from(struct umem_cache *cp, void *buf, size_t stated, const void *frame);
+/*
  * An object fresh from the slabs, as magazines hold them: constructed, if that
  * is this cache's way.  NULL with errno.  And such objects back to the slabs.
  */

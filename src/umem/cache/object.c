@@ -274,11 +274,9 @@ static inline bool
 describe(struct umem_cache *cp, const void *addr, struct umem_buffer *buf)
 {
     struct slab *slab = find_slab(cp, addr);
+    uint32_t index;
 
-    if (slab == NULL || (const char *)addr < slab->slab_base)
-        return false;
-    uint32_t index = slab_chunk_index(slab, addr);
-    if (index >= slab->slab_chunks || slab_chunk(slab, index) != addr)
+    if (slab == NULL || !slab_is_chunk(slab, addr, &index))
         return false;
     describe_chunk(cp, slab, index, buf);
     return true;
@@ -491,14 +489,21 @@ free_slow(struct umem_cache *cp, void *obj, size_t stated, const void *frame)
 }
 
 /* Keeps errno, so that the fast path need not save what it would after this call. */
-UMEM_NOINLINE void
-umem_cache_free_slow(struct umem_cache *cp, void *obj, size_t stated)
+void
+umem_cache_free_from(struct umem_cache *cp, void *obj, size_t stated, const void *frame)
 {
     int error = errno;
 
     watch(cp, OS_WATCH_FREE, 0);
-    free_slow(cp, obj, stated, __builtin_frame_address(0));
+    free_slow(cp, obj, stated, frame);
     errno = error;
+}
+
+UMEM_NOINLINE void
+umem_cache_free_slow(struct umem_cache *cp, void *obj, size_t stated)
+{
+    umem_cache_free_from(cp, obj, stated, __builtin_frame_address(0));
+    UMEM_KEEP_FRAME();
 }
 
 UMEM_EXPORT void *

@@ -316,9 +316,12 @@ unwind_step(struct unwind_cursor *c, struct unwind_window *win, uintptr_t *bp_at
         c->pc = unwind_load(cfa - UNWIND_RULE_WORD);
         c->sp = cfa;
         c->exact = false;
-        return c->pc != 0 ? UNWIND_STEP_DONE : UNWIND_STEP_END;
+        if (UMEM_LIKELY(c->pc != 0))
+            return UNWIND_STEP_DONE;
+        *bp_at = UNWIND_BP_HARD;
+        return UNWIND_STEP_END;
     }
-    *bp_at = UNWIND_BP_HARD;
+    *bp_at = rule == UNWIND_RULE_END ? UNWIND_BP_SAME : UNWIND_BP_HARD;
     if (rule == UNWIND_RULE_END)
         return UNWIND_STEP_END;
     enum unwind_step step = step_slow(t, rule, c, win);

@@ -37,10 +37,17 @@ uint32_t os_unwind(uintptr_t *frames, uint32_t max, uint32_t skip);
 #define OS_TRAIL_MAX 288                 /* frames of one walk, at most */
 #define OS_TRAIL_ROOM (2 * OS_TRAIL_MAX) /* for both ends to move */
 
+/*
+ * Two words of the stack, and what they are as long as the frame follows from
+ * the one before as it did; then the state.
+ */
 struct os_trail_frame {
-    uintptr_t frame_sp;    /* the caller's */
-    uintptr_t frame_bp_at; /* where frame_bp was read: see unwind_step() */
-    /* Not beside frame_sp: the compiler would load both at once, right after they were stored. */
+    /* Not beside frame_bp: the compiler would load both at once, just after they were stored. */
+    uintptr_t frame_sp; /* the caller's */
+    uintptr_t frame_pc_at;
+    uintptr_t frame_pc; /* as in trail_pc */
+    uintptr_t frame_bp_at;
+    uintptr_t frame_bp_seen;
     uintptr_t frame_bp;
 };
 
@@ -50,9 +57,10 @@ struct os_trail {
     uint32_t trail_walks;
     uint32_t trail_lo; /* frames [lo, hi), innermost first */
     uint32_t trail_hi;
+    bool trail_ended; /* nothing is further out than the last of them, as its pc says */
     uintptr_t trail_pc[OS_TRAIL_ROOM];
     /* The user's, for the stack from this frame outwards; 0 when that is not what it was. */
-    uint32_t trail_note[OS_TRAIL_ROOM];
+    uint64_t trail_note[OS_TRAIL_ROOM];
     struct os_trail_frame trail_frame[OS_TRAIL_ROOM];
     /* Frames of a walk that has not met the last one yet. */
     uintptr_t trail_new_pc[OS_TRAIL_MAX];

@@ -10,6 +10,10 @@
  * outwards.  A frame that was found in any other way is *hard*: the walk goes
  * through it again, each time.
  *
+ * So that nothing is asked twice, two comparisons do for every kind of frame:
+ * where rbp stayed the second is the first once more, and a hard frame has a
+ * word to be compared that no return address is.
+ *
  * Where the words differ the walk is made from there: mostly one frame has
  * another return address (a loop that calls from another line), and the
  * frames around it lie where they did.
@@ -32,17 +36,42 @@ static void
 empty(struct os_trail *trail)
 {
     trail->trail_lo = trail->trail_hi = OS_TRAIL_ROOM / 2;
+    trail->trail_ended = false;
+}
+
+/* In the place of a hard frame's return address. */
+static const uintptr_t no_pc = 0;
+
+static inline bool
+is_hard(const struct os_trail_frame *frame)
+{
+    return frame->frame_pc_at == (uintptr_t)&no_pc;
+}
+
+/* How a frame at pc and sp follows from the one before: bp_at is unwind_step()'s. */
+static inline void
+set_words(struct os_trail_frame *frame, const struct unwind_cursor *c, uintptr_t bp_at)
+{
+    frame->frame_pc_at = c->sp - sizeof(uintptr_t);
+    frame->frame_bp_at = bp_at;
+    frame->frame_bp_seen = c->bp;
+    if (bp_at == UNWIND_BP_SAME) {
+        frame->frame_bp_at = frame->frame_pc_at;
+        frame->frame_bp_seen = c->pc;
+    }
+    /* Of another stack, to which the walk may have come, nothing is known to stay readable. */
+    if (UMEM_UNLIKELY(bp_at == UNWIND_BP_HARD || unwind_own_start(frame->frame_pc_at) == 0 ||
+                      unwind_own_start(frame->frame_bp_at) == 0))
+        frame->frame_pc_at = frame->frame_bp_at = (uintptr_t)&no_pc;
 }
 
 static inline void
 put(uintptr_t *pc, struct os_trail_frame *frame, const struct unwind_cursor *c, uintptr_t bp_at)
 {
-    *pc = c->pc;
-    /* Of another stack, to which the walk may have come, nothing is known to stay readable. */
-    if (UMEM_UNLIKELY(unwind_own_start(c->sp - sizeof(uintptr_t)) == 0 ||
-                      (bp_at > UNWIND_BP_HARD && unwind_own_start(bp_at) == 0)))
-        bp_at = UNWIND_BP_HARD;
-    *frame = (struct os_trail_frame){.frame_sp = c->sp, .frame_bp_at = bp_at, .frame_bp = c->bp};
+    *pc = frame->frame_pc = c->pc;
+    frame->frame_bp = c->bp;
+    frame->frame_sp = c->sp;
+    set_words(frame, c, bp_at);
 }
 
 /* Moves the frames from at on so that there is room for before ones and, behind, for max. */
@@ -56,22 +85,23 @@ make_room(struct os_trail *trail, uint32_t at, uint32_t before)
     memmove(&trail->trail_note[to], &trail->trail_note[at], count * sizeof(trail->trail_note[0]));
     memmove(&trail->trail_frame[to], &trail->trail_frame[at],
             count * sizeof(trail->trail_frame[0]));
+    trail->trail_ended &= at + count == trail->trail_hi;
     trail->trail_lo = to;
     trail->trail_hi = to + count;
     return to;
 }
 
-/* Whether the state of the frame follows from the one before as it did. */
-static inline UNWIND_RAW_STACK bool
-follows(const struct os_trail *trail, uint32_t i)
+/* The first of the frames [i, end) whose state does not follow from the one before as it did. */
+static inline UNWIND_RAW_STACK uint32_t
+first_changed(const struct os_trail *trail, uint32_t i, uint32_t end)
 {
-    const struct os_trail_frame *frame = &trail->trail_frame[i];
+    const struct os_trail_frame *frame = trail->trail_frame + i;
+    const struct os_trail_frame *stop = trail->trail_frame + end;
 
-    if (UMEM_UNLIKELY(frame->frame_bp_at == UNWIND_BP_HARD) ||
-        unwind_load(frame->frame_sp - sizeof(uintptr_t)) != trail->trail_pc[i])
-        return false;
-    return frame->frame_bp_at == UNWIND_BP_SAME ||
-           unwind_load(frame->frame_bp_at) == frame->frame_bp;
+    while (frame < stop && unwind_load(frame->frame_pc_at) == frame->frame_pc &&
+           unwind_load(frame->frame_bp_at) == frame->frame_bp_seen)
+        frame++;
+    return (uint32_t)(frame - trail->trail_frame);
 }
 
 /* Whether a frame is where the walk is. */
@@ -80,8 +110,8 @@ met(const struct os_trail *trail, uint32_t i, const struct unwind_cursor *c)
 {
     const struct os_trail_frame *frame = &trail->trail_frame[i];
 
-    return frame->frame_sp == c->sp && frame->frame_bp == c->bp && trail->trail_pc[i] == c->pc &&
-           frame->frame_bp_at != UNWIND_BP_HARD;
+    return frame->frame_sp == c->sp && frame->frame_bp == c->bp && frame->frame_pc == c->pc &&
+           !is_hard(frame);
 }
 
 /*
@@ -107,13 +137,15 @@ walk_inner(struct os_trail *trail, struct unwind_cursor *c, struct unwind_window
         while (i < trail->trail_hi && trail->trail_frame[i].frame_sp < c->sp)
             i++;
         if (i < trail->trail_hi && bp_at != UNWIND_BP_HARD && met(trail, i, c)) {
-            trail->trail_frame[i].frame_bp_at = bp_at; /* from the frame before it as it is now */
+            set_words(&trail->trail_frame[i], c, bp_at); /* from the frame before as it is now */
             break;
         }
         put(&trail->trail_new_pc[count], &trail->trail_new[count], c, bp_at);
     }
-    if (*ended || count == max)
+    if (*ended || count == max) {
         i = trail->trail_hi; /* nothing of the last walk is in this one */
+        trail->trail_ended = *ended && bp_at != UNWIND_BP_HARD;
+    }
     if (i < count || (i == trail->trail_hi && i != OS_TRAIL_ROOM / 2))
         i = make_room(trail, i, count);
     trail->trail_lo = i - count;
@@ -143,9 +175,9 @@ walk_outer(struct os_trail *trail, struct unwind_cursor *c, struct unwind_window
         uint32_t known = (uint32_t)umem_min(end, trail->trail_hi);
         uint32_t first = i;
         /* What follows from a frame that is another now has to be found out. */
-        while (changed != i && i < known && follows(trail, i))
-            i++;
-        if (i >= end)
+        if (changed != i)
+            i = first_changed(trail, i, known);
+        if (i >= end || (i == trail->trail_hi && trail->trail_ended && changed != i))
             break;
         if (i != first)
             *c = (struct unwind_cursor){trail->trail_pc[i - 1], trail->trail_frame[i - 1].frame_sp,
@@ -154,13 +186,15 @@ walk_outer(struct os_trail *trail, struct unwind_cursor *c, struct unwind_window
         if (step == UNWIND_STEP_END) {
             if (i != trail->trail_hi)
                 changed = trail->trail_hi = i;
+            trail->trail_ended = bp_at != UNWIND_BP_HARD;
             break;
         }
         if (step != UNWIND_STEP_DONE)
             return 0;
-        if (i >= trail->trail_hi || trail->trail_frame[i].frame_sp != c->sp)
+        if (i >= trail->trail_hi || trail->trail_frame[i].frame_sp != c->sp) {
             trail->trail_hi = changed = i + 1; /* what lay further out lies elsewhere now */
-        else if (trail->trail_pc[i] != c->pc || trail->trail_frame[i].frame_bp != c->bp)
+            trail->trail_ended = false;
+        } else if (trail->trail_pc[i] != c->pc || trail->trail_frame[i].frame_bp != c->bp)
             changed = i + 1;
         put(&trail->trail_pc[i], &trail->trail_frame[i], c, bp_at);
     }
@@ -168,6 +202,7 @@ walk_outer(struct os_trail *trail, struct unwind_cursor *c, struct unwind_window
         for (uint32_t n = trail->trail_lo; n < changed; n++)
             trail->trail_note[n] = 0;
         /* Nobody has looked whether what is behind the end goes with what is before. */
+        trail->trail_ended &= i >= trail->trail_hi;
         trail->trail_hi = (uint32_t)umem_min(trail->trail_hi, i);
     }
     return i;

@@ -165,10 +165,9 @@ slab_find(struct slab_pool *pool, const void *addr)
 enum slab_status
 slab_check(const struct slab *slab, const void *addr)
 {
-    if ((const char *)addr < slab->slab_base)
-        return SLAB_NOT_A_CHUNK;
-    uint32_t index = slab_chunk_index(slab, addr);
-    if (index >= slab->slab_chunks || slab_chunk(slab, index) != addr)
+    uint32_t index;
+
+    if (!slab_is_chunk(slab, addr, &index))
         return SLAB_NOT_A_CHUNK;
     if (bitmap_word(slab, index / BITS_PER_WORD) >> index % BITS_PER_WORD & 1)
         return SLAB_ALREADY_FREE;

@@ -188,6 +188,16 @@ slab_chunk(const struct slab *slab, uint32_t index)
     return slab->slab_base + (size_t)index * slab->slab_pool->pool_chunk_size;
 }
 
+/* Whether addr is the start of a chunk, and of which. */
+static inline bool
+slab_is_chunk(const struct slab *slab, const void *addr, uint32_t *index)
+{
+    if ((const char *)addr < slab->slab_base)
+        return false;
+    *index = slab_chunk_index(slab, addr);
+    return *index < slab->slab_chunks && slab_chunk(slab, *index) == addr;
+}
+
 static inline void *
 slab_sidecar(const struct slab *slab, uint32_t index)
 {

@@ -57,7 +57,7 @@ hash_of(const uintptr_t *frames, uint32_t n)
 static void
 check_note(struct os_trail *t, uint32_t n)
 {
-    uint32_t *note = &t->trail_note[t->trail_lo + 1];
+    uint64_t *note = &t->trail_note[t->trail_lo + 1];
     const uintptr_t *frames = &t->trail_pc[t->trail_lo + 1];
 
     if (*note != 0) {
