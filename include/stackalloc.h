@@ -150,6 +150,19 @@ int stack_watermark(void *address, size_t size, enum stack_watermark_how how);
  */
 ssize_t stack_highwater(const void *address);
 
+/*
+ * From now on a thread that runs off its stack says so on standard error
+ * before it dies: which stack, how far, in what function, how deep it was.  Then the
+ * handler of SIGSEGV runs that was there before.  Once for a process; for each
+ * thread stack_fault_thread_init(), which this does for the one that calls: it
+ * gives the thread an alternate signal stack, guarded, until it ends, where it
+ * has none.  To be called by the function that the thread starts in, whose
+ * name is told.  Both return 0, or -1 with errno: what stack_alloc() says, or
+ * EINVAL where the handler is not installed.
+ */
+int stack_fault_handler_install(void);
+int stack_fault_thread_init(void);
+
 #ifdef __cplusplus
 }
 #endif

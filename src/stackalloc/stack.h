@@ -7,6 +7,8 @@
  *   build.c  constructor and destructor of a stack
  *   table.c  address -> slot: which stacks exist, and whether they are in use
  *   info.c   stack_info, stack_name, stack_foreach: what the table knows, told
+ *   fault.c  stack_fault_handler_install: a handler of SIGSEGV and its stacks;
+ *            fault_report.c what it says, symbol.c the names of functions
  *   stats.c  stack_stats
  *   watermark.c  stack_watermark, stack_highwater: how deep a stack went
  *   span.c   the arena that slabs of stacks come from
