@@ -16,6 +16,7 @@
 #define UMEM_LIKELY(x) __builtin_expect(!!(x), 1)
 #define UMEM_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define UMEM_EXPORT __attribute__((visibility("default")))
+#define UMEM_ALWAYS_INLINE inline __attribute__((always_inline))
 #define UMEM_NOINLINE __attribute__((noinline))
 #define UMEM_COLD __attribute__((cold, noinline))
 #define UMEM_CACHE_LINE 64

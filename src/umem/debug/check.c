@@ -142,7 +142,7 @@ struct damage {
 };
 
 /* Reports and says false: to be returned. */
-static bool
+static UMEM_COLD bool
 bad(enum umem_error kind, const struct umem_buffer *buf)
 {
     struct umem_error_info err = {.err_kind = kind,
@@ -245,17 +245,27 @@ bad_tag(const struct umem_buffer *buf, const struct umem_buftag *right, size_t a
     return bad_tag_at(d, kind, buf, tag_offset(buf) + at, right, tag_of(buf), at);
 }
 
-/* memcmp() of two tags, without the call. */
-static inline bool
-same_tag(const struct umem_buftag *tag, const struct umem_buftag *right)
-{
-    umem_vector a, b;
+/* A tag as it is to be, as two words: what is compared at each operation. */
+struct tag_words {
+    uint64_t tag_low, tag_high;
+};
 
-    _Static_assert(sizeof(a) == sizeof(*tag), "a tag is a vector");
-    memcpy(&a, tag, sizeof(a));
-    memcpy(&b, right, sizeof(b));
-    a ^= b;
-    return (a[0] | a[1]) == 0;
+static UMEM_ALWAYS_INLINE struct tag_words
+words_for(const struct umem_bufctl *bc, uint64_t size, uint32_t mark)
+{
+    uint32_t bufctl = (uint32_t)(uintptr_t)bc;
+
+    return (struct tag_words){UMEM_REDZONE_PATTERN | (uint64_t)encoded_size(size) << 32,
+                              bufctl | (uint64_t)(bufctl ^ mark) << 32};
+}
+
+/* What differs of a tag; 0: nothing. */
+static UMEM_ALWAYS_INLINE uint64_t
+differences(const struct umem_buftag *tag, struct tag_words right)
+{
+    const char *p = (const char *)tag;
+
+    return (umem_load_word(p) ^ right.tag_low) | (umem_load_word(p + 8) ^ right.tag_high);
 }
 
 /*
@@ -263,32 +273,29 @@ same_tag(const struct umem_buftag *tag, const struct umem_buftag *right)
  * last bytes of slack are read together with the first of the tag: a word that
  * is all ours, where nobody may be writing.
  */
-static inline bool
-holds_slack_and_tag(const char *end, const struct umem_buftag *tag, const struct umem_buftag *right)
+static UMEM_ALWAYS_INLINE bool
+holds_slack_and_tag(const char *end, const struct umem_buftag *tag, struct tag_words right)
 {
     size_t slack = (size_t)((const char *)tag - end);
-    uint64_t word = umem_slack_word(end), first, differs = 0;
+    uint64_t word = umem_slack_word(end), differs = differences(tag, right);
 
     for (; slack >= sizeof(word); end += sizeof(word), slack -= sizeof(word))
         differs |= umem_load_word(end) ^ word;
-    memcpy(&first, right, sizeof(first));
     uint64_t ours = ((uint64_t)1 << 8 * slack) - 1;
-    differs |= umem_load_word(end) ^ ((word & ours) | first << 8 * slack);
-    return differs == 0 && same_tag(tag, right);
+    return (differs | (umem_load_word(end) ^ ((word & ours) | right.tag_low << 8 * slack))) == 0;
 }
 
-static bool
+static UMEM_ALWAYS_INLINE bool
 check_tag(const struct umem_buffer *buf, uint64_t size, uint32_t mark, struct damage *d)
 {
-    struct umem_buftag right = tag_for(buf->buf_bufctl, size, mark);
-
-    if (UMEM_LIKELY(same_tag(tag_of(buf), &right)))
+    if (UMEM_LIKELY(differences(tag_of(buf), words_for(buf->buf_bufctl, size, mark)) == 0))
         return true;
+    struct umem_buftag right = tag_for(buf->buf_bufctl, size, mark);
     return bad_tag(buf, &right, tag_difference(tag_of(buf), &right), mark, d);
 }
 
 /* Whether a tag that may be changing hands is one of bc's. */
-static bool
+static UMEM_ALWAYS_INLINE bool
 is_tag_of(const struct umem_buftag *tag, const struct umem_bufctl *bc)
 {
     uint32_t bufctl = (uint32_t)(uintptr_t)bc;
@@ -301,7 +308,7 @@ is_tag_of(const struct umem_buftag *tag, const struct umem_bufctl *bc)
            (size == 0 || UMEM_SIZE_VALID(size));
 }
 
-/* Where slack bytes or tag of an allocated buffer are not as they should be. */
+/* What is wrong where slack bytes or tag of an allocated buffer are not as they should be. */
 static UMEM_COLD bool
 bad_redzone(const struct umem_buffer *buf, struct damage *d)
 {
@@ -317,13 +324,13 @@ bad_redzone(const struct umem_buffer *buf, struct damage *d)
 }
 
 /* Slack bytes and tag of an allocated buffer. */
-static inline bool
+static UMEM_ALWAYS_INLINE bool
 check_redzone(const struct umem_buffer *buf, struct damage *d)
 {
     uint64_t requested = buf->buf_bufctl->bc_size;
-    struct umem_buftag right = tag_for(buf->buf_bufctl, requested, UMEM_BUFTAG_ALLOCATED);
+    struct tag_words right = words_for(buf->buf_bufctl, requested, UMEM_BUFTAG_ALLOCATED);
 
-    return UMEM_LIKELY(holds_slack_and_tag(buf->buf_addr + requested, tag_of(buf), &right)) ||
+    return UMEM_LIKELY(holds_slack_and_tag(buf->buf_addr + requested, tag_of(buf), right)) ||
            bad_redzone(buf, d);
 }
 
@@ -348,7 +355,7 @@ bad_front(const struct umem_buffer *buf, struct umem_bufctl *owner, struct damag
 }
 
 /* Whether the bytes before a buffer are as they should be. */
-static bool
+static UMEM_ALWAYS_INLINE bool
 check_front(const struct umem_buffer *buf, struct damage *d)
 {
     struct umem_bufctl *owner = buf->buf_before != NULL ? buf->buf_before : buf->buf_bufctl;
@@ -377,7 +384,7 @@ bad_fill(const struct umem_buffer *buf, struct damage *d)
 }
 
 /* Whether a free buffer still holds the pattern, as far as is looked (maxverify). */
-static inline bool
+static UMEM_ALWAYS_INLINE bool
 check_fill(const struct umem_buffer *buf, struct damage *d)
 {
     size_t size = umem_min(buf->buf_space, umem_options.opt_maxverify);
@@ -385,7 +392,7 @@ check_fill(const struct umem_buffer *buf, struct damage *d)
     return UMEM_LIKELY(umem_is_run(buf->buf_addr, size, UMEM_FREE_WORD)) || bad_fill(buf, d);
 }
 
-static void
+static inline void
 write_slack(const struct umem_buffer *buf, size_t requested)
 {
     char *end = buf->buf_addr + requested;
@@ -398,7 +405,7 @@ write_slack(const struct umem_buffer *buf, size_t requested)
  * The fill of fresh memory, the slack behind and the tag, in whole words: the
  * one in which the fill ends, too.
  */
-static void
+static inline void
 fill_and_write_slack(const struct umem_buffer *buf, size_t requested)
 {
     size_t whole = umem_align_down(requested, sizeof(uint64_t));
@@ -421,7 +428,7 @@ fill_and_write_slack(const struct umem_buffer *buf, size_t requested)
 }
 
 /* Everything of a free buffer but its state. */
-static bool
+static UMEM_ALWAYS_INLINE bool
 check_free(const struct umem_buffer *buf, struct damage *d)
 {
     const char *gap = buf->buf_addr + buf->buf_space;
@@ -482,8 +489,23 @@ umem_debug_alloc(const struct umem_buffer *buf, size_t requested)
     return true;
 }
 
+/* The caller states another size than was asked for. */
+static UMEM_COLD bool
+bad_size(const struct umem_buffer *buf, size_t stated)
+{
+    struct umem_error_info err = {.err_kind = UMERR_BADSIZE,
+                                  .err_addr = buf->buf_addr,
+                                  .err_buffer = buf,
+                                  .err_cache = buf->buf_cache,
+                                  .err_size = stated,
+                                  .err_alloc_size = (size_t)buf->buf_bufctl->bc_size};
+
+    umem_report(&err);
+    return false;
+}
+
 /* Everything of an allocated buffer but its state; reported. */
-static bool
+static UMEM_ALWAYS_INLINE bool
 check_allocated(const struct umem_buffer *buf, size_t stated)
 {
     const struct umem_bufctl *bc = buf->buf_bufctl;
@@ -491,16 +513,8 @@ check_allocated(const struct umem_buffer *buf, size_t stated)
 
     if (UMEM_UNLIKELY(bc->bc_size > buf->buf_space))
         return bad(UMERR_BADBUFCTL, buf);
-    if (UMEM_UNLIKELY(stated != SIZE_MAX && stated != bc->bc_size)) {
-        struct umem_error_info err = {.err_kind = UMERR_BADSIZE,
-                                      .err_addr = buf->buf_addr,
-                                      .err_buffer = buf,
-                                      .err_cache = buf->buf_cache,
-                                      .err_size = stated,
-                                      .err_alloc_size = (size_t)bc->bc_size};
-        umem_report(&err);
-        return false;
-    }
+    if (UMEM_UNLIKELY(stated != SIZE_MAX && stated != bc->bc_size))
+        return bad_size(buf, stated);
     if ((buf->buf_flags & UMF_REDZONE) == 0)
         return true;
     return (check_front(buf, &d) || tell(buf, &d)) && (check_redzone(buf, &d) || tell(buf, &d));
@@ -525,6 +539,9 @@ umem_debug_free(const struct umem_buffer *buf, size_t stated)
 {
     struct umem_bufctl *bc = buf->buf_bufctl;
 
+    /* Where slack begins is known only when the bufctl has come from memory: both at once. */
+    if ((buf->buf_flags & UMF_REDZONE) != 0)
+        __builtin_prefetch(tag_of(buf), 1);
     if (UMEM_UNLIKELY(state_of(bc) != UMEM_BUFFER_ALLOCATED))
         return bad_state(buf);
     /* Checked while it still counts as allocated, which is what a report is to say. */
