@@ -163,6 +163,28 @@ ssize_t stack_highwater(const void *address);
 int stack_fault_handler_install(void);
 int stack_fault_thread_init(void);
 
+/*
+ * Returns where the stack pointer of a fiber on this stack may begin: a
+ * multiple of 256, at most 3,840 bytes below the end, of 16 such places one
+ * that depends on the address.  So the tops of many stacks do not share cache
+ * sets.  Arithmetic only; always the same for the same stack.
+ */
+void *stack_top(void *address, size_t size);
+
+/*
+ * stack_free() for the stack that the caller stands on: taken back by this
+ * thread's next stack_alloc() or stack_free_deferred() on another stack, or
+ * when the thread ends.  Returns 0, or -1 with EINVAL as stack_free() does.
+ */
+int stack_free_deferred(void *address, size_t size);
+
+/*
+ * After fork(), in parent or child: copies the pages of all stacks in use that
+ * are still shared, so that no thread faults for it later.  Returns 0, or -1
+ * with ENOMEM.
+ */
+int stack_reprefault(void);
+
 #ifdef __cplusplus
 }
 #endif

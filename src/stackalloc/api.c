@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "deferred.h"
 #include "stack.h"
 #include "table.h"
 
@@ -55,6 +56,8 @@ open_cache(size_t size)
 STACK_EXPORT void *
 stack_alloc(size_t size)
 {
+    if (STACK_UNLIKELY(deferred_head != NULL))
+        deferred_take_back();
     umem_cache_t *cache = open_cache(size);
     if (STACK_UNLIKELY(cache == NULL))
         return NULL;
@@ -68,6 +71,20 @@ stack_alloc(size_t size)
     atomic_store_explicit(&table_find(body)->slot_word, table_word(body, index, STACK_USED),
                           memory_order_relaxed);
     return body;
+}
+
+static inline void
+give_back(void *body, unsigned index)
+{
+    size_t low = atomic_load_explicit(&stack_classes[index].class_guard_low, memory_order_relaxed);
+    umem_cache_free(atomic_load_explicit(&stack_classes[index].class_cache, memory_order_relaxed),
+                    (char *)body - low);
+}
+
+void
+stack_give_back(void *body, unsigned class)
+{
+    give_back(body, class);
 }
 
 static STACK_COLD int
@@ -103,9 +120,7 @@ stack_free(void *address, size_t size)
         !take_noted(slot, address, index))
         return free_refused();
     /* Ours now: whoever frees it again finds the other word. */
-    size_t low = atomic_load_explicit(&stack_classes[index].class_guard_low, memory_order_relaxed);
-    umem_cache_free(atomic_load_explicit(&stack_classes[index].class_cache, memory_order_relaxed),
-                    (char *)address - low);
+    give_back(address, index);
     return 0;
 }
 

@@ -14,6 +14,7 @@
 #include "page.h"
 #include "stack.h"
 #include "table.h"
+#include "tools.h"
 
 static char *
 object_body(const struct stack_class *class, void *object)
@@ -72,6 +73,7 @@ stack_construct(void *object, void *private, int flags)
     }
     atomic_store_explicit(&slot->slot_word, table_word(body, index, STACK_CACHED),
                           memory_order_release);
+    slot->slot_tool = tools_register(body, size);
     stack_note_construction(index);
     return 0;
 }
@@ -83,5 +85,6 @@ stack_destruct(void *object, void *private)
     char *body = object_body(class, object);
     struct table_slot *slot = table_find(body);
     atomic_store_explicit(&slot->slot_word, STACK_NONE, memory_order_release);
+    tools_forget(slot->slot_tool);
     body_raze(body, stack_class_size((unsigned)(class - stack_classes)));
 }

@@ -9,6 +9,10 @@
  *   info.c   stack_info, stack_name, stack_foreach: what the table knows, told
  *   fault.c  stack_fault_handler_install: a handler of SIGSEGV and its stacks;
  *            fault_report.c what it says, symbol.c the names of functions
+ *   deferred.c  stack_free_deferred: stacks that their users stood on
+ *   top.c    stack_top: coloured stack pointers
+ *   fork.c   stack_reprefault
+ *   tools.h  what valgrind is told
  *   stats.c  stack_stats
  *   watermark.c  stack_watermark, stack_highwater: how deep a stack went
  *   span.c   the arena that slabs of stacks come from

@@ -183,13 +183,13 @@ table_note(const struct table_entry *entry, uint32_t bit, bool holds)
 }
 
 bool
-table_take(struct table_slot *slot, uint32_t used, uint32_t cached)
+table_take(struct table_slot *slot, uint32_t used, uint32_t then)
 {
     uint32_t word = atomic_load_explicit(&slot->slot_word, memory_order_relaxed);
     do
         if ((word & ~TABLE_NOTES) != used)
             return false;
-    while (!atomic_compare_exchange_weak_explicit(&slot->slot_word, &word, cached,
+    while (!atomic_compare_exchange_weak_explicit(&slot->slot_word, &word, then,
                                                   memory_order_acq_rel, memory_order_relaxed));
     return true;
 }

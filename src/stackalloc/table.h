@@ -61,7 +61,12 @@ struct table_slot {
     _Atomic uint32_t slot_thread;                 /* where TABLE_OWNED: its number */
     _Atomic uintptr_t slot_start;                 /* and an address in its start function, or 0 */
     _Atomic uint32_t slot_name[TABLE_NAME_WORDS]; /* where TABLE_NAMED: may lack the last zero */
+    struct table_slot *slot_next;                 /* where TABLE_DEFERRED: of its thread's list */
+    void *slot_body;
+    uint32_t slot_tool; /* tools.h; of the constructor and the destructor */
 };
+
+_Static_assert(sizeof(struct table_slot) == TABLE_SLOT_SIZE, "a slot is a cache line");
 
 struct table_leaf {
     struct table_slot leaf_slot[TABLE_LEAF_SIZE];
@@ -84,8 +89,9 @@ extern _Atomic(struct table_middle *) table_root[TABLE_ROOT_SIZE];
 #define TABLE_OWNED 0x100u
 #define TABLE_FILLED 0x200u
 #define TABLE_NOTES (TABLE_NAMED | TABLE_OWNED | TABLE_FILLED)
+#define TABLE_DEFERRED 0x400u /* in use, and freed by the thread that stands on it: deferred.h */
 _Static_assert(((STACK_CLASSES - 1) << TABLE_CLASS_SHIFT) <= TABLE_CLASS_MASK, "class fits");
-_Static_assert(TABLE_NOTES < STACK_PAGE_MIN, "notes overlap offset");
+_Static_assert((TABLE_NOTES | TABLE_DEFERRED) < STACK_PAGE_MIN, "notes overlap offset");
 
 static inline uint32_t
 table_word(const void *body, unsigned class, enum stack_state state)
@@ -158,8 +164,7 @@ int table_walk(int (*fn)(const struct table_entry *entry, void *arg), void *arg)
  * not: bit is TABLE_NAMED or the like.  False where it is not in use any more.
  */
 bool table_note(const struct table_entry *entry, uint32_t bit, bool holds);
-/* Makes a stack in use that may have notes a cached one, as stack_free() does.  False: it is none.
- */
-bool table_take(struct table_slot *slot, uint32_t used, uint32_t cached);
+/* Makes the word of a stack in use, that may have notes, another.  False: it is none. */
+bool table_take(struct table_slot *slot, uint32_t used, uint32_t then);
 
 #endif

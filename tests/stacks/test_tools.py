@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: MIT
+"""Tools that a program with stacks of the library runs under."""
+
+import shutil
+
+import pytest
+
+from harness import compile_c, paths, run
+
+
+def test_valgrind_knows_the_stacks(tmp_path):
+    """Fibers switch to and fro, and valgrind does not take that for a lost stack pointer."""
+    if shutil.which("valgrind") is None:
+        pytest.skip("valgrind is not installed")
+    program = compile_c(paths.REPO / "examples" / "fiber_ends.c", tmp_path / "fiber_ends",
+                        package="stackalloc", flags=["-pthread"])
+    result = run(["valgrind", "--tool=memcheck", program])
+    assert result.returncode == 0 and result.stdout.endswith("stacks built: 1\n"), result
+    if "STACK_HAVE_VALGRIND" in (paths.build() / "compile_commands.json").read_text():
+        assert "client switching stacks" not in result.stderr, result
+    assert "Invalid write" not in result.stderr and "Invalid read" not in result.stderr, result
