@@ -32,7 +32,6 @@
 /* Frames at most that backtrace() begins with and we do not. */
 #define INNER_MAX 3
 
-static const char *module_path[2];
 static _Atomic unsigned captures;
 static _Atomic unsigned mismatches;
 static _Atomic unsigned longer; /* captures that went on where libgcc gave up */
@@ -89,23 +88,13 @@ reset(void)
     captures = mismatches = longer = 0;
 }
 
-static const struct shapes *const all_shapes[] = {&shapes_o0, &shapes_o2, &shapes_o3, &shapes_fp};
-#define SHAPES_COUNT (sizeof(all_shapes) / sizeof(all_shapes[0]))
-
-static void
-every_shape(void)
-{
-    for (size_t i = 0; i < SHAPES_COUNT; i++)
-        all_shapes[i]->call_all(compare);
-}
-
 static void
 shapes(void **state)
 {
     (void)state;
     reset();
     for (int i = 0; i < 3; i++) /* cold, then from the table */
-        every_shape();
+        every_shape(compare);
     assert_true(captures > 3 * SHAPES_COUNT * 10);
     assert_int_equal(mismatches, 0);
     assert_int_equal(longer, 0);
@@ -282,7 +271,7 @@ thread_main(void *arg)
     (void)arg;
     errno = ERANGE;
     compare();
-    every_shape();
+    every_shape(compare);
     return errno == ERANGE ? NULL : "errno was changed";
 }
 
@@ -348,7 +337,7 @@ guarded_free(char *stack, size_t size)
 static void
 fiber_main(void)
 {
-    every_shape();
+    every_shape(compare);
 }
 
 static void
@@ -462,7 +451,7 @@ capture_until_stop(void *arg)
 {
     (void)arg;
     while (!stop)
-        every_shape();
+        every_shape(compare);
     return NULL;
 }
 
@@ -524,17 +513,6 @@ no_tables(void **state)
 }
 
 /* --- Nonsense --- */
-
-static uint64_t random_state = 0x1234567;
-
-static uint64_t
-random_next(void)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
-}
 
 static uintptr_t some_code[FRAMES_MAX];
 static uint32_t some_code_count;
@@ -692,7 +670,6 @@ main(int argc, char **argv)
     backtrace(plain, 4); /* loads libgcc: not to happen within a signal handler */
     uint32_t n = os_unwind(frames, FRAMES_MAX, 0);
     outermost = n > 0 ? frames[n - 1] : 0;
-    module_path[0] = argc > 2 ? argv[1] : NULL;
-    module_path[1] = argc > 2 ? argv[2] : NULL;
+    take_modules(argc, argv);
     return cmocka_run_group_tests_name("os/unwind", tests, NULL, NULL);
 }

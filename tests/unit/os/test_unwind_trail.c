@@ -29,7 +29,6 @@
 
 #if defined(__x86_64__)
 
-static const char *module_path[2];
 static struct os_trail trail; /* of the main thread */
 static unsigned walks, differing, wrong_notes, refused, kept_notes;
 
@@ -94,38 +93,17 @@ check(void)
     __asm__ volatile("" ::: "memory");
 }
 
-static const struct shapes *const all_shapes[] = {&shapes_o0, &shapes_o2, &shapes_o3, &shapes_fp};
-#define SHAPES_COUNT (sizeof(all_shapes) / sizeof(all_shapes[0]))
-
-static void
-every_shape(void)
-{
-    for (size_t i = 0; i < SHAPES_COUNT; i++)
-        all_shapes[i]->call_all(check);
-}
-
 static void
 shapes(void **state)
 {
     (void)state;
     reset();
     for (int i = 0; i < 3; i++)
-        every_shape();
+        every_shape(check);
     assert_true(walks > 100);
     assert_int_equal(differing, 0);
     assert_int_equal(wrong_notes, 0);
     assert_true(refused < walks / 2);
-}
-
-static uint64_t random_state = 0x9876543;
-
-static uint64_t
-random_next(void)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
 }
 
 /* Frames of two sizes and one without a fixed size, each with calls from several lines. */
@@ -377,8 +355,7 @@ main(int argc, char **argv)
         cmocka_unit_test(modules),      cmocka_unit_test(begins_further_out),
     };
 
-    module_path[0] = argc > 2 ? argv[1] : NULL;
-    module_path[1] = argc > 2 ? argv[2] : NULL;
+    take_modules(argc, argv);
     return cmocka_run_group_tests_name("os/unwind_trail", tests, NULL, NULL);
 }
 
