@@ -231,8 +231,8 @@ walk_stack(uint32_t max)
     return umem_stacks_intern(frames, umem_audit_stack(frames, max));
 }
 
-void
-umem_audit(struct umem_bufctl *bc, const void *frame)
+struct umem_transaction
+umem_audit(const void *frame)
 {
     uint32_t max = __atomic_load_n(&umem_options.opt_audit_frames, __ATOMIC_RELAXED);
     uint32_t thread = umem_thread_self();
@@ -248,10 +248,8 @@ umem_audit(struct umem_bufctl *bc, const void *frame)
         if (UMEM_UNLIKELY(stack == 0))
             stack = walk_stack(max);
     }
-    bc->bc_prev = bc->bc_last;
-    bc->bc_last.txn_stack = stack;
-    bc->bc_last.txn_thread = thread;
-    bc->bc_last.txn_time = os_clock_coarse_ns();
+    return (struct umem_transaction){
+        .txn_stack = stack, .txn_thread = thread, .txn_time = os_clock_coarse_ns()};
 }
 
 void

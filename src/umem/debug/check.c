@@ -538,10 +538,15 @@ bool
 umem_debug_free(const struct umem_buffer *buf, size_t stated)
 {
     struct umem_bufctl *bc = buf->buf_bufctl;
+    struct umem_transaction now;
 
     /* Where slack begins is known only when the bufctl has come from memory: both at once. */
     if ((buf->buf_flags & UMF_REDZONE) != 0)
         __builtin_prefetch(tag_of(buf), 1);
+    if ((buf->buf_flags & UMF_AUDIT) != 0) {
+        umem_audit_fetch(bc);
+        now = umem_audit(buf->buf_frame);
+    }
     if (UMEM_UNLIKELY(state_of(bc) != UMEM_BUFFER_ALLOCATED))
         return bad_state(buf);
     /* Checked while it still counts as allocated, which is what a report is to say. */
@@ -550,7 +555,7 @@ umem_debug_free(const struct umem_buffer *buf, size_t stated)
     if (UMEM_UNLIKELY(!set_state(bc, UMEM_BUFFER_ALLOCATED, UMEM_BUFFER_FREE)))
         return bad_state(buf);
     if ((buf->buf_flags & UMF_AUDIT) != 0)
-        audit(buf, UMEM_EVENT_FREE);
+        umem_audit_record(bc, &now, buf->buf_addr, buf->buf_cache, UMEM_EVENT_FREE);
     return true;
 }
 

@@ -127,16 +127,39 @@ void umem_debug_resize(const struct umem_buffer *buf, size_t requested);
 
 /* --- Audit (debug/audit.c over os/unwind.h and debug/stacks.h) --- */
 
-/* Puts bc_last into bc_prev and fills bc_last: stack, thread, time.  frame: buf_frame. */
-void umem_audit(struct umem_bufctl *bc, const void *frame);
-/* The same, with an entry in the transaction log; bc_size is the size by now. */
+/*
+ * A transaction of this thread, now: stack, thread, time.  frame: buf_frame.
+ * To be had before the bufctl is looked at, which may be on its way from memory
+ * meanwhile (umem_audit_fetch()).
+ */
+struct umem_transaction umem_audit(const void *frame);
+static inline void
+umem_audit_fetch(const struct umem_bufctl *bc)
+{
+    __builtin_prefetch(bc, 1);
+    __builtin_prefetch((const char *)(bc + 1) - 1, 1); /* where it lies across two lines */
+}
+/*
+ * Puts bc_last into bc_prev and the transaction into bc_last, and an entry into
+ * the transaction log; bc_size is the size by now.
+ */
+static inline void
+umem_audit_record(struct umem_bufctl *bc, const struct umem_transaction *now, const void *addr,
+                  const struct umem_cache *cache, enum umem_event_kind kind)
+{
+    bc->bc_prev = bc->bc_last;
+    bc->bc_last = *now;
+    if (UMEM_UNLIKELY(umem_options.opt_transaction_log != 0))
+        umem_event_transaction(bc, addr, cache, kind);
+}
+/* All of it. */
 static inline void
 umem_audit_logged(struct umem_bufctl *bc, const void *frame, const void *addr,
                   const struct umem_cache *cache, enum umem_event_kind kind)
 {
-    umem_audit(bc, frame);
-    if (UMEM_UNLIKELY(umem_options.opt_transaction_log != 0))
-        umem_event_transaction(bc, addr, cache, kind);
+    struct umem_transaction now = umem_audit(frame);
+
+    umem_audit_record(bc, &now, addr, cache, kind);
 }
 /*
  * With nosignal: reports where a signal handler is among the callers.  Asked

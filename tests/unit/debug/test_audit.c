@@ -18,7 +18,7 @@ recurse(int depth, struct umem_bufctl *bc)
 {
     if (depth == 0) {
         here = (uintptr_t)__builtin_return_address(0);
-        umem_audit(bc, NULL);
+        umem_audit_logged(bc, NULL, NULL, NULL, UMEM_EVENT_ALLOC);
     } else {
         recurse(depth - 1, bc);
     }
@@ -66,10 +66,10 @@ last_becomes_previous(void **state)
     struct umem_bufctl bc = {0};
 
     (void)state;
-    umem_audit(&bc, NULL);
+    umem_audit_logged(&bc, NULL, NULL, NULL, UMEM_EVENT_ALLOC);
     struct umem_transaction first = bc.bc_last;
     assert_int_equal(bc.bc_prev.txn_time, 0);
-    umem_audit(&bc, NULL);
+    umem_audit_logged(&bc, NULL, NULL, NULL, UMEM_EVENT_ALLOC);
     assert_memory_equal(&bc.bc_prev, &first, sizeof(first));
     assert_true(bc.bc_last.txn_time >= first.txn_time);
 }
@@ -77,7 +77,7 @@ last_becomes_previous(void **state)
 static void *
 audit_in_thread(void *arg)
 {
-    umem_audit(arg, NULL);
+    umem_audit_logged(arg, NULL, NULL, NULL, UMEM_EVENT_ALLOC);
     return (void *)(uintptr_t)os_thread_id();
 }
 
@@ -102,7 +102,7 @@ handler(int number)
     struct umem_bufctl bc = {0};
 
     umem_debug_signal(number == SIGUSR2 ? UMF_REDZONE : UMF_AUDIT);
-    umem_audit(&bc, NULL);
+    umem_audit_logged(&bc, NULL, NULL, NULL, UMEM_EVENT_ALLOC);
 }
 
 static void
