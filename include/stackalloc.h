@@ -16,6 +16,7 @@
 #ifndef STACKALLOC_H
 #define STACKALLOC_H
 
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -184,6 +185,16 @@ int stack_free_deferred(void *address, size_t size);
  * with ENOMEM.
  */
 int stack_reprefault(void);
+
+/*
+ * pthread_create() on a stack of the library, of a size that stack_alloc()
+ * takes.  All of attr but its stack settings holds; it may be NULL.  The stack
+ * is given back when the thread has ended and was joined, or is detached.
+ * Returns 0 or an error number: what pthread_create() and stack_alloc() say,
+ * EINVAL too where the stack has no room for the C library's part of it.
+ */
+int stack_pthread_create(pthread_t *thread, const pthread_attr_t *attr, size_t size,
+                         void *(*fn)(void *), void *arg);
 
 #ifdef __cplusplus
 }

@@ -15,6 +15,9 @@
  *   tools.h  what valgrind is told
  *   stats.c  stack_stats
  *   watermark.c  stack_watermark, stack_highwater: how deep a stack went
+ *   thread.c stack_pthread_create: threads, and when they are over; asks the kernel
+ *            whether they are
+ *   join.c   pthread_join and its kin in front of libc's
  *   span.c   the arena that slabs of stacks come from
  *   page.c   the system calls
  *   look.c   the system calls that change no page: what the kernel knows of them
@@ -39,9 +42,10 @@
  *    USED, so that is a plain store; stack_free() makes USED into CACHED by
  *    compare-and-swap, so that one of many racing frees wins.
  *
- * 4. No locks.  Slots, leaves of the table, caches and the arena are published
- *    by compare-and-swap, the loser takes its own back.  So fork needs no
- *    handler here: the child finds every stack in the state it had.
+ * 4. No locks, but for the registry of threads (thread.c).  Slots, leaves
+ *    of the table, caches and the arena are published by compare-and-swap,
+ *    the loser takes its own back.  So fork needs no handler here: the
+ *    child finds every stack in the state it had.
  *
  * umem is used through <umem.h> and <sys/vmem.h> only.
  */
