@@ -68,7 +68,7 @@ stack_alloc(size_t size)
     char *body =
         object + atomic_load_explicit(&stack_classes[index].class_guard_low, memory_order_relaxed);
     /* No other thread can want this word: the object is ours alone. */
-    atomic_store_explicit(&table_find(body)->slot_word, table_word(body, index, STACK_USED),
+    atomic_store_explicit(&table_known(body)->slot_word, table_word(body, index, STACK_USED),
                           memory_order_relaxed);
     return body;
 }

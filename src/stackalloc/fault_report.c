@@ -69,13 +69,17 @@ put_symbol(struct text *text, uintptr_t address, bool with_offset)
     }
 }
 
-/* Whether the thread ran on the stack whose guard it touched, or as much as jumped off it. */
+/*
+ * Whether the thread ran on the stack whose guard it touched.  A wide frame
+ * can have taken the stack pointer past the guard; then it is known only of a
+ * stack whose thread is noted.
+ */
 static bool
 ran_on(const struct stack_fault *fault)
 {
     const struct stack_info *info = fault->fault_stack;
     uintptr_t low = (uintptr_t)info->info_base - info->info_guard_low;
-    return fault->fault_sp == 0 ||
+    return fault->fault_sp == 0 || info->info_thread == fault->fault_thread ||
            fault->fault_sp - low <= info->info_guard_low + info->info_size + info->info_guard_high;
 }
 
@@ -125,7 +129,8 @@ put_advice(struct text *text, const struct stack_fault *fault)
 {
     const struct stack_info *info = fault->fault_stack;
     if (!ran_on(fault))
-        put(text, "it did not run on that stack: look for a stale or wild pointer\n");
+        put(text,
+            "its stack pointer was elsewhere: a wild pointer, or a frame wider than the guard\n");
     else if (info->info_place == STACK_IN_HIGH_GUARD)
         put(text, "that is above the first frame: look for an index or pointer gone too far\n");
     else if (stack_size_supported(info->info_size * 2)) {

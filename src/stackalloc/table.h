@@ -138,7 +138,20 @@ table_find(const void *p)
     return &leaf->leaf_slot[granule & (TABLE_LEAF_SIZE - 1)];
 }
 
-/* The same, making the nodes on the way.  NULL with errno. */
+/* The same for a body that was constructed: its nodes are there, for good. */
+static inline struct table_slot *
+table_known(const void *body)
+{
+    uintptr_t granule = (uintptr_t)body >> TABLE_GRANULE_SHIFT;
+    uintptr_t top = granule >> (TABLE_LEAF_BITS + TABLE_MIDDLE_BITS);
+    size_t index = (granule >> TABLE_LEAF_BITS) & (TABLE_MIDDLE_SIZE - 1);
+    struct table_middle *middle = atomic_load_explicit(&table_root[top], memory_order_acquire);
+    struct table_leaf *leaf =
+        atomic_load_explicit(&middle->middle_leaf[index], memory_order_acquire);
+    return &leaf->leaf_slot[granule & (TABLE_LEAF_SIZE - 1)];
+}
+
+/* The slot of an address, making the nodes on the way.  NULL with errno. */
 struct table_slot *table_reserve(const void *p);
 
 /* A stack as its slot showed it at one moment. */

@@ -42,6 +42,16 @@ dive(int depth)
     return dive(depth + 1) + frame[0];
 }
 
+/* A frame wider than stack and guard, which is written to from its upper end on. */
+KEEP int
+sprawl(void)
+{
+    volatile char frame[2 * SIZE];
+    for (size_t i = sizeof(frame); i-- > 0;)
+        frame[i] = 1;
+    return frame[0];
+}
+
 /* Calls malloc() with so little stack that it faults in there, with the locks that it holds. */
 KEEP void
 starve(void)
@@ -61,6 +71,8 @@ misbehave(void)
 {
     if (strstr(mode, "dive") != NULL)
         dive(0);
+    else if (strstr(mode, "wide") != NULL)
+        sprawl();
     else if (strstr(mode, "below") != NULL)
         touch(stack - 8);
     else if (strstr(mode, "guard") != NULL)

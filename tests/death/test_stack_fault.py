@@ -14,7 +14,7 @@ ADVICE = {
     "overflow": "to raise: the size that stack_alloc() is asked for; the next is 65536 bytes",
     "largest": "no larger size is supported: look for endless recursion or large frames",
     "underflow": "that is above the first frame: look for an index or pointer gone too far",
-    "stray": "it did not run on that stack: look for a stale or wild pointer",
+    "stray": "its stack pointer was elsewhere: a wild pointer, or a frame wider than the guard",
 }
 
 
@@ -57,6 +57,7 @@ CASES = {
     "thread-dive-filled": overflow("[0-9]{1,3}", function=DIVE, used="32[67][0-9][0-9]"),
     "thread-byte-filled": overflow("1", used="[3-9][0-9]{3}"),
     "thread-dive-large": overflow("[0-9]{1,3}", function=DIVE, size=64 * SIZE, advice="largest"),
+    "thread-wide": overflow("1", function=r"stack_fault`sprawl\+0x[0-9a-f]+"),
     "thread-above": underflow("25"),
     "thread-starve": overflow("[0-9]+", function=r"lib\S+\.so\S+", used=SIZE),
     "fiber-dive": overflow("[0-9]{1,3}", start="main", function=DIVE),
