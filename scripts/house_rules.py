@@ -151,7 +151,7 @@ class Checker:
         if path.parts[:2] == ("src", "umem") and len(path.parts) > 3:
             self.check_engine(path, text)
         elif path.parts[:2] == ("src", "stackalloc"):
-            self.check_client(path, text, allowed=())
+            self.check_client(path, text, allowed=("layout.h",))
         elif path.parts[:2] == ("src", "analyse"):
             self.check_client(path, text, allowed=("layout.h",))
 
@@ -179,7 +179,8 @@ class Checker:
         for library in ("umem/libumem.map", "stackalloc/libstackalloc.map"):
             for name in sorted(map_symbols(REPO / "src" / library)):
                 # libc's own names are in libc's manual; the library's for itself are in none.
-                if name == "umem_layout" or name.startswith(("pthread_", "stack_thread_")):
+                if name in ("umem_layout", "stack_layout") or \
+                        name.startswith(("pthread_", "stack_thread_")):
                     continue
                 if f"{name}.3" not in pages:
                     self.say(f"src/{library}", 1, f"no man/{name}.3")

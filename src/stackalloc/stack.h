@@ -13,6 +13,7 @@
  *   top.c    stack_top: coloured stack pointers
  *   fork.c   stack_reprefault
  *   tools.h  what valgrind is told
+ *   layout.c what an analyser has to know to read the table in a core file
  *   stats.c  stack_stats
  *   watermark.c  stack_watermark, stack_highwater: how deep a stack went
  *   thread.c stack_pthread_create: threads, and when they are over; asks the kernel

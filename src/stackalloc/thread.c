@@ -33,6 +33,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "note.h"
 #include "page.h"
 #include "stack.h"
@@ -169,7 +170,11 @@ thread_start(void *arg)
     int type;
     pid_t tid = (pid_t)syscall(SYS_gettid);
     atomic_store_explicit(&thread->thread_tid, tid, memory_order_relaxed);
-    stack_note_thread(thread->thread_stack, tid, (const void *)(uintptr_t)thread->thread_fn);
+    const void *start = (const void *)(uintptr_t)thread->thread_fn;
+    if (stack_fault_installed())
+        (void)stack_fault_enter(start); /* without memory for that, an overflow says nothing */
+    else
+        stack_note_thread(thread->thread_stack, tid, start);
     registry_add(thread, pthread_self());
     pthread_cleanup_push(thread_ended, thread);
     result = thread->thread_fn(thread->thread_arg);

@@ -108,6 +108,23 @@ run_thread(void)
     pthread_join(thread, NULL);
 }
 
+/* Does nothing for the handler: the library made the thread. */
+KEEP void *
+innocent(void *arg)
+{
+    misbehave();
+    return arg;
+}
+
+static void
+run_created(void)
+{
+    pthread_t thread;
+    if (stack_pthread_create(&thread, NULL, size, innocent, NULL) != 0)
+        exit(3);
+    pthread_join(thread, NULL);
+}
+
 static void
 run_fiber(void)
 {
@@ -184,6 +201,8 @@ main(int argc, char **argv)
         stack_free(stack, size);
     if (strstr(mode, "thread") != NULL)
         run_thread();
+    else if (strstr(mode, "created") != NULL)
+        run_created();
     else if (strstr(mode, "fiber") != NULL)
         run_fiber();
     else if (strstr(mode, "alternate") != NULL)

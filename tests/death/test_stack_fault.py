@@ -60,6 +60,7 @@ CASES = {
     "thread-wide": overflow("1", function=r"stack_fault`sprawl\+0x[0-9a-f]+"),
     "thread-above": underflow("25"),
     "thread-starve": overflow("[0-9]+", function=r"lib\S+\.so\S+", used=SIZE),
+    "created-dive": overflow("[0-9]{1,3}", start="innocent", function=DIVE, name=""),
     "fiber-dive": overflow("[0-9]{1,3}", start="main", function=DIVE),
     "fiber-above": underflow("25", start="main"),
     "alternate-dive": overflow("[0-9]{1,3}", start="main", function=DIVE),
