@@ -92,7 +92,7 @@ def test_descriptor_2_is_the_programs_own(programs, way, tmp_path):
 
 
 # Debugging needs room for its own: tags, transactions, stacks.
-@pytest.mark.parametrize("way,megabytes", [("glibc", 80), ("preload", 80), ("debug", 200)])
+@pytest.mark.parametrize("way,megabytes", [("glibc", 80), ("preload", 80), ("debug", 140)])
 def test_address_space_limit(programs, way, megabytes):
     program = programs("limits.c", flags=C_FLAGS)
     result = run(["prlimit", f"--as={megabytes << 20}", program, "space"], timeout=120,
