@@ -18,9 +18,12 @@ import urllib.request
 
 import pytest
 
-from harness import Background, run, wait_for
+from harness import Background, paths, run, wait_for
 
 NOBODY = 65534
+# Threads on stacks of libstackalloc.
+ON_STACKS = dict(preload=paths.library("libstackalloc_preload.so.1"),
+                 env={"STACKALLOC_OPTIONS": "size=256k"})
 # What the library, or the loader about it, would say.
 MESSAGE = re.compile(r"\bumem( allocator)?: |ld\.so")
 
@@ -115,6 +118,10 @@ def test_redis_full(tmp_path, mode):
     check_redis(tmp_path, mode, 50000, 10000)
 
 
+def test_redis_on_stacks(tmp_path):
+    check_redis(tmp_path, ON_STACKS, 1000, 500)
+
+
 # --- nginx ---
 
 NGINX_CONFIG = """
@@ -126,6 +133,7 @@ error_log {dir}/error.log notice;
 events {{ worker_connections 256; }}
 http {{
     access_log {dir}/access.log;
+    {more}
     client_body_temp_path {dir}/t1; proxy_temp_path {dir}/t2; fastcgi_temp_path {dir}/t3;
     uwsgi_temp_path {dir}/t4; scgi_temp_path {dir}/t5;
     gzip on; gzip_types *; gzip_min_length 100;
@@ -166,7 +174,7 @@ def fetch_in_threads(port, files, rounds):
     return failures
 
 
-def check_nginx(directory, mode, rounds):
+def check_nginx(directory, mode, rounds, more=""):
     need("nginx")
     root = directory / "root"
     root.mkdir()
@@ -177,7 +185,8 @@ def check_nginx(directory, mode, rounds):
         files[str(number)] = hashlib.sha256(content).hexdigest()
     port = free_port()
     user = "user root;" if os.geteuid() == 0 else ""
-    (directory / "nginx.conf").write_text(NGINX_CONFIG.format(dir=directory, port=port, user=user))
+    (directory / "nginx.conf").write_text(NGINX_CONFIG.format(dir=directory, port=port, user=user,
+                                                             more=more))
     server = ["nginx", "-p", directory, "-c", directory / "nginx.conf", "-e",
               directory / "error.log"]
     with Background(server, cwd=directory, **mode) as nginx:
@@ -202,6 +211,13 @@ def test_nginx(tmp_path, mode):
 @pytest.mark.programs
 def test_nginx_full(tmp_path, mode):
     check_nginx(tmp_path, mode, 200)
+
+
+def test_nginx_with_threads_on_stacks(tmp_path):
+    need("nginx")
+    if "--with-threads" not in run(["nginx", "-V"]).stderr:
+        pytest.skip("nginx is built without threads")
+    check_nginx(tmp_path, ON_STACKS, 10, "aio threads; directio 512;")
 
 
 # --- PostgreSQL ---

@@ -2,7 +2,7 @@
 /*
  * run.c - umem run: executes a program under the library.
  *
- * Only sets the environment (LD_PRELOAD, UMEM_DEBUG) and execs, so that the
+ * Only sets the environment (LD_PRELOAD, UMEM_DEBUG, STACKALLOC_OPTIONS) and execs, so that the
  * program keeps our pid, its signals and its exit code.  What the environment
  * holds already stays: other preloads, other items of UMEM_DEBUG.  With --leaks
  * the program is a child instead, and watch.c waits for it.
@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define LIBRARY "libumem.so.1"
+#define STACKS_LIBRARY "libstackalloc_preload.so.1"
 /* Where meson installs libraries, relative to the prefix. */
 #ifndef UMEM_LIBDIR
 #define UMEM_LIBDIR "lib"
@@ -35,6 +36,8 @@ struct run_options {
     const char *run_leaks_then; /* "report" or "fail" */
     bool run_leaks_code_given;
     size_t run_leaks_code;
+    bool run_stacks;
+    const char *run_stacks_size;
     struct option_list run_files;
     struct suppressions run_suppressions;
 };
@@ -46,15 +49,16 @@ struct run_options {
 static const char beside_the_prefix[] = "../" UMEM_LIBDIR;
 static const char in_the_system[] = "/usr/" UMEM_LIBDIR;
 static const char in_local[] = "/usr/local/" UMEM_LIBDIR;
-static const char *const library_places[] = {"../umem", beside_the_prefix, "../lib", "."};
+static const char *const library_places[] = {"../umem", "../stackalloc", beside_the_prefix,
+                                             "../lib", "."};
 static const char *const system_places[] = {in_the_system, in_local, "/usr/local/lib", "/usr/lib"};
 
 static bool
-library_at(const char *folder, const char *place, char *path, size_t size)
+library_at(const char *folder, const char *place, const char *library, char *path, size_t size)
 {
     char file[PATH_MAX];
-    int n = snprintf(file, sizeof(file), "%s%s%s/" LIBRARY, folder, folder[0] != '\0' ? "/" : "",
-                     place);
+    int n = snprintf(file, sizeof(file), "%s%s%s/%s", folder, folder[0] != '\0' ? "/" : "", place,
+                     library);
     if (n < 0 || (size_t)n >= sizeof(file) || access(file, R_OK) != 0)
         return false;
     /* Without "..": the path is shown in the program's maps and in its children's environment. */
@@ -63,7 +67,7 @@ library_at(const char *folder, const char *place, char *path, size_t size)
     char *real = realpath(file, NULL);
     if (real == NULL)
         return false;
-    n = snprintf(path, size, "%s/" LIBRARY, real);
+    n = snprintf(path, size, "%s/%s", real, library);
     free(real);
     return n > 0 && (size_t)n < size;
 }
@@ -73,23 +77,24 @@ library_at(const char *folder, const char *place, char *path, size_t size)
  * $LIB, which the dynamic linker of each word size replaces by its own.
  */
 static void
-use_lib_token(char *path, size_t size)
+use_lib_token(const char *library, char *path, size_t size)
 {
 #ifdef __GLIBC__
-    const char *suffix = "/" UMEM_LIBDIR "/" LIBRARY;
+    char suffix[PATH_MAX];
     size_t n = strlen(path);
-    size_t m = strlen(suffix);
+    size_t m = (size_t)snprintf(suffix, sizeof(suffix), "/" UMEM_LIBDIR "/%s", library);
     if (strcmp(UMEM_LIBDIR, "lib") == 0 || n < m || strcmp(path + n - m, suffix) != 0)
         return;
-    snprintf(path + n - m, size - (n - m), "/$LIB/" LIBRARY);
+    snprintf(path + n - m, size - (n - m), "/$LIB/%s", library);
 #else
+    (void)library;
     (void)path; /* musl knows no $LIB */
     (void)size;
 #endif
 }
 
 static bool
-find_library(char *path, size_t size)
+find_library(const char *library, char *path, size_t size)
 {
     char exe[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
@@ -102,27 +107,30 @@ find_library(char *path, size_t size)
     if (slash != NULL) {
         *slash = '\0';
         for (size_t i = 0; !found && i < sizeof(library_places) / sizeof(char *); i++)
-            found = library_at(exe, library_places[i], path, size);
+            found = library_at(exe, library_places[i], library, path, size);
     }
     for (size_t i = 0; !found && i < sizeof(system_places) / sizeof(char *); i++)
-        found = library_at("", system_places[i], path, size);
+        found = library_at("", system_places[i], library, path, size);
     if (found)
-        use_lib_token(path, size);
+        use_lib_token(library, path, size);
     return found;
 }
 
-/* LD_PRELOAD with the library in front: whoever asks for it wants its malloc to serve. */
+/*
+ * LD_PRELOAD with a library in front: whoever asks for it wants it to serve.
+ * One that is there already is perhaps another build, on purpose.
+ */
 static bool
-set_preload(void)
+add_preload(const char *name)
 {
     char library[PATH_MAX];
     const char *old = getenv("LD_PRELOAD");
-    if (old != NULL && strstr(old, LIBRARY) != NULL)
-        return true; /* preloaded already, perhaps another build on purpose */
-    if (!find_library(library, sizeof(library))) {
-        command_error("run: " LIBRARY
-                      " was not found beside this command nor under /usr/" UMEM_LIBDIR
-                      "; install it, or set LD_PRELOAD to its path");
+    if (old != NULL && strstr(old, name) != NULL)
+        return true;
+    if (!find_library(name, library, sizeof(library))) {
+        command_error("run: %s was not found beside this command nor under /usr/" UMEM_LIBDIR
+                      "; install it, or set LD_PRELOAD to its path",
+                      name);
         return false;
     }
     if (strpbrk(library, " :") != NULL) {
@@ -138,6 +146,16 @@ set_preload(void)
     bool ok = setenv("LD_PRELOAD", value, 1) == 0;
     free(value);
     return ok;
+}
+
+/* Threads that ask for no size get the library's largest stack, unless another is given. */
+static bool
+set_stacks(const struct run_options *run)
+{
+    char value[PATH_MAX];
+    int n = snprintf(value, sizeof(value), "size=%s", run->run_stacks_size);
+    return n > 0 && (size_t)n < sizeof(value) && setenv("STACKALLOC_OPTIONS", value, 1) == 0 &&
+           add_preload(STACKS_LIBRARY);
 }
 
 /* Does a UMEM_DEBUG item set what one of our options sets too?  Then the option wins. */
@@ -253,6 +271,7 @@ command_run(int argc, char **argv)
 {
     struct run_options run = {.run_audit_frames = SIZE_MAX,
                               .run_leaks_then = "report",
+                              .run_stacks_size = "2m",
                               .run_leaks_code = LEAKS_EXIT_CODE};
     const struct option_row rows[] = {
         {"audit", 'a', OPTION_OPTIONAL_NUMBER, &run.run_audit_frames, "N",
@@ -263,6 +282,8 @@ command_run(int argc, char **argv)
          "look for leaks at exit; fail: they are the exit code", &run.run_leaks},
         {"leaks-exit-code", 0, OPTION_NUMBER, &run.run_leaks_code, "N",
          "the exit code with --leaks=fail where there are leaks (23)", &run.run_leaks_code_given},
+        {"stacks", 's', OPTION_OPTIONAL_STRING, &run.run_stacks_size, "SIZE",
+         "threads run on cached stacks; those that ask for no size get SIZE (2m)", &run.run_stacks},
         SUPPRESSIONS_ROW(&run.run_files),
         {0}};
     const struct command_spec spec = {.cmd_name = "run",
@@ -280,7 +301,7 @@ command_run(int argc, char **argv)
         code = check_leaks(&run);
     if (code != OPTIONS_GO)
         return code == COMMAND_CLEAN ? COMMAND_CLEAN : RUN_TROUBLE;
-    if (!set_preload())
+    if ((run.run_stacks && !set_stacks(&run)) || !add_preload(LIBRARY))
         return RUN_TROUBLE;
     if ((run.run_audit || run.run_guards || run.run_leaks) && !set_debug(&run)) {
         command_error("run: out of memory");
