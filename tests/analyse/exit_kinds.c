@@ -46,8 +46,8 @@ use(void)
 KEEP void
 wipe(void)
 {
-    volatile char dead[65536];
-    memset((char *)dead, 0, sizeof(dead));
+    char dead[65536];
+    memset(dead, 0, sizeof(dead));
     __asm__ volatile("" : : "r"(dead) : "memory");
 }
 

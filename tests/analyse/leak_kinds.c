@@ -306,8 +306,9 @@ lose(void)
 SITE void
 wipe(void)
 {
-    volatile char dead[WIPED];
-    memset((char *)dead, 0, sizeof(dead));
+    char dead[WIPED];
+    memset(dead, 0, sizeof(dead));
+    __asm__ volatile("" : : "r"(dead) : "memory"); /* else nobody would see it, and it would go */
 }
 
 /* --- Storm --- */

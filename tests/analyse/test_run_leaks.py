@@ -74,6 +74,13 @@ def test_clean(watched, way, code):
     assert result.stdout == ("freed at exit\n" if way == "atexit" else "")
 
 
+def test_a_program_that_allocates_nothing(tmp_path):
+    program = compile_c("int main(void) { return 4; }", tmp_path / "nothing")
+    result = run([paths.umem(), "run", "--leaks=fail", "--", program])
+    assert result.returncode == 4 and leaked(result) == [0], result
+    assert len(result.stderr.splitlines()) == 1, result
+
+
 def test_suppressions(watched, tmp_path):
     known = tmp_path / "known.supp"
     known.write_text("leak:^lose$\n")

@@ -279,8 +279,8 @@ end_as(const struct watch *w)
     if (WIFSIGNALED(w->status))
         return end_by_signal(WTERMSIG(w->status));
     if (!w->looked)
-        command_error("run: %s: leaks not looked for: it ended without exit(), allocated nothing, "
-                      "or runs without the library (statically linked, set-user-id)",
+        command_error("run: %s: leaks not looked for: it ended without exit(), or runs without "
+                      "the library (statically linked, set-user-id)",
                       w->program);
     else if (w->options->watch_fail && w->found == COMMAND_FOUND)
         return w->options->watch_code;
