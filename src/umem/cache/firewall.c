@@ -110,9 +110,10 @@ fill(const struct umem_firewall_slot *slot, size_t size, bool zeroed)
 }
 
 bool
-umem_firewall_alloc(struct umem_cache *cp, size_t size, size_t align, int flags, bool zeroed,
-                    void **obj)
+umem_firewall_alloc(const struct umem_request *req, void **obj)
 {
+    struct umem_cache *cp = req->req_cache;
+    size_t size = req->req_size, align = req->req_align;
     struct umem_firewall_slot slot;
     int saved = errno;
 
@@ -126,13 +127,13 @@ umem_firewall_alloc(struct umem_cache *cp, size_t size, size_t align, int flags,
     block->fwb_base = place(&slot, size, align);
     block->fwb_cache = cp;
     __atomic_store_n(&block->fwb_bufctl.bc_flags, 0, __ATOMIC_RELAXED);
-    fill(&slot, size, zeroed);
-    umem_audit_logged(&block->fwb_bufctl, NULL, block->fwb_base, cp, UMEM_EVENT_ALLOC);
+    fill(&slot, size, req->req_zeroed);
+    umem_audit_logged(&block->fwb_bufctl, req->req_frame, block->fwb_base, cp, UMEM_EVENT_ALLOC);
     __atomic_store_n(&block->fwb_bufctl.bc_state, UMEM_BUFFER_ALLOCATED, __ATOMIC_RELEASE);
     *obj = block->fwb_base;
     if (cp != NULL && cp->cache_ctor != NULL) {
         errno = 0;
-        if (cp->cache_ctor(*obj, cp->cache_private, flags) != 0) {
+        if (cp->cache_ctor(*obj, cp->cache_private, req->req_flags) != 0) {
             int error = errno != 0 ? errno : ENOMEM;
             *obj = NULL;
             if (change_state(&block->fwb_bufctl, UMEM_BUFFER_ALLOCATED, UMEM_BUFFER_FREE))
@@ -244,7 +245,7 @@ umem_firewall_free(struct umem_cache *cp, void *buf, uint64_t word, size_t state
         report(UMERR_DUPFREE, buf, &slot, (struct umem_error_info){.err_cache = cp});
         return;
     }
-    umem_audit_logged(bc, NULL, buf, cp, UMEM_EVENT_FREE);
+    umem_audit_logged(bc, __builtin_frame_address(0), buf, cp, UMEM_EVENT_FREE);
     if (cp != NULL && cp->cache_dtor != NULL)
         cp->cache_dtor(buf, cp->cache_private);
     if ((umem_options.opt_flags & UMF_CONTENTS) != 0)

@@ -103,13 +103,21 @@ bool umem_firewall_verify(void);
 
 /* --- firewall.c: blocks --- */
 
+/* What is asked for. */
+struct umem_request {
+    struct umem_cache *req_cache; /* NULL: oversize */
+    size_t req_size;
+    size_t req_align; /* 0: what the cache and the size ask for */
+    int req_flags;
+    bool req_zeroed;
+    const void *req_frame; /* as buf_frame */
+};
+
 /*
- * A block of size bytes for a cache (NULL: oversize) at a multiple of align (0:
- * what the cache and the size ask for).  False: it cannot be had, and is to be
- * served without.  *obj NULL with errno: the cache's constructor failed.
+ * A block.  False: it cannot be had, and is to be served without.  *obj NULL with
+ * errno: the cache's constructor failed.
  */
-bool umem_firewall_alloc(struct umem_cache *cp, size_t size, size_t align, int flags, bool zeroed,
-                         void **obj);
+bool umem_firewall_alloc(const struct umem_request *req, void **obj);
 /*
  * A free of an address in a span.  cp: the cache it was freed to, NULL by free()
  * or umem_free(); word is pagemap_get(buf); stated as in umem_cache_free_slow().
@@ -127,22 +135,20 @@ size_t umem_firewall_forget(struct umem_cache *cp, size_t max);
 
 /* --- sample.c --- */
 
-/*
- * The same for an allocation of a size class (or NULL) that is the one in
- * opt_sample.  False: it is not.
- */
-bool umem_sample_alloc(struct umem_cache *cp, size_t size, size_t align, bool zeroed, void **obj);
+/* The same for an allocation that is the one in opt_sample.  False: it is not. */
+bool umem_sample_alloc(const struct umem_request *req, void **obj);
 /* A sampled block has been freed. */
 void umem_sample_free(void);
 
 /* Either: by its size, or as it was drawn. */
 static inline bool
-umem_guarded_alloc(struct umem_cache *cp, size_t size, size_t align, int flags, bool zeroed,
-                   void **obj)
+umem_guarded_alloc(const struct umem_request *req, void **obj)
 {
-    if (size >= (cp != NULL ? cp->cache_firewall : umem_options.opt_firewall))
-        return umem_firewall_alloc(cp, size, align, flags, zeroed, obj);
-    return umem_options.opt_sample != 0 && umem_sample_alloc(cp, size, align, zeroed, obj);
+    const struct umem_cache *cp = req->req_cache;
+
+    if (req->req_size >= (cp != NULL ? cp->cache_firewall : umem_options.opt_firewall))
+        return umem_firewall_alloc(req, obj);
+    return umem_options.opt_sample != 0 && umem_sample_alloc(req, obj);
 }
 
 /* --- firewall_fault.c --- */

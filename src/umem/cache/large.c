@@ -166,7 +166,12 @@ allocate(size_t size, size_t align, int flags, bool zeroed)
         return NULL;
     }
     (void)umem_update_if_due(NULL);
-    if (umem_guarded_alloc(NULL, size, align, flags, zeroed, &guarded))
+    const struct umem_request req = {.req_size = size,
+                                     .req_align = align,
+                                     .req_flags = flags,
+                                     .req_zeroed = zeroed,
+                                     .req_frame = __builtin_frame_address(0)};
+    if (umem_guarded_alloc(&req, &guarded))
         return guarded;
     while ((large = create(size, align, debug, &dirt)) == NULL) {
         int error = errno;
@@ -185,6 +190,7 @@ allocate(size_t size, size_t align, int flags, bool zeroed)
         umem_debug_fill_fresh(large->large_base, size);
     if (large->large_flags != 0) {
         struct umem_buffer buf = describe(large);
+        buf.buf_frame = req.req_frame;
         umem_debug_raw(&buf);
         (void)umem_debug_alloc(&buf, size);
     }
@@ -420,6 +426,7 @@ umem_large_free(void *buf, size_t stated)
     }
     if (large->large_flags != 0) {
         struct umem_buffer found = describe(large);
+        found.buf_frame = __builtin_frame_address(0);
         if (!umem_debug_free(&found, stated))
             return; /* reported; the block is left alone */
         umem_lock_acquire(&umem_larges_lock);

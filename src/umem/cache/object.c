@@ -335,10 +335,15 @@ get_checked(struct umem_cache *cp, size_t requested, int flags, const void *fram
 static void *
 take(struct umem_cache *cp, size_t requested, size_t align, int flags, const void *frame)
 {
+    const struct umem_request req = {.req_cache = cp,
+                                     .req_size = requested,
+                                     .req_align = align,
+                                     .req_flags = flags,
+                                     .req_frame = frame};
     void *obj;
 
     if (atomic_load_explicit(&cp->cache_reserve, memory_order_relaxed) == NULL &&
-        umem_guarded_alloc(cp, requested, align, flags, false, &obj)) {
+        umem_guarded_alloc(&req, &obj)) {
         if (obj != NULL)
             count_alloc(cp);
         return obj;

@@ -42,15 +42,16 @@ is_due(struct umem_cache *cp)
 }
 
 bool
-umem_sample_alloc(struct umem_cache *cp, size_t size, size_t align, bool zeroed, void **obj)
+umem_sample_alloc(const struct umem_request *req, void **obj)
 {
+    struct umem_cache *cp = req->req_cache;
     struct umem_firewall_slot slot;
     int saved = errno;
 
     if ((cp != NULL && !umem_is_class_cache(cp)) || !is_due(cp))
         return false;
     bool room = atomic_fetch_add_explicit(&sampled, 1, memory_order_relaxed) < SAMPLED_MAX;
-    if (room && umem_firewall_alloc(cp, size, align, 0, zeroed, obj)) {
+    if (room && umem_firewall_alloc(req, obj)) {
         UMEM_VERIFY(umem_firewall_find(*obj, pagemap_get(*obj), &slot));
         __atomic_fetch_or(&slot.slot_block->fwb_bufctl.bc_flags, UMEM_BC_SAMPLED, __ATOMIC_RELAXED);
         return true;
