@@ -38,7 +38,7 @@ SYSTEM_CALLS = re.compile(
 # What names a machine or a way of working instead of the project.
 PRIVATE_PATHS = re.compile(r"/work/|/tmp/(build|b)-|/root/|/home/\w")
 
-VERBS = ("run", "leaks", "status", "stat", "log", "whatis")
+VERBS = ("run", "leaks", "status", "stat", "log", "whatis", "stacks")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 SPDX = "SPDX-License-Identifier: MIT"

@@ -8,7 +8,7 @@ import pytest
 
 from harness import compile_c, paths, run
 
-VERBS = ["run", "leaks", "status", "stat", "log", "whatis"]
+VERBS = ["run", "leaks", "status", "stat", "log", "whatis", "stacks"]
 
 
 def one_line(result, code):

@@ -76,7 +76,7 @@ def test_example_prints_what_its_page_says(page, name, output, library, tmp_path
 
 def test_every_option_of_a_verb_is_in_its_page():
     """--help lists the options; each has an entry in the page."""
-    for verb in ("run", "leaks", "status", "stat", "log", "whatis"):
+    for verb in ("run", "leaks", "status", "stat", "log", "whatis", "stacks"):
         done = run([paths.umem(), verb, "--help"])
         assert done.returncode == 0, done
         page = (paths.REPO / "man" / f"umem-{verb}.1").read_text().replace("\\-", "-")

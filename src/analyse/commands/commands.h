@@ -25,5 +25,6 @@ int command_status(int argc, char **argv);
 int command_stat(int argc, char **argv);
 int command_log(int argc, char **argv);
 int command_whatis(int argc, char **argv);
+int command_stacks(int argc, char **argv);
 
 #endif

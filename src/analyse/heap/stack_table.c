@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stack_table.c - walks the table of stacks: see stack_table.h.
+ *
+ * The table is a root of pointers to nodes of pointers to leaves of slots; the
+ * layout block says how large each is and where in a slot the word stands.
+ * What a target claims is believed within bounds only.
+ */
+#include "heap/stack_table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "umem/layout.h"
+
+#define BLOCK_SYMBOL "stack_layout"
+#define BLOCK_MAGIC "stack layout 1\n"
+/* The block has some 35 entries, nodes are 32 KiB, the root 64 KiB: beyond these it is damaged. */
+#define ENTRIES_MAX 1024
+#define NODE_MAX ((uint64_t)1 << 20)
+#define ROWS_STEP 256
+
+struct walk {
+    struct target *wk_target;
+    struct umem_layout_entry *wk_entries;
+    size_t wk_entry_count;
+    size_t wk_word; /* bytes of a pointer */
+    struct stack_table *wk_table;
+    bool wk_failed; /* no memory, or a name is missing */
+};
+
+static const struct umem_layout_entry *
+entry(struct walk *w, const char *name)
+{
+    static const struct umem_layout_entry none;
+    for (size_t i = 0; i < w->wk_entry_count; i++)
+        if (strcmp(w->wk_entries[i].entry_name, name) == 0)
+            return &w->wk_entries[i];
+    w->wk_failed = true;
+    return &none;
+}
+
+static uint64_t
+value(struct walk *w, const char *name)
+{
+    return entry(w, name)->entry_value;
+}
+
+static bool
+take_first(void *arg, const struct module *mod, addr_t addr)
+{
+    (void)mod;
+    *(addr_t *)arg = addr;
+    return false;
+}
+
+static bool
+read_block(struct walk *w)
+{
+    struct umem_layout_block head;
+    addr_t at = 0;
+    target_find_symbol(w->wk_target, BLOCK_SYMBOL, take_first, &at);
+    if (at == 0 || !target_read_exact(w->wk_target, at, &head, sizeof(head)) ||
+        memcmp(head.layout_magic, BLOCK_MAGIC, sizeof(BLOCK_MAGIC)) != 0 ||
+        head.layout_version != UMEM_LAYOUT_VERSION ||
+        head.layout_entry_size != sizeof(struct umem_layout_entry) ||
+        head.layout_entry_count > ENTRIES_MAX ||
+        (head.layout_pointer_size != 4 && head.layout_pointer_size != 8))
+        return false;
+    size_t size = head.layout_entry_count * sizeof(struct umem_layout_entry);
+    w->wk_entries = calloc(head.layout_entry_count, sizeof(struct umem_layout_entry));
+    w->wk_entry_count = head.layout_entry_count;
+    w->wk_word = head.layout_pointer_size;
+    if (w->wk_entries == NULL ||
+        !target_read_exact(w->wk_target, at + sizeof(head), w->wk_entries, size))
+        return false;
+    for (size_t i = 0; i < w->wk_entry_count; i++)
+        w->wk_entries[i].entry_name[sizeof(w->wk_entries[i].entry_name) - 1] = '\0';
+    return true;
+}
+
+static uint64_t
+word_at(const unsigned char *data, size_t bytes)
+{
+    uint64_t wide = 0; /* little-endian, as the hosts that this reads are */
+    memcpy(&wide, data, bytes);
+    return wide;
+}
+
+static struct stack_row *
+new_row(struct walk *w)
+{
+    struct stack_table *table = w->wk_table;
+    if (table->tab_count % ROWS_STEP == 0) {
+        struct stack_row *more =
+            realloc(table->tab_rows, (table->tab_count + ROWS_STEP) * sizeof(*more));
+        if (more == NULL) {
+            w->wk_failed = true;
+            return NULL;
+        }
+        table->tab_rows = more;
+    }
+    struct stack_row *row = &table->tab_rows[table->tab_count++];
+    memset(row, 0, sizeof(*row));
+    return row;
+}
+
+static void
+read_slot(struct walk *w, const unsigned char *slot, uint64_t granule)
+{
+    uint64_t word = word_at(slot + value(w, "table_slot.slot_word"), sizeof(uint32_t));
+    uint64_t state = word & value(w, "TABLE_STATE_MASK");
+    uint64_t class = (word & value(w, "TABLE_CLASS_MASK")) >> value(w, "TABLE_CLASS_SHIFT");
+    if (state == 0 || w->wk_failed)
+        return;
+    struct stack_row *row = new_row(w);
+    if (row == NULL)
+        return;
+    row->row_base =
+        (granule << value(w, "TABLE_GRANULE_SHIFT")) + (word & ~(value(w, "STACK_PAGE_MIN") - 1));
+    row->row_size = (uint64_t)1 << (value(w, "STACK_SIZE_SHIFT_MIN") + class);
+    row->row_used = state == value(w, "STACK_USED");
+    if (word & value(w, "TABLE_OWNED")) {
+        row->row_thread =
+            (pid_t)word_at(slot + value(w, "table_slot.slot_thread"), sizeof(uint32_t));
+        row->row_start = word_at(slot + value(w, "table_slot.slot_start"), w->wk_word);
+    }
+    const struct umem_layout_entry *name = entry(w, "table_slot.slot_name");
+    if (word & value(w, "TABLE_NAMED") && name->entry_size < STACK_ROW_NAME)
+        memcpy(row->row_name, slot + name->entry_value, name->entry_size);
+}
+
+/* A node of the table whole, or NULL. */
+static unsigned char *
+read_node(struct walk *w, addr_t addr, uint64_t size)
+{
+    unsigned char *data = size <= NODE_MAX ? malloc(size) : NULL;
+    if (data != NULL && !target_read_exact(w->wk_target, addr, data, size)) {
+        free(data);
+        return NULL;
+    }
+    return data;
+}
+
+static void
+read_leaf(struct walk *w, addr_t addr, uint64_t granule)
+{
+    uint64_t size = entry(w, "table_leaf")->entry_size;
+    uint64_t slot = entry(w, "table_slot")->entry_size;
+    unsigned char *leaf = read_node(w, addr, size);
+    for (uint64_t i = 0; leaf != NULL && slot != 0 && (i + 1) * slot <= size; i++)
+        read_slot(w, leaf + i * slot, granule + i);
+    free(leaf);
+}
+
+static void
+read_middle(struct walk *w, addr_t addr, uint64_t top)
+{
+    uint64_t size = entry(w, "table_middle")->entry_size;
+    unsigned char *middle = read_node(w, addr, size);
+    for (uint64_t i = 0; middle != NULL && (i + 1) * w->wk_word <= size; i++) {
+        addr_t leaf = word_at(middle + i * w->wk_word, w->wk_word);
+        if (leaf != 0)
+            read_leaf(w, leaf,
+                      (top << value(w, "TABLE_MIDDLE_BITS") | i) << value(w, "TABLE_LEAF_BITS"));
+    }
+    free(middle);
+}
+
+/* Which threads are on which stacks now. */
+static void
+find_threads(struct walk *w)
+{
+    const struct thread *threads;
+    size_t n = target_threads(w->wk_target, &threads);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; threads[i].thr_stopped && k < w->wk_table->tab_count; k++) {
+            struct stack_row *row = &w->wk_table->tab_rows[k];
+            if (threads[i].thr_sp - row->row_base > row->row_size)
+                continue;
+            row->row_depth = row->row_base + row->row_size - threads[i].thr_sp;
+            if (row->row_thread != threads[i].thr_tid)
+                row->row_start = 0; /* a fiber's, or nobody said */
+            row->row_thread = threads[i].thr_tid;
+        }
+}
+
+bool
+stack_table_read(struct target *t, struct stack_table *table, char *why, size_t size)
+{
+    struct walk w = {.wk_target = t, .wk_table = table};
+    *table = (struct stack_table){NULL, 0};
+    bool ok = read_block(&w);
+    if (ok) {
+        const struct umem_layout_entry *root = entry(&w, "table_root");
+        unsigned char *data = read_node(&w, root->entry_value, root->entry_size);
+        ok = data != NULL;
+        for (uint64_t i = 0; ok && (i + 1) * w.wk_word <= root->entry_size; i++) {
+            addr_t middle = word_at(data + i * w.wk_word, w.wk_word);
+            if (middle != 0)
+                read_middle(&w, middle, i);
+        }
+        free(data);
+        find_threads(&w);
+    }
+    free(w.wk_entries);
+    if (ok && !w.wk_failed)
+        return true;
+    snprintf(why, size, "%s",
+             ok ? "the table of stacks is of another release, or damaged"
+                : "no libstackalloc in it that can be read");
+    stack_table_fini(table);
+    return false;
+}
+
+void
+stack_table_fini(struct stack_table *table)
+{
+    free(table->tab_rows);
+    *table = (struct stack_table){NULL, 0};
+}

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""`umem stacks`: those in use and cached, threads on them, names, in cores and processes."""
+
+import pytest
+
+from leak_support import build, refused, target_of, umem, umem_json, waiting
+
+PROGRAM = """#include <stackalloc.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+static volatile int ready;
+__attribute__((noipa)) static void *serve(void *arg)
+{
+    volatile char frame[20000];
+    frame[0] = 1;
+    stack_name((void *)frame, "server");
+    ready = 1;
+    for (;;)
+        pause();
+    return arg;
+}
+int main(void)
+{
+    pthread_t thread;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    char *fiber = stack_alloc(32768), *freed = stack_alloc(131072);
+    stack_name(fiber, "fiber");
+    stack_free(freed, 131072);
+    if (stack_pthread_create(&thread, NULL, 65536, serve, NULL) != 0)
+        return 3;
+    while (!ready)
+        usleep(1000);
+    printf("fiber %p\\nfreed %p\\nready\\n", (void *)fiber, (void *)freed);
+    pause();
+    return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("stacks"), PROGRAM, package="stackalloc")
+
+
+@pytest.mark.parametrize("how", ["live", "gcore", "kernel"])
+def test_stacks(program, tmp_path, how):
+    with waiting(program, cwd=tmp_path) as process:
+        at = {line.split()[0]: line.split()[1] for line in process.lines if " 0x" in line}
+        rows = umem_json("stacks", target_of(process, how, tmp_path))
+        assert rows == sorted(rows, key=lambda row: int(row["base"], 16))
+        by_name = {row["name"]: row for row in rows if row["state"] == "in use"}
+        assert set(by_name) == {"server", "fiber"}
+        fiber, server = by_name["fiber"], by_name["server"]
+        assert fiber["base"] == at["fiber"] and fiber["size"] == 32768
+        assert fiber["thread"] == 0 and fiber["depth"] == 0
+        assert server["size"] == 65536 and server["start"] == "serve"
+        assert server["thread"] > process.pid and 20000 < server["depth"] < 40000
+        freed = [row for row in rows if row["base"] == at["freed"]]
+        assert len(freed) == 1 and freed[0]["state"] == "cached"
+        assert freed[0]["size"] == 131072 and freed[0]["name"] == ""
+
+
+def test_text(program):
+    with waiting(program) as process:
+        result = umem("stacks", process.pid)
+        assert result.returncode == 0 and result.stderr == "", result
+        lines = result.stdout.splitlines()
+        assert lines[0].startswith("2 stacks in use (98,304 bytes), "), result
+        assert any(" serve " in line and line.endswith(" server") for line in lines), result
+        result = umem("stacks", "--max=1", process.pid)
+        assert "more: --max 0 lists all" in result.stdout, result
+
+
+def test_no_library():
+    with waiting("/bin/sh", "-c", "echo ready; exec sleep 100") as process:
+        assert "no libstackalloc" in refused("stacks", str(process.pid))
