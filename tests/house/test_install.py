@@ -10,7 +10,8 @@ import pytest
 from harness import compile_c, paths, run
 
 
-@pytest.mark.parametrize("name", ["libumem", "libumem_core", "libstackalloc"])
+@pytest.mark.parametrize("name", ["libumem", "libumem_core", "libstackalloc",
+                                  "libstackalloc_preload"])
 def test_library(name):
     library = paths.library(f"{name}.so.1")
     assert library.resolve().name == f"{name}.so.1.0.0"
@@ -18,7 +19,9 @@ def test_library(name):
     dynamic = subprocess.run(["readelf", "-d", library], check=True, capture_output=True,
                              text=True).stdout
     assert re.search(rf"SONAME.*\[{name}\.so\.1\]", dynamic)
-    assert "RUNPATH" not in dynamic and "RPATH" not in dynamic
+    # The preload is loaded by a path, and what it needs lies beside it.
+    found = re.findall(r"(?:RUNPATH|RPATH).*\[(.*)\]", dynamic)
+    assert found == (["$ORIGIN"] if name == "libstackalloc_preload" else [])
 
 
 def test_core_leaves_malloc_alone():
@@ -81,7 +84,8 @@ def test_install_elsewhere(tmp_path):
     installed = {str(path.relative_to(tmp_path / "D"))
                  for path in pathlib.Path(tmp_path / "D").rglob("*") if not path.is_dir()}
     for name in ("usr/bin/umem", "usr/include/umem.h", "usr/include/sys/vmem.h",
-                 "usr/include/stackalloc.h", "usr/share/man/man3/umem_alloc.3"):
+                 "usr/include/stackalloc.h", "usr/include/stackalloc/boost_context.hpp",
+                 "usr/share/man/man3/umem_alloc.3"):
         assert name in installed, sorted(installed)
     pc = next(name for name in installed if name.endswith("/umem.pc"))
     assert "prefix=/usr\n" in (tmp_path / "D" / pc).read_text()
