@@ -88,6 +88,12 @@ extern _Atomic(struct table_middle *) table_root[TABLE_ROOT_SIZE];
 #define TABLE_NAMED 0x80u
 #define TABLE_OWNED 0x100u
 #define TABLE_FILLED 0x200u
+/*
+ * What it is filled with (watermark.c): the number of the word times an odd
+ * constant that spreads bits (2^64 / golden ratio), and no byte of it 0.
+ */
+#define TABLE_PATTERN_FACTOR UINT64_C(0x9e3779b97f4a7c15)
+#define TABLE_PATTERN_ONES UINT64_C(0x0101010101010101)
 #define TABLE_NOTES (TABLE_NAMED | TABLE_OWNED | TABLE_FILLED)
 #define TABLE_DEFERRED 0x400u /* in use, and freed by the thread that stands on it: deferred.h */
 _Static_assert(((STACK_CLASSES - 1) << TABLE_CLASS_SHIFT) <= TABLE_CLASS_MASK, "class fits");

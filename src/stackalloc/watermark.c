@@ -23,14 +23,10 @@
 #include "page.h"
 #include "table.h"
 
-/* An odd constant that spreads bits (2^64 / golden ratio); no byte of a pattern is 0. */
-#define PATTERN_FACTOR UINT64_C(0x9e3779b97f4a7c15)
-#define PATTERN_ONES UINT64_C(0x0101010101010101)
-
 static uint64_t
 pattern_at(const uint64_t *word)
 {
-    return (uint64_t)((uintptr_t)word / sizeof(*word)) * PATTERN_FACTOR | PATTERN_ONES;
+    return (uint64_t)((uintptr_t)word / sizeof(*word)) * TABLE_PATTERN_FACTOR | TABLE_PATTERN_ONES;
 }
 
 static void

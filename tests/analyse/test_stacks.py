@@ -28,6 +28,10 @@ int main(void)
     char *fiber = stack_alloc(32768), *freed = stack_alloc(131072);
     stack_name(fiber, "fiber");
     stack_free(freed, 131072);
+    char *deep = stack_alloc(65536);
+    stack_name(deep, "deep");
+    stack_watermark(deep, 65536, STACK_WATERMARK_FILL);
+    deep[65536 - 12345] = 0;
     if (stack_pthread_create(&thread, NULL, 65536, serve, NULL) != 0)
         return 3;
     while (!ready)
@@ -51,7 +55,8 @@ def test_stacks(program, tmp_path, how):
         rows = umem_json("stacks", target_of(process, how, tmp_path))
         assert rows == sorted(rows, key=lambda row: int(row["base"], 16))
         by_name = {row["name"]: row for row in rows if row["state"] == "in use"}
-        assert set(by_name) == {"server", "fiber"}
+        assert set(by_name) == {"server", "fiber", "deep"}
+        assert by_name["deep"]["high_water"] == 12345 and by_name["fiber"]["high_water"] is None
         fiber, server = by_name["fiber"], by_name["server"]
         assert fiber["base"] == at["fiber"] and fiber["size"] == 32768
         assert fiber["thread"] == 0 and fiber["depth"] == 0
@@ -67,7 +72,8 @@ def test_text(program):
         result = umem("stacks", process.pid)
         assert result.returncode == 0 and result.stderr == "", result
         lines = result.stdout.splitlines()
-        assert lines[0].startswith("2 stacks in use (98,304 bytes), "), result
+        assert lines[0].startswith("3 stacks in use (163,840 bytes), "), result
+        assert any(" 12,345 " in line and line.endswith(" deep") for line in lines), result
         assert any(" serve " in line and line.endswith(" server") for line in lines), result
         result = umem("stacks", "--max=1", process.pid)
         assert "more: --max 0 lists all" in result.stdout, result

@@ -28,6 +28,7 @@ print_row(struct target *t, const struct stack_row *row)
     printf("0x%-14" PRIx64 "%6s  %-7s", row->row_base, format_size(row->row_size).s,
            row->row_used ? "in use" : "cached");
     printf("%11s", row->row_depth != 0 ? format_count(row->row_depth).s : "");
+    printf("%11s", row->row_filled ? format_count(row->row_highwater).s : "");
     if (row->row_thread != 0)
         printf("%9d", (int)row->row_thread);
     else
@@ -50,8 +51,8 @@ print_text(struct target *t, const struct stack_table *table, size_t max, bool c
            format_count(bytes - used_bytes).s);
     if (table->tab_count == 0)
         return;
-    printf("\n%s%-16s%6s  %-7s%11s%9s  %-16s%s%s\n", style_bold(color), "base", "size", "state",
-           "depth now", "thread", "started in", "name", style_end(color));
+    printf("\n%s%-16s%6s  %-7s%11s%11s%9s  %-16s%s%s\n", style_bold(color), "base", "size", "state",
+           "depth now", "high water", "thread", "started in", "name", style_end(color));
     for (size_t i = 0; i < table->tab_count && i < max; i++)
         print_row(t, &table->tab_rows[i]);
     if (table->tab_count > max)
@@ -74,6 +75,9 @@ print_json(struct target *t, const struct stack_table *table)
         json_object_set_new(one, "state", json_string(row->row_used ? "in use" : "cached"));
         json_object_set_new(one, "thread", json_integer(row->row_thread));
         json_object_set_new(one, "depth", json_integer((json_int_t)row->row_depth));
+        json_object_set_new(one, "high_water",
+                            row->row_filled ? json_integer((json_int_t)row->row_highwater)
+                                            : json_null());
         json_object_set_new(one, "start", json_string(start_name(t, row, &symbol)));
         json_object_set_new(one, "name", name != NULL ? name : json_null());
         json_array_append_new(out, one);

@@ -20,6 +20,7 @@
 #define ENTRIES_MAX 1024
 #define NODE_MAX ((uint64_t)1 << 20)
 #define ROWS_STEP 256
+#define PIECE_BYTES 4096 /* of a stack, read at once: its size is a multiple */
 
 struct walk {
     struct target *wk_target;
@@ -106,6 +107,27 @@ new_row(struct walk *w)
     return row;
 }
 
+/* The lowest byte that is not what the stack was filled with: see stack_highwater(3). */
+static void
+read_highwater(struct walk *w, struct stack_row *row)
+{
+    uint64_t factor = value(w, "TABLE_PATTERN_FACTOR"), ones = value(w, "TABLE_PATTERN_ONES");
+    unsigned char piece[PIECE_BYTES];
+    for (uint64_t done = 0; !w->wk_failed && done < row->row_size; done += sizeof(piece)) {
+        if (!target_read_exact(w->wk_target, row->row_base + done, piece, sizeof(piece)))
+            return;
+        for (size_t i = 0; i < sizeof(piece); i++) {
+            uint64_t pattern = (row->row_base + done + i) / sizeof(pattern) * factor | ones;
+            if (piece[i] == (unsigned char)(pattern >> i % sizeof(pattern) * 8))
+                continue;
+            row->row_highwater = row->row_size - done - i;
+            row->row_filled = true;
+            return;
+        }
+    }
+    row->row_filled = true;
+}
+
 static void
 read_slot(struct walk *w, const unsigned char *slot, uint64_t granule)
 {
@@ -126,6 +148,8 @@ read_slot(struct walk *w, const unsigned char *slot, uint64_t granule)
             (pid_t)word_at(slot + value(w, "table_slot.slot_thread"), sizeof(uint32_t));
         row->row_start = word_at(slot + value(w, "table_slot.slot_start"), w->wk_word);
     }
+    if (word & value(w, "TABLE_FILLED"))
+        read_highwater(w, row);
     const struct umem_layout_entry *name = entry(w, "table_slot.slot_name");
     if (word & value(w, "TABLE_NAMED") && name->entry_size < STACK_ROW_NAME)
         memcpy(row->row_name, slot + name->entry_value, name->entry_size);
