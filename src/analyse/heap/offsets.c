@@ -192,7 +192,7 @@ load_block(struct search *s, const struct module *mod, addr_t addr, struct offse
     *off = (struct offsets){
         .off_block = addr, .off_module_start = mod->mod_start, .off_module_end = mod->mod_end};
     snprintf(off->off_module, sizeof(off->off_module), "%s",
-             slash != NULL ? slash + 1 : mod->mod_path);
+             slash != NULL ? slash + 1 : (mod->mod_path[0] != '\0' ? mod->mod_path : "libumem"));
     if (!target_read_exact(s->s_target, addr, &head, sizeof(head)) || !head_is_sane(&head)) {
         snprintf(s->s_why, s->s_why_size, "the layout block of %s cannot be read or is damaged",
                  off->off_module);
@@ -218,7 +218,10 @@ load_block(struct search *s, const struct module *mod, addr_t addr, struct offse
     return status;
 }
 
-/* Where libumem and libumem_core are both loaded, one sleeps: the ready one counts. */
+/*
+ * Where libumem and libumem_core are both loaded, one sleeps: the ready one
+ * counts, and one that cannot be read more than one that sleeps.
+ */
 static bool
 consider(void *arg, const struct module *mod, addr_t addr)
 {
@@ -233,10 +236,10 @@ consider(void *arg, const struct module *mod, addr_t addr)
         status = OFFSETS_UNREADABLE;
     }
     bool ready = status == OFFSETS_OK && off->off_state == off->const_UMEM_STATE_READY;
-    if (s->s_status != OFFSETS_OK || ready) {
+    if (ready || (status == OFFSETS_OK && s->s_status == OFFSETS_NO_LIBRARY))
         *s->s_best = *off;
+    if (ready || status != OFFSETS_OK || s->s_status == OFFSETS_NO_LIBRARY)
         s->s_status = status;
-    }
     free(off);
     return !ready;
 }
