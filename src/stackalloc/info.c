@@ -16,7 +16,7 @@
 static void
 name_load(struct table_slot *slot, char name[STACK_NAME_MAX])
 {
-    uint32_t words[TABLE_NAME_WORDS];
+    uint32_t words[TABLE_NAME_WORDS] = {0};
     for (size_t i = 0; i < TABLE_NAME_WORDS; i++)
         words[i] = atomic_load_explicit(&slot->slot_name[i], memory_order_relaxed);
     memcpy(name, words, STACK_NAME_MAX);
