@@ -52,6 +52,47 @@ int stack_free(void *address, size_t size);
  */
 uint_t *fetch_stack_sizes(void);
 
+enum stack_backend {
+    STACK_BACKEND_AUTO = 0,     /* the next, up to a quarter of vm.max_map_count, then the last */
+    STACK_BACKEND_MPROTECT = 1, /* guards are mappings of their own: two for each stack */
+    STACK_BACKEND_REGIONS = 2   /* guard regions (Linux 6.13): no mapping more for a stack */
+};
+
+struct stack_config {
+    size_t config_guard_low;  /* bytes, made whole pages; 0: as usual, 16 KiB (aarch64 64 KiB), */
+    size_t config_guard_high; /* and a page */
+    enum stack_backend config_backend;
+    int config_lazy; /* not 0: pages are faulted in by their first use, not by stack_alloc() */
+};
+
+/*
+ * Sets how stacks of stack_size are made, before the first of them.  size is
+ * sizeof(struct stack_config); what is beyond it is taken as 0.  Returns 0, or -1 with
+ * errno: EINVAL for what there is not, or a guard too wide; EBUSY where a stack of
+ * that size was asked for already; ENOTSUP for STACK_BACKEND_REGIONS
+ * where the system has none.
+ */
+int stack_config(size_t stack_size, const struct stack_config *config, size_t size);
+
+/*
+ * Sees to it that at least n stacks of size exist beside those in use; umem_reap()
+ * leaves them.  n = 0 gives the reserve up.  Returns 0, or -1 with errno as
+ * stack_alloc() sets it, what was made stays; EBUSY while sealed.
+ */
+int stack_reserve(size_t size, size_t n);
+
+/*
+ * From here on stack_alloc() and stack_free() of the stacks that there are, of every
+ * size that was asked for so far, make no system call, take no fault and wait for
+ * no lock, in any thread, until stack_unseal().  An allocation beyond them is made all the
+ * same and counted: stack_breaches() tells how many there were.  No thread may
+ * use the library during these two calls.  They return 0, or -1 with errno:
+ * ENOMEM; EINVAL where it is sealed already, or not sealed.
+ */
+int stack_seal(void);
+int stack_unseal(void);
+uint64_t stack_breaches(void);
+
 /* Of a name, its terminating zero included. */
 #define STACK_NAME_MAX 24
 

@@ -31,6 +31,13 @@ whole_pages(size_t size)
     return (size + page - 1) & ~(page - 1);
 }
 
+static size_t
+guard_width(uint32_t choice, size_t usual)
+{
+    size_t pages = choice & CHOICE_PAGES_MAX;
+    return pages != 0 ? pages * page_size() : whole_pages(usual);
+}
+
 umem_cache_t *
 stack_class_open(unsigned index)
 {
@@ -41,8 +48,11 @@ stack_class_open(unsigned index)
     vmem_t *arena = stack_arena();
     if (arena == NULL)
         return NULL;
-    /* Every thread that comes here stores the same widths. */
-    size_t low = whole_pages(STACK_GUARD_LOW), high = whole_pages(STACK_GUARD_HIGH);
+    /* From here the choice is fixed, so every thread that comes here stores the same widths. */
+    uint32_t choice =
+        atomic_fetch_or_explicit(&class->class_choice, CHOICE_FIXED, memory_order_relaxed);
+    size_t low = guard_width(choice >> CHOICE_LOW_SHIFT, STACK_GUARD_LOW);
+    size_t high = guard_width(choice >> CHOICE_HIGH_SHIFT, STACK_GUARD_HIGH);
     atomic_store_explicit(&class->class_guard_low, low, memory_order_relaxed);
     atomic_store_explicit(&class->class_guard_high, high, memory_order_relaxed);
     umem_cache_t *made =

@@ -2,12 +2,13 @@
 /*
  * look.c - what the kernel knows of pages: see look.h.
  *
- * Makes system calls.  No state, no locks.
+ * Makes system calls.  Owns the limit of mappings, read once.  No locks.
  */
 #include "look.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -115,4 +116,35 @@ look_mappings(bool (*ours)(uintptr_t start))
         }
     close(fd);
     return count;
+}
+
+#define MAPPINGS_LIMIT_USUAL 65530
+
+static size_t
+read_mappings_limit(void)
+{
+    int fd = open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return MAPPINGS_LIMIT_USUAL;
+    char text[24];
+    ssize_t n = read(fd, text, sizeof(text));
+    close(fd);
+    size_t limit = 0;
+    for (ssize_t i = 0; i < n && text[i] >= '0' && text[i] <= '9'; i++)
+        limit = limit * 10 + (size_t)(text[i] - '0');
+    return limit != 0 ? limit : MAPPINGS_LIMIT_USUAL;
+}
+
+size_t
+look_mappings_limit(void)
+{
+    static _Atomic size_t cached;
+    size_t limit = atomic_load_explicit(&cached, memory_order_relaxed);
+    if (limit == 0) {
+        int error = errno;
+        limit = read_mappings_limit();
+        errno = error;
+        atomic_store_explicit(&cached, limit, memory_order_relaxed);
+    }
+    return limit;
 }

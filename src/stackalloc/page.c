@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -22,6 +23,10 @@
 #endif
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
+#endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
 #endif
 
 #define RESERVE_FLAGS (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
@@ -72,6 +77,42 @@ page_reserve(size_t size)
         return NULL;
     }
     return addr;
+}
+
+int
+page_guard(void *addr, size_t size)
+{
+    if (madvise(addr, size, MADV_GUARD_INSTALL) != 0) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return 0;
+}
+
+int
+page_unguard(void *addr, size_t size)
+{
+    if (madvise(addr, size, MADV_GUARD_REMOVE) != 0) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return 0;
+}
+
+/* An empty range asks of the call alone: the answer is right on locked memory, too. */
+bool
+page_guard_known(void)
+{
+    int error = errno;
+    bool known = madvise((void *)(uintptr_t)page_size(), 0, MADV_GUARD_INSTALL) == 0;
+    errno = error;
+    return known;
+}
+
+void
+page_keep_small(void *addr, size_t size)
+{
+    madvise(addr, size, MADV_NOHUGEPAGE);
 }
 
 /*
@@ -136,6 +177,12 @@ page_lock(void *addr, size_t size)
         return -1;
     }
     return 0;
+}
+
+void
+page_unlock(void *addr, size_t size)
+{
+    munlock(addr, size);
 }
 
 /* What MADV_POPULATE_WRITE does, page by page, for kernels before 5.14. */

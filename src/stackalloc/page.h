@@ -19,6 +19,18 @@ size_t page_size(void);
  * locked nor charged as locked, even under mlockall(MCL_FUTURE).
  */
 void *page_reserve(size_t size);
+/*
+ * Guard regions: marks in the page tables, which split no mapping.  What a range
+ * held is gone, and a touch raises SIGSEGV until page_unguard().  Where the
+ * kernel lacks them, a filter refuses them, or the range is locked, -1.  No
+ * answer may be kept: the last of these looks like the first.
+ */
+int page_guard(void *addr, size_t size);
+int page_unguard(void *addr, size_t size);
+/* Whether page_guard() has a chance: asked of the kernel at each call. */
+bool page_guard_known(void);
+/* Keeps huge pages out of a range; where there are none, nothing is to be done. */
+void page_keep_small(void *addr, size_t size);
 /* Gives a reservation back; where the system refuses, address space is lost. */
 void page_release(void *addr, size_t size);
 
@@ -30,6 +42,8 @@ int page_open(void *addr, size_t size);
 int page_locking(void);
 /* Locks a range that is open, without faulting it in. */
 int page_lock(void *addr, size_t size);
+/* The reverse; the contents stay. */
+void page_unlock(void *addr, size_t size);
 /* Faults in every page of an open range for writing; the contents stay. */
 int page_populate(void *addr, size_t size);
 /* Unlocks a range and gives its memory back: it reads as zeroes once opened again. */

@@ -21,8 +21,11 @@ span_alloc(vmem_t *source, size_t size, int vmflag)
     (void)source;
     (void)vmflag;
     void *span = page_reserve(size);
-    if (span != NULL)
+    if (span != NULL) {
         look_name(span, size, "umem stacks");
+        /* One touched byte of a lazy stack would bring 2 MiB: of its neighbours, too. */
+        page_keep_small(span, size);
+    }
     return span;
 }
 

@@ -4,7 +4,9 @@
  *
  *   api.c    stack_alloc, stack_free, fetch_stack_sizes
  *   class.c  a size class: its umem cache, made on first use
+ *   config.c stack_config: what a class is made with
  *   build.c  constructor and destructor of a stack
+ *   reserve.c  stack_reserve, stack_seal: stacks made beforehand
  *   table.c  address -> slot: which stacks exist, and whether they are in use
  *   info.c   stack_info, stack_name, stack_foreach: what the table knows, told
  *   fault.c  stack_fault_handler_install: a handler of SIGSEGV and its stacks;
@@ -29,7 +31,9 @@
  *
  *    Everything is mapped inaccessible; the constructor opens the body alone.
  *    A guard is what was never opened: it cannot be forgotten, holds no page
- *    and is not charged as locked.
+ *    and is not charged as locked.  That splits mappings, of which a process
+ *    has 65,530; beyond a share of them guards are marks in the page tables
+ *    (guard regions) inside one open mapping: see build.c.
  *
  * 2. What is cached.  A freed stack goes back to its cache as it is.  umem
  *    calls the constructor for a raw object and the destructor when it takes
@@ -90,11 +94,26 @@
 /* --- class.c --- */
 
 struct stack_class {
+    _Atomic uint32_t class_choice;       /* CHOICE_: 0 until stack_config() or the first stack */
     _Atomic(umem_cache_t *) class_cache; /* NULL until the first stack of this size */
     _Atomic size_t class_guard_low;      /* written before class_cache is published */
     _Atomic size_t class_guard_high;
 };
 extern struct stack_class stack_classes[STACK_CLASSES];
+
+/*
+ * What stack_config() chose, one word, so that a class that is being made and
+ * a late change of its choice cannot mix: CHOICE_FIXED | CHOICE_LAZY | backend |
+ * pages of the low guard | of the high guard, 0 pages for the default.
+ */
+#define CHOICE_FIXED 1u
+#define CHOICE_LAZY 2u
+#define CHOICE_BACKEND_SHIFT 2
+#define CHOICE_BACKEND_MASK 3u
+#define CHOICE_PAGES_BITS 14
+#define CHOICE_PAGES_MAX ((1u << CHOICE_PAGES_BITS) - 1)
+#define CHOICE_LOW_SHIFT 4
+#define CHOICE_HIGH_SHIFT (CHOICE_LOW_SHIFT + CHOICE_PAGES_BITS)
 
 /* Whether size is one that this system supports. */
 bool stack_size_supported(size_t size);

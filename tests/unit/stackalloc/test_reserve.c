@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_reserve.c - stacks that are made beforehand: allocated without a system
+ * call, sealed, and what goes beyond is counted.
+ */
+#include "stacktest.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <umem.h>
+
+enum { COUNT = 50 };
+static char *stacks[COUNT + 1];
+
+/* From here on any system call but these kills the process by SIGSYS. */
+static void
+forbid_system_calls(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof(code) / sizeof(code[0]), code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        _exit(CHILD_SKIP);
+}
+
+static void
+child_quiet(void *arg)
+{
+    CHECK(stack_reserve(64 * KIB, COUNT) == 0);
+    umem_reap(); /* leaves them */
+    if (*(bool *)arg)
+        CHECK(stack_seal() == 0);
+    forbid_system_calls();
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < COUNT; i++) {
+            stacks[i] = stack_alloc(64 * KIB);
+            if (stacks[i] == NULL)
+                _exit(2);
+            for (size_t k = 0; k < 64 * KIB; k += 4096)
+                stacks[i][k] = 1;
+        }
+        for (int i = 0; i < COUNT; i++)
+            if (stack_free(stacks[i], 64 * KIB) != 0)
+                _exit(3);
+    }
+    _exit(0);
+}
+
+static void
+test_reserved_stacks_make_no_system_call(void **state)
+{
+    (void)state;
+    if (SANITIZED)
+        skip();
+    bool seal = false;
+    must_succeed(child_quiet, &seal);
+    seal = true;
+    must_succeed(child_quiet, &seal);
+}
+
+static void
+child_breach(void *arg)
+{
+    (void)arg;
+    CHECK(stack_reserve(64 * KIB, COUNT) == 0 && stack_seal() == 0);
+    CHECK(stack_seal() == -1 && errno == EINVAL);
+    CHECK(stack_reserve(64 * KIB, 1) == -1 && errno == EBUSY);
+    int i = 0;
+    /* A first one: pages of code, of data that the parent shares, and of this array. */
+    CHECK((stacks[i] = stack_alloc(64 * KIB)) != NULL);
+    memset(stacks[i], 1, 64 * KIB);
+    CHECK(stack_free(stacks[i], 64 * KIB) == 0);
+    long faults = thread_faults();
+    for (; i < COUNT; i++) {
+        CHECK((stacks[i] = stack_alloc(64 * KIB)) != NULL);
+        memset(stacks[i], 1, 64 * KIB);
+    }
+    CHECK(SANITIZED || thread_faults() == faults);
+    CHECK(stack_breaches() == 0);
+    /* However many there were beside the reserve: in the end one is missing. */
+    char *last = NULL;
+    for (i = 0; i < 100 && stack_breaches() == 0; i++)
+        CHECK((last = stack_alloc(64 * KIB)) != NULL);
+    CHECK(stack_breaches() == 1);
+    CHECK(!is_readable(last - 1) && is_readable(last) && !is_readable(last + 64 * KIB));
+    CHECK(stack_unseal() == 0);
+    CHECK(stack_unseal() == -1 && errno == EINVAL);
+    CHECK(stack_free(last, 64 * KIB) == 0 && stack_reserve(64 * KIB, 0) == 0);
+}
+
+static void
+test_breach_is_counted(void **state)
+{
+    (void)state;
+    must_succeed(child_breach, NULL);
+}
+
+/* The engine wants a reserve in memory; guards in its midst, and lazy stacks, are left alone. */
+static void
+child_regions(void *arg)
+{
+    struct stack_config config = {.config_backend = STACK_BACKEND_REGIONS,
+                                  .config_lazy = *(int *)arg};
+    if (stack_config(64 * KIB, &config, sizeof(config)) != 0)
+        _exit(CHILD_SKIP);
+    CHECK(stack_reserve(64 * KIB, COUNT) == 0);
+    CHECK(stack_seal() == 0);
+    for (int i = 0; i < COUNT; i++) {
+        CHECK((stacks[i] = stack_alloc(64 * KIB)) != NULL);
+        CHECK(resident_pages(stacks[i], 64 * KIB) == (config.config_lazy ? 0 : 64 * KIB / PAGE));
+        CHECK(!is_readable(stacks[i] - 1) && !is_readable(stacks[i] + 64 * KIB));
+    }
+    CHECK(stack_breaches() == 0);
+}
+
+static void
+test_reserve_with_guard_regions(void **state)
+{
+    (void)state;
+    if (SANITIZED)
+        skip();
+    int lazy = 0;
+    must_succeed(child_regions, &lazy);
+    lazy = 1;
+    must_succeed(child_regions, &lazy);
+}
+
+static void
+child_refused(void *arg)
+{
+    (void)arg;
+    CHECK(stack_reserve(1, 1) == -1 && errno == EINVAL);
+    CHECK(stack_unseal() == -1 && errno == EINVAL);
+    struct rlimit limit = {(rlim_t)status_kib("VmSize:") * KIB + 64 * MIB, RLIM_INFINITY};
+    CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+    CHECK(stack_reserve(2 * MIB, 1000) == -1 && errno == ENOMEM);
+    char *stack = stack_alloc(2 * MIB); /* what was made stays */
+    CHECK(stack != NULL && stack_free(stack, 2 * MIB) == 0);
+}
+
+static void
+test_what_cannot_be_is_refused(void **state)
+{
+    (void)state;
+    if (SANITIZED)
+        skip();
+    must_succeed(child_refused, NULL);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reserved_stacks_make_no_system_call),
+        cmocka_unit_test(test_breach_is_counted),
+        cmocka_unit_test(test_reserve_with_guard_regions),
+        cmocka_unit_test(test_what_cannot_be_is_refused),
+    };
+    return cmocka_run_group_tests_name("stackalloc/reserve", tests, NULL, NULL);
+}
