@@ -20,7 +20,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from benchlib import debugging, document, latency, machine, micro, plots  # noqa: E402
-from benchlib import programs, runner, scale, space, tables, waste  # noqa: E402
+from benchlib import programs, runner, scale, space, stacks, tables, waste  # noqa: E402
 
 SECTIONS = {
     "micro": micro,
@@ -30,7 +30,10 @@ SECTIONS = {
     "programs": programs,
     "waste": waste,
     "debugging": debugging,
+    "stacks": stacks,
 }
+# Of another library, with a page of its own: only when asked for.
+APART = {"stacks"}
 ROUNDS, RUN_MS = 5, 100
 QUICK_ROUNDS, QUICK_MS = 1, 10
 
@@ -65,7 +68,7 @@ def measure(options):
     os.environ["UMEM_BUILD"] = str(build)
     bench = runner.Bench(build, options.rounds, options.ms, options.quick)
     found, about = [], {}
-    for section in options.only or SECTIONS:
+    for section in options.only or [s for s in SECTIONS if s not in APART]:
         started = time.monotonic()
         found += SECTIONS[section].run(bench)
         about[section] = SECTIONS[section].about(bench)

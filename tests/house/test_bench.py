@@ -336,6 +336,17 @@ def test_quick_run_of_debugging(tmp_path):
         assert f"\n| {row} |" in text
 
 
+def test_quick_run_of_stacks(tmp_path):
+    copy = tmp_path / "stacks.md"
+    copy.write_text((paths.REPO / "docs" / "stacks.md").read_text())
+    text = bench_run("--quick", "--only", "stacks", "--docs", copy, paths.build())
+    for row in ("taken and given back, 32 KiB", "built, 2 MiB", "thread that touches 192 KiB"):
+        lines = [line for line in text.splitlines() if line.startswith(f"| {row} |")]
+        assert lines and all(line in copy.read_text() for line in lines), row
+    # No page fault in a thread of ours.
+    assert lines[-1].rstrip(" |").endswith(" 0.0"), lines
+
+
 @pytest.mark.slow
 def test_quick_run_of_all(tmp_path):
     text = check_run(tmp_path, SECTIONS)

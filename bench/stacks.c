@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stacks.c - what a stack costs: taken and given back, built, and under a
+ * thread.
+ *
+ *   stacks pair   umem|mmap         BYTES MS    one taken and given back
+ *   stacks build  umem|mmap         BYTES MS    a hundred taken, then given back for good
+ *   stacks thread umem|glibc|reused BYTES MS    a thread that uses 3/4 of its stack, joined
+ *
+ * Prints "ns", wall time for one; of threads also "faults", page faults each.
+ * mmap: two guards, every page touched, munmap().  glibc: threads with default
+ * attributes, whose stacks libc caches.  reused: one stack, faulted in, for all.
+ */
+#include "common.h"
+
+#include <pthread.h>
+#include <stackalloc.h>
+#include <sys/resource.h>
+#include <umem.h>
+
+#define PAIRS 64 /* between two looks at the clock */
+#define AT_ONCE 100
+#define WARM 10
+
+static size_t size;
+
+static void *
+map_stack(void)
+{
+    char *all =
+        mmap(NULL, size + 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED || mprotect(all, PAGE, PROT_NONE) != 0 ||
+        mprotect(all + PAGE + size, PAGE, PROT_NONE) != 0)
+        abort();
+    for (size_t i = 0; i < size; i += PAGE)
+        *(volatile char *)(all + PAGE + i) = 0;
+    return all + PAGE;
+}
+
+static void
+unmap_stack(void *stack)
+{
+    munmap((char *)stack - PAGE, size + 2 * PAGE);
+}
+
+static void *
+take(int ours)
+{
+    void *stack = ours ? stack_alloc(size) : map_stack();
+    if (stack == NULL)
+        abort();
+    return stack;
+}
+
+static void
+give(int ours, void *stack)
+{
+    if (!ours)
+        unmap_stack(stack);
+    else if (stack_free(stack, size) != 0)
+        abort();
+}
+
+static double
+pairs(int ours, uint64_t ms)
+{
+    uint64_t count = 0, start, now;
+    give(ours, take(ours));
+    start = now = now_ns();
+    while (now - start < ms * NS_PER_MS) {
+        for (int i = 0; i < PAIRS; i++)
+            give(ours, take(ours));
+        count += PAIRS;
+        now = now_ns();
+    }
+    return (double)(now - start) / (double)count;
+}
+
+static double
+builds(int ours, uint64_t ms)
+{
+    uint64_t count = 0, spent = 0, begin = now_ns();
+    void *stacks[AT_ONCE];
+    while (now_ns() - begin < ms * NS_PER_MS || count == 0) {
+        uint64_t start = now_ns();
+        for (int i = 0; i < AT_ONCE; i++)
+            stacks[i] = take(ours);
+        spent += now_ns() - start;
+        count += AT_ONCE;
+        for (int i = 0; i < AT_ONCE; i++)
+            give(ours, stacks[i]);
+        umem_reap();
+    }
+    return (double)spent / (double)count;
+}
+
+/* Page by page downwards, as frames go. */
+static void *
+use(void *arg)
+{
+    (void)arg;
+    size_t depth = size / 4 * 3;
+    volatile char *low = __builtin_alloca(depth);
+    while (depth >= PAGE)
+        low[depth -= PAGE] = 1;
+    return NULL;
+}
+
+static void
+one_thread(const char *how, const pthread_attr_t *attr)
+{
+    pthread_t id;
+    int error = strcmp(how, "umem") == 0 ? stack_pthread_create(&id, NULL, size, use, NULL)
+                                         : pthread_create(&id, attr, use, NULL);
+    if (error != 0 || pthread_join(id, NULL) != 0)
+        abort();
+}
+
+static long
+faults_now(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_minflt;
+}
+
+static double
+threads(const char *how, uint64_t ms, double *faults)
+{
+    pthread_attr_t attr;
+    uint64_t count = 0, start, now;
+    pthread_attr_init(&attr);
+    if (strcmp(how, "reused") == 0)
+        pthread_attr_setstack(&attr, map_stack(), size);
+    for (int i = 0; i < WARM; i++)
+        one_thread(how, &attr);
+    long before = faults_now();
+    start = now = now_ns();
+    for (; now - start < ms * NS_PER_MS; now = now_ns(), count++)
+        one_thread(how, &attr);
+    *faults = (double)(faults_now() - before) / (double)count;
+    return (double)(now - start) / (double)count;
+}
+
+int
+main(int argc, char **argv)
+{
+    double faults = -1, ns;
+    if (argc != 5) {
+        fprintf(stderr, "usage: stacks pair|build|thread HOW BYTES MS\n");
+        return 2;
+    }
+    int ours = strcmp(argv[2], "umem") == 0;
+    uint64_t ms = strtoull(argv[4], NULL, 10);
+    size = strtoul(argv[3], NULL, 10);
+    if (strcmp(argv[1], "pair") == 0)
+        ns = pairs(ours, ms);
+    else if (strcmp(argv[1], "build") == 0)
+        ns = builds(ours, ms);
+    else
+        ns = threads(argv[2], ms, &faults);
+    printf("ns %.2f\n", ns);
+    if (faults >= 0)
+        printf("faults %.2f\n", faults);
+    return 0;
+}
