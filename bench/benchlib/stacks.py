@@ -50,7 +50,7 @@ def run(bench):
             return values(child([bench.programs / "stacks", mode, HOW[column], size, bench.ms]))
 
         ours = Bench(bench.programs.parent, bench.rounds, bench.ms, bench.quick,
-                     allocators=dict.fromkeys(HOW))
+                     allocators=dict.fromkeys((OURS, *BOOST, MMAP, GLIBC, REUSED)))
         found = ours.interleaved("stacks", list(ROWS), measure, columns=columns)
     faults = of_field(found, "faults")
     return [
