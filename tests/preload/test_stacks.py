@@ -135,3 +135,34 @@ def test_umem_run_stacks(ways):
     for option, gets in (("--stacks", 2 << 20), ("--stacks=64k", 64 << 10), ("-s128k", 128 << 10)):
         done = run([paths.umem(), "run", option, "--", ways, "size", "0"])
         assert (done.returncode, done.stdout, done.stderr) == (0, f"{gets}\n", ""), done
+
+
+def test_program_that_links_the_library_too(tmp_path):
+    """Its pthread_join() is the preload's round libstackalloc's round libc's: one counts."""
+    program = compile_c(paths.REPO / "examples" / "stack_pthread.c", tmp_path / "stack_pthread",
+                        package="stackalloc", flags=["-pthread"])
+    for size in (None, "64k"):
+        done = run([program], **under(size))
+        assert (done.returncode, done.stdout) == (0, "1000 threads, one stack\n"), done
+
+
+LARGE_LOCALS = """
+#include <errno.h>
+#include <stackalloc.h>
+static __thread char locals[40000];
+static void *fn(void *arg) { return locals[5] != 0 ? arg : locals; }
+int main(void)
+{
+    pthread_t id;
+    if (stack_pthread_create(&id, NULL, 32768, fn, NULL) != EINVAL)
+        return 1;
+    return stack_pthread_create(&id, NULL, 65536, fn, NULL) != 0 || pthread_join(id, NULL) != 0;
+}
+"""
+
+
+def test_no_room_for_thread_local_variables(tmp_path):
+    program = compile_c(LARGE_LOCALS, tmp_path / "locals", package="stackalloc",
+                        flags=["-pthread"])
+    done = run([program])
+    assert done.returncode == 0, done
