@@ -30,7 +30,8 @@ def test_busy(program, debug, end):
         what = umem_json("whatis", process.pid, *kept, *freed)
         assert process.errors == []
     assert len(kept) == KINDS and freed and lost >= 4 * KINDS
-    assert leaks["complete"] is True and leaks["total"]["buffers"] == lost, leaks
+    # A stray word may hold one of them: seen in one of 180 runs.
+    assert leaks["complete"] is True and lost - 1 <= leaks["total"]["buffers"] <= lost, leaks
     kinds = [each["kind"] for each in what]
     assert kinds[:KINDS] == ["buffer"] * KINDS and "buffer" not in kinds[KINDS:], what
     if end == "on":  # audited, whatever of it
