@@ -182,6 +182,9 @@ stack_destruct(void *object, void *private)
 {
     struct place at = place_of(private, object);
     struct table_slot *slot = table_find(at.place_body);
+
+    if (slot == NULL) /* of what the constructor made, there is one */
+        return;
     atomic_store_explicit(&slot->slot_word, STACK_NONE, memory_order_release);
     tools_forget(slot->slot_tool);
     if (!slot->slot_regions)
