@@ -38,7 +38,10 @@ SYSTEM_CALLS = re.compile(
 # What names a machine or a way of working instead of the project.
 PRIVATE_PATHS = re.compile(r"/work/|/tmp/(build|b)-|/root/|/home/\w")
 
-VERBS = ("run", "leaks", "status", "stat", "log", "whatis", "stacks")
+def verbs():
+    """Those of the umem command, in the order of its help."""
+    return re.findall(r'^    \{"(\w+)", command_', (REPO / "src/analyse/main.c").read_text(), re.M)
+
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 SPDX = "SPDX-License-Identifier: MIT"
@@ -184,7 +187,7 @@ class Checker:
                     continue
                 if f"{name}.3" not in pages:
                     self.say(f"src/{library}", 1, f"no man/{name}.3")
-        for verb in VERBS:
+        for verb in verbs():
             if f"umem-{verb}.1" not in pages:
                 self.say("src/analyse", 1, f"no man/umem-{verb}.1")
 

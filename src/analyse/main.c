@@ -29,6 +29,7 @@ static const struct verb verbs[] = {
     {"stat", command_stat, "usage by cache, arena and thread"},
     {"log", command_log, "last transactions, failures and slabs"},
     {"whatis", command_whatis, "what an address belongs to"},
+    {"verify", command_verify, "check that the heap is not corrupt"},
     {"stacks", command_stacks, "thread and fiber stacks, who is on each, how deep"},
 };
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))

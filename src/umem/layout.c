@@ -13,6 +13,7 @@
 #include "debug/bufctl.h"
 #include "debug/debug.h"
 #include "debug/events.h"
+#include "debug/pattern.h"
 #include "debug/ring.h"
 #include "debug/stacks.h"
 #include "magazine/depot.h"
@@ -58,9 +59,11 @@
                                                                                                    \
         STRUCT(slab), FIELD(slab, slab_link), FIELD(slab, slab_pool), FIELD(slab, slab_base),      \
         FIELD(slab, slab_span), FIELD(slab, slab_chunks), FIELD(slab, slab_free),                  \
-        FIELD(slab, slab_words), FIELD(slab, slab_sidecar), ARRAY(slab, slab_bitmap),              \
+        FIELD(slab, slab_words), FIELD(slab, slab_sidecar), FIELD(slab, slab_purging),             \
+        ARRAY(slab, slab_bitmap),                                                                  \
                                                                                                    \
-        STRUCT(slab_pool), FIELD(slab_pool, pool_chunks), FIELD(slab_pool, pool_chunk_size),       \
+        STRUCT(slab_pool), NESTED(slab_pool, pool_lock_word, pool_lock.lock_word),                 \
+        FIELD(slab_pool, pool_chunks), FIELD(slab_pool, pool_chunk_size),                          \
         FIELD(slab_pool, pool_slab_size), FIELD(slab_pool, pool_align),                            \
         FIELD(slab_pool, pool_arena), FIELD(slab_pool, pool_sidecar), FIELD(slab_pool, pool_bin),  \
         FIELD(slab_pool, pool_partial), FIELD(slab_pool, pool_full), FIELD(slab_pool, pool_empty), \
@@ -74,14 +77,16 @@
         STRUCT(magazine_list), FIELD(magazine_list, list_head), FIELD(magazine_list, list_count),  \
         FIELD(magazine_list, list_min),                                                            \
                                                                                                    \
-        STRUCT(depot), FIELD(depot, depot_mag_size), FIELD(depot, depot_contention),               \
-        FIELD(depot, depot_full), FIELD(depot, depot_empty), FIELD(depot, depot_rounds),           \
+        STRUCT(depot), NESTED(depot, depot_lock_word, depot_lock.lock_word),                       \
+        FIELD(depot, depot_mag_size), FIELD(depot, depot_contention), FIELD(depot, depot_full),    \
+        FIELD(depot, depot_empty), FIELD(depot, depot_rounds),                                     \
                                                                                                    \
         STRUCT(tbin), FIELD(tbin, bin_cur), FIELD(tbin, bin_base), FIELD(tbin, bin_limit),         \
         FIELD(tbin, bin_credit), FIELD(tbin, bin_granted), FIELD(tbin, bin_loaded),                \
         FIELD(tbin, bin_previous),                                                                 \
                                                                                                    \
-        STRUCT(tcache), FIELD(tcache, tc_bins), FIELD(tcache, tc_state), FIELD(tcache, tc_link),   \
+        STRUCT(tcache), FIELD(tcache, tc_bins), FIELD(tcache, tc_state),                           \
+        NESTED(tcache, tc_lock_word, tc_lock.lock_word), FIELD(tcache, tc_link),                   \
         FIELD(tcache, tc_thread), FIELD(tcache, tc_size), ARRAY(tcache, tc_bin),                   \
                                                                                                    \
         STRUCT(umem_cache), FIELD(umem_cache, cache_bin), FIELD(umem_cache, cache_slow_bin),       \
@@ -99,9 +104,12 @@
                                                                                                    \
         STRUCT(umem_large), FIELD(umem_large, large_link), FIELD(umem_large, large_base),          \
         FIELD(umem_large, large_size), FIELD(umem_large, large_span_size),                         \
-        FIELD(umem_large, large_bufctl),                                                           \
+        FIELD(umem_large, large_bufctl), FIELD(umem_large, large_flags),                           \
+        FIELD(umem_large, large_lead),                                                             \
                                                                                                    \
         STRUCT(umem_firewall), FIELD(umem_firewall, fw_link), FIELD(umem_firewall, fw_used),       \
+        FIELD(umem_firewall, fw_base), FIELD(umem_firewall, fw_first),                             \
+        FIELD(umem_firewall, fw_body), FIELD(umem_firewall, fw_blocks),                            \
         ARRAY(umem_firewall, fw_block), STRUCT(umem_firewall_block),                               \
         FIELD(umem_firewall_block, fwb_base), FIELD(umem_firewall_block, fwb_cache),               \
         FIELD(umem_firewall_block, fwb_bufctl),                                                    \
@@ -110,6 +118,9 @@
         FIELD(umem_transaction, txn_thread), FIELD(umem_transaction, txn_time),                    \
         STRUCT(umem_bufctl), FIELD(umem_bufctl, bc_last), FIELD(umem_bufctl, bc_prev),             \
         FIELD(umem_bufctl, bc_size), FIELD(umem_bufctl, bc_state), FIELD(umem_bufctl, bc_flags),   \
+        FIELD(umem_bufctl, bc_sequence), STRUCT(umem_buftag), FIELD(umem_buftag, buftag_redzone),  \
+        FIELD(umem_buftag, buftag_size), FIELD(umem_buftag, buftag_bufctl),                        \
+        FIELD(umem_buftag, buftag_state),                                                          \
                                                                                                    \
         STRUCT(umem_stack), FIELD(umem_stack, stack_depth), ARRAY(umem_stack, stack_frame),        \
                                                                                                    \
@@ -144,7 +155,9 @@
         CONSTANT(UMEM_PAGEMAP_SLAB), CONSTANT(UMEM_PAGEMAP_LARGE),                                 \
         CONSTANT(UMEM_STACKS_SEGMENT_SHIFT), CONSTANT(UMEM_STACKS_SEGMENTS),                       \
         CONSTANT(UMEM_STATE_READY), CONSTANT(UMF_AUDIT), CONSTANT(UMF_DEADBEEF),                   \
-        CONSTANT(UMF_REDZONE), CONSTANT(UMF_CONTENTS), CONSTANT(UMEM_BUFFER_RAW),                  \
+        CONSTANT(UMF_REDZONE), CONSTANT(UMF_CONTENTS), CONSTANT(UMEM_FREE_PATTERN),                \
+        CONSTANT(UMEM_REDZONE_PATTERN), CONSTANT(UMEM_SLACK_WORD), CONSTANT(UMEM_SIZE_PRIME),      \
+        CONSTANT(UMEM_BUFTAG_ALLOCATED), CONSTANT(UMEM_BUFTAG_FREE), CONSTANT(UMEM_BUFFER_RAW),    \
         CONSTANT(UMEM_BUFFER_ALLOCATED), CONSTANT(UMEM_BUFFER_FREE), CONSTANT(VMEM_SEG_ALLOC),     \
         CONSTANT(VMEM_SEG_FREE), CONSTANT(VMEM_SEG_SPAN), CONSTANT(VMEM_SEG_HEAD),                 \
         CONSTANT(UMEM_EVENT_KIND_BITS), CONSTANT(UMEM_EVENT_ALLOC), CONSTANT(UMEM_EVENT_FREE),     \

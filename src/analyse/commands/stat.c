@@ -7,12 +7,12 @@
  */
 #include "commands/commands.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "report/block_report.h"
 #include "report/format.h"
+#include "report/json.h"
 #include "report/open.h"
 
 #define NAME_COLUMN 26
@@ -133,12 +133,6 @@ print_threads(const struct heap *h, bool color)
     }
 }
 
-static void
-set_count(json_t *object, const char *key, uint64_t value)
-{
-    json_object_set_new(object, key, json_integer((json_int_t)value));
-}
-
 static json_t *
 row_json(const struct row *row)
 {
@@ -146,12 +140,12 @@ row_json(const struct row *row)
     json_object_set_new(out, "name", json_string(row->name));
     json_object_set_new(out, "bufsize",
                         row->bufsize != 0 ? json_integer((json_int_t)row->bufsize) : json_null());
-    set_count(out, "inuse", row->inuse);
-    set_count(out, "cached", row->cached);
-    set_count(out, "total", row->total);
-    set_count(out, "bytes", row->bytes);
-    set_count(out, "allocs", row->allocs);
-    set_count(out, "fails", row->fails);
+    json_set_count(out, "inuse", row->inuse);
+    json_set_count(out, "cached", row->cached);
+    json_set_count(out, "total", row->total);
+    json_set_count(out, "bytes", row->bytes);
+    json_set_count(out, "allocs", row->allocs);
+    json_set_count(out, "fails", row->fails);
     return out;
 }
 
@@ -163,11 +157,11 @@ arenas_json(const struct heap *h)
         const struct heap_arena *arena = &h->heap_arenas[i];
         json_t *out = json_object();
         json_object_set_new(out, "name", json_string(arena->arena_name));
-        set_count(out, "inuse", arena->arena_inuse);
-        set_count(out, "total", arena->arena_total);
-        set_count(out, "imported", arena->arena_imported);
-        set_count(out, "allocs", arena->arena_allocs);
-        set_count(out, "fails", arena->arena_fails);
+        json_set_count(out, "inuse", arena->arena_inuse);
+        json_set_count(out, "total", arena->arena_total);
+        json_set_count(out, "imported", arena->arena_imported);
+        json_set_count(out, "allocs", arena->arena_allocs);
+        json_set_count(out, "fails", arena->arena_fails);
         json_array_append_new(list, out);
     }
     return list;
@@ -176,7 +170,7 @@ arenas_json(const struct heap *h)
 static void
 print_json(const struct heap *h)
 {
-    json_t *out = json_object();
+    json_t *out = json_begin(h);
     json_t *caches = json_array();
     json_t *threads = json_array();
 
@@ -188,21 +182,15 @@ print_json(const struct heap *h)
     json_array_append_new(caches, row_json(&oversize));
     for (size_t i = 0; i < h->heap_thread_count; i++) {
         json_t *thread = json_object();
-        set_count(thread, "thread", h->heap_threads[i].thread_id);
-        set_count(thread, "cached", h->heap_threads[i].thread_cached);
-        set_count(thread, "allocs", h->heap_threads[i].thread_allocs);
+        json_set_count(thread, "thread", h->heap_threads[i].thread_id);
+        json_set_count(thread, "cached", h->heap_threads[i].thread_cached);
+        json_set_count(thread, "allocs", h->heap_threads[i].thread_allocs);
         json_array_append_new(threads, thread);
     }
-    json_object_set_new(out, "target", json_string(target_name(h->heap_target)));
-    json_object_set_new(out, "complete", json_boolean(heap_is_complete(h)));
-    if (!heap_is_complete(h))
-        json_object_set_new(out, "incomplete", incomplete_json(h));
     json_object_set_new(out, "caches", caches);
     json_object_set_new(out, "arenas", arenas_json(h));
     json_object_set_new(out, "threads", threads);
-    json_dumpf(out, stdout, JSON_INDENT(2));
-    putchar('\n');
-    json_decref(out);
+    json_finish(out);
 }
 
 static void

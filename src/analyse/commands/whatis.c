@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "leaks/whatis.h"
 #include "report/block_report.h"
 #include "report/format.h"
+#include "report/json.h"
 #include "report/open.h"
 
 static const char *const kind_name[] = {
@@ -36,26 +36,6 @@ parse_address(const char *text, addr_t *addr)
     return errno == 0 && end != text && *end == '\0' && text[0] != '-' && text[0] != '+';
 }
 
-static uint64_t
-age_of(struct heap *h, uint64_t time)
-{
-    uint64_t now = heap_now(h);
-    return now > time ? now - time : 0;
-}
-
-static void
-tell_transaction(const struct teller *t, const char *verb, uint32_t stack, uint32_t thread,
-                 uint64_t time)
-{
-    addr_t frames[HEAP_STACK_MAX];
-    if (time == 0)
-        return;
-    printf("  %s %s %s by thread %" PRIu32 "\n", verb, format_age(age_of(t->heap, time)).s,
-           age_suffix(t->heap->heap_target), thread);
-    size_t n = heap_stack(t->heap, stack, frames, HEAP_STACK_MAX);
-    stack_print(t->symbols, frames, n, false, 6, t->color);
-}
-
 static void
 tell_buffer(const struct teller *t, const struct what *what)
 {
@@ -68,13 +48,7 @@ tell_buffer(const struct teller *t, const struct what *what)
     printf(", %s\n", info->blk_cache);
     if (what->what_note[0] != '\0')
         printf("  %s\n", what->what_note);
-    if (info->blk_audited && info->blk_live) {
-        tell_transaction(t, "allocated", info->blk_stack, info->blk_thread, info->blk_time);
-    } else if (info->blk_audited) {
-        tell_transaction(t, "freed", info->blk_stack, info->blk_thread, info->blk_time);
-        tell_transaction(t, "allocated", info->blk_prev_stack, info->blk_prev_thread,
-                         info->blk_prev_time);
-    }
+    block_history_print(t->heap, t->symbols, info, t->color);
     if (what->what_kind == WHAT_BUFFER || what->what_kind == WHAT_FREE_BUFFER) {
         contents_describe(t->heap, t->symbols, info->blk_addr,
                           info->blk_requested != BLOCK_UNKNOWN && info->blk_requested > 0
@@ -108,42 +82,15 @@ tell_text(const struct teller *t, const struct what *what)
 }
 
 static json_t *
-hex_json(uint64_t value)
-{
-    char hex[24];
-    snprintf(hex, sizeof(hex), "0x%" PRIx64, value);
-    return json_string(hex);
-}
-
-static void
-set_audit(const struct teller *t, const struct block_info *info, json_t *out)
-{
-    addr_t frames[HEAP_STACK_MAX];
-    bool known = info != NULL && info->blk_audited;
-    size_t n = known ? heap_stack(t->heap, info->blk_stack, frames, HEAP_STACK_MAX) : 0;
-
-    json_object_set_new(out, "thread",
-                        known ? json_integer((json_int_t)info->blk_thread) : json_null());
-    json_object_set_new(out, "age_s",
-                        known ? json_real(format_seconds(age_of(t->heap, info->blk_time)))
-                              : json_null());
-    json_object_set_new(out, "stack", stack_json(t->symbols, frames, n, false));
-    if (!known || info->blk_live)
-        return;
-    n = heap_stack(t->heap, info->blk_prev_stack, frames, HEAP_STACK_MAX);
-    json_object_set_new(out, "allocated_stack", stack_json(t->symbols, frames, n, false));
-}
-
-static json_t *
 tell_json(const struct teller *t, const struct what *what)
 {
     const struct block_info *info = what->what_has_info ? &what->what_info : NULL;
     bool known = what->what_kind != WHAT_UNKNOWN;
     json_t *out = json_object();
 
-    json_object_set_new(out, "address", hex_json(what->what_addr));
+    json_object_set_new(out, "address", json_hex(what->what_addr));
     json_object_set_new(out, "kind", json_string(kind_name[what->what_kind]));
-    json_object_set_new(out, "base", known ? hex_json(what->what_base) : json_null());
+    json_object_set_new(out, "base", known ? json_hex(what->what_base) : json_null());
     json_object_set_new(out, "size",
                         known ? json_integer((json_int_t)what->what_size) : json_null());
     json_object_set_new(out, "offset",
@@ -154,7 +101,7 @@ tell_json(const struct teller *t, const struct what *what)
                         info != NULL && info->blk_requested != BLOCK_UNKNOWN
                             ? json_integer((json_int_t)info->blk_requested)
                             : json_null());
-    set_audit(t, info, out);
+    block_history_json(t->heap, t->symbols, info, out);
     if (what->what_thread != 0)
         json_object_set_new(out, "thread", json_integer(what->what_thread));
     json_object_set_new(out, "note",
@@ -183,11 +130,8 @@ tell_all(const struct teller *t, const struct command_options *options)
         else
             tell_text(t, &what);
     }
-    if (options->opt_format == FORMAT_JSON) {
-        json_dumpf(count == 1 ? json_array_get(list, 0) : list, stdout,
-                   JSON_INDENT(2) | JSON_REAL_PRECISION(12));
-        putchar('\n');
-    }
+    if (options->opt_format == FORMAT_JSON)
+        json_finish(json_incref(count == 1 ? json_array_get(list, 0) : list));
     json_decref(list);
     return COMMAND_CLEAN;
 }

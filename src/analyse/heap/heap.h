@@ -136,6 +136,9 @@ struct heap {
      */
     struct ranges heap_constructed;
 
+    /* Objects that were met in a magazine and were free already: not sorted. */
+    struct ranges heap_twice;
+
     uint64_t heap_live_buffers;
     uint64_t heap_live_bytes;
     uint64_t heap_newest; /* time of the newest transaction, 0 not looked for yet: heap_now() */

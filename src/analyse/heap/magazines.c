@@ -25,7 +25,9 @@ subtract(struct heap *h, addr_t addr)
         h->heap_regions[b.block_region].region_kind != REGION_SLAB)
         return false;
     uint64_t n = heap_block_number(h, b);
-    if (bit_get(h->heap_live, n)) {
+    if (!bit_get(h->heap_live, n)) {
+        ranges_add(&h->heap_twice, addr, addr + 1);
+    } else {
         const struct region *region = &h->heap_regions[b.block_region];
         struct heap_cache *cache = &h->heap_caches[region->region_cache];
         bit_clear(h->heap_live, n);
@@ -253,6 +255,36 @@ heap_read_magazines(struct heap *h)
     free(table);
 }
 
+/*
+ * Whether a round can be one of a magazine in somebody's hands: a block of the
+ * same cache as those before, whose record, where there is one, does not say
+ * that the program has it.  A stale magazine keeps rounds that were handed out.
+ */
+static bool
+is_round(struct heap *h, addr_t addr, uint32_t *cache)
+{
+    const struct offsets *off = &h->heap_offsets;
+    struct block b;
+    uint64_t state;
+
+    if (!heap_find(h, addr, &b) || heap_block_addr(h, b) != addr)
+        return false;
+    const struct region *region = &h->heap_regions[b.block_region];
+    if (region->region_kind != REGION_SLAB ||
+        (*cache != NO_CACHE && region->region_cache != *cache))
+        return false;
+    *cache = region->region_cache;
+    uint32_t sidecar = h->heap_caches[*cache].cache_sidecar;
+    if (region->region_record == 0 ||
+        sidecar < off->bc_state.field_offset + off->bc_state.field_size)
+        return true;
+    return reader_word(&h->heap_reader,
+                       region->region_record + (uint64_t)b.block_index * sidecar +
+                           off->bc_state.field_offset,
+                       off->bc_state.field_size, &state) &&
+           state != off->const_UMEM_BUFFER_ALLOCATED;
+}
+
 bool
 heap_subtract_magazine(struct heap *h, addr_t mag, addr_t *next)
 {
@@ -260,24 +292,22 @@ heap_subtract_magazine(struct heap *h, addr_t mag, addr_t *next)
     unsigned word = off->off_word;
     struct record head = reader_record(&h->heap_reader, mag, off->size_magazine);
     uint64_t rounds = record_get(&head, 0, off->mag_rounds);
-    struct block b;
+    addr_t first = mag + off->mag_round.field_offset;
     uint32_t cache = NO_CACHE;
+    uint64_t addr;
 
     *next = record_get(&head, 0, off->mag_next);
     if (head.rec_data == NULL || rounds == 0 || rounds > record_get(&head, 0, off->mag_size) ||
         rounds > ROUNDS_MAX)
         return false;
-    struct record rec =
-        reader_record(&h->heap_reader, mag + off->mag_round.field_offset, (size_t)(rounds * word));
-    for (uint64_t i = 0; i < rounds; i++) { /* all of them blocks of one cache, or no magazine */
-        addr_t addr = record_get(&rec, i * word, (struct field){0, word});
-        if (!heap_find(h, addr, &b) || heap_block_addr(h, b) != addr ||
-            h->heap_regions[b.block_region].region_kind != REGION_SLAB ||
-            (cache != NO_CACHE && h->heap_regions[b.block_region].region_cache != cache))
+    for (uint64_t i = 0; i < rounds; i++) /* all of them, or it is no magazine */
+        if (!reader_word(&h->heap_reader, first + i * word, word, &addr) ||
+            !is_round(h, addr, &cache))
             return false;
-        cache = h->heap_regions[b.block_region].region_cache;
-    }
+    size_t twice = h->heap_twice.count;
     for (uint64_t i = 0; i < rounds; i++)
-        subtract(h, record_get(&rec, i * word, (struct field){0, word}));
+        if (reader_word(&h->heap_reader, first + i * word, word, &addr))
+            subtract(h, addr);
+    h->heap_twice.count = twice; /* a pointer to a magazine that is elsewhere by now says nothing */
     return true;
 }

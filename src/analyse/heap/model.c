@@ -315,6 +315,7 @@ heap_close(struct heap *h)
     ranges_fini(&h->heap_arena_spans);
     ranges_fini(&h->heap_own);
     ranges_fini(&h->heap_constructed);
+    ranges_fini(&h->heap_twice);
     reader_fini(&h->heap_reader);
     memset(h, 0, sizeof(*h));
 }

@@ -114,6 +114,23 @@ struct field {
     X(reserve, res_nodes, res_nodes)                                                               \
     X(reserve, res_node, res_node)                                                                 \
     X(reserve_node, node_obj, node_obj)                                                            \
+    X(slab, slab_free, slab_free)                                                                  \
+    X(slab, slab_purging, slab_purging)                                                            \
+    X(slab_pool, pool_lock_word, pool_lock_word)                                                   \
+    X(slab_pool, pool_allocated, pool_allocated)                                                   \
+    X(depot, depot_lock_word, depot_lock_word)                                                     \
+    X(tcache, tc_lock_word, tc_lock_word)                                                          \
+    X(umem_large, large_flags, large_flags)                                                        \
+    X(umem_large, large_lead, large_lead)                                                          \
+    X(umem_bufctl, bc_sequence, bc_sequence)                                                       \
+    X(umem_buftag, buftag_redzone, buftag_redzone)                                                 \
+    X(umem_buftag, buftag_size, buftag_size)                                                       \
+    X(umem_buftag, buftag_bufctl, buftag_bufctl)                                                   \
+    X(umem_buftag, buftag_state, buftag_state)                                                     \
+    X(umem_firewall, fw_base, fw_base)                                                             \
+    X(umem_firewall, fw_first, fw_first)                                                           \
+    X(umem_firewall, fw_blocks, fw_blocks)                                                         \
+    X(umem_firewall, fw_body, fw_body)                                                             \
     X(umem_firewall, fw_link, fw_link)                                                             \
     X(umem_firewall, fw_used, fw_used)                                                             \
     X(umem_firewall, fw_block, fw_block)                                                           \
@@ -166,6 +183,7 @@ struct field {
     X(UMF_DEADBEEF)                                                                                \
     X(UMF_REDZONE)                                                                                 \
     X(UMF_CONTENTS)                                                                                \
+    X(UMEM_BUFFER_RAW)                                                                             \
     X(UMEM_BUFFER_ALLOCATED)                                                                       \
     X(UMEM_BUFFER_FREE)                                                                            \
     X(VMEM_SEG_ALLOC)                                                                              \
@@ -193,10 +211,17 @@ struct field {
 
 /* Structures and constants, the same. */
 #define OFFSETS_OPTIONAL_STRUCTS(X)                                                                \
+    X(umem_buftag)                                                                                 \
     X(umem_event)                                                                                  \
     X(umem_event_log)
 
 #define OFFSETS_OPTIONAL_CONSTANTS(X)                                                              \
+    X(UMEM_FREE_PATTERN)                                                                           \
+    X(UMEM_REDZONE_PATTERN)                                                                        \
+    X(UMEM_SLACK_WORD)                                                                             \
+    X(UMEM_SIZE_PRIME)                                                                             \
+    X(UMEM_BUFTAG_ALLOCATED)                                                                       \
+    X(UMEM_BUFTAG_FREE)                                                                            \
     X(UMEM_EVENT_KIND_BITS)                                                                        \
     X(UMEM_EVENT_BUSY)                                                                             \
     X(UMEM_EVENT_ALLOC)                                                                            \

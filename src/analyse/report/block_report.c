@@ -5,6 +5,7 @@
 #include "report/block_report.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -75,6 +76,56 @@ contents_describe(struct heap *h, struct symboliser *s, addr_t addr, uint64_t si
                               bytes[i]);
     if (size > got && o + 4 < out_size)
         snprintf(out + o, out_size - o, " ...");
+}
+
+static uint64_t
+age_of(struct heap *h, uint64_t time)
+{
+    uint64_t now = heap_now(h);
+    return now > time ? now - time : 0;
+}
+
+static void
+print_transaction(struct heap *h, struct symboliser *s, const char *verb, uint32_t stack,
+                  uint32_t thread, uint64_t time, bool color)
+{
+    addr_t frames[HEAP_STACK_MAX];
+    if (time == 0)
+        return;
+    printf("  %s %s %s by thread %" PRIu32 "\n", verb, format_age(age_of(h, time)).s,
+           age_suffix(h->heap_target), thread);
+    size_t n = heap_stack(h, stack, frames, HEAP_STACK_MAX);
+    stack_print(s, frames, n, false, 6, color);
+}
+
+void
+block_history_print(struct heap *h, struct symboliser *s, const struct block_info *info, bool color)
+{
+    if (!info->blk_audited)
+        return;
+    print_transaction(h, s, info->blk_live ? "allocated" : "freed", info->blk_stack,
+                      info->blk_thread, info->blk_time, color);
+    if (!info->blk_live)
+        print_transaction(h, s, "allocated", info->blk_prev_stack, info->blk_prev_thread,
+                          info->blk_prev_time, color);
+}
+
+void
+block_history_json(struct heap *h, struct symboliser *s, const struct block_info *info, json_t *out)
+{
+    addr_t frames[HEAP_STACK_MAX];
+    bool known = info != NULL && info->blk_audited;
+    size_t n = known ? heap_stack(h, info->blk_stack, frames, HEAP_STACK_MAX) : 0;
+
+    json_object_set_new(out, "thread",
+                        known ? json_integer((json_int_t)info->blk_thread) : json_null());
+    json_object_set_new(out, "age_s",
+                        known ? json_real(format_seconds(age_of(h, info->blk_time))) : json_null());
+    json_object_set_new(out, "stack", stack_json(s, frames, n, false));
+    if (!known || info->blk_live)
+        return;
+    n = heap_stack(h, info->blk_prev_stack, frames, HEAP_STACK_MAX);
+    json_object_set_new(out, "allocated_stack", stack_json(s, frames, n, false));
 }
 
 static const char *

@@ -19,6 +19,17 @@
 void contents_describe(struct heap *h, struct symboliser *s, addr_t addr, uint64_t size, char *out,
                        size_t out_size);
 
+/*
+ * The transactions of a block that are recorded, in lines indented by 2 and
+ * stacks by 6: who has it, or who freed it and who had it before.  Nothing
+ * without audit.
+ */
+void block_history_print(struct heap *h, struct symboliser *s, const struct block_info *info,
+                         bool color);
+/* The same as keys "thread", "age_s", "stack", "allocated_stack"; info: NULL, of no block. */
+void block_history_json(struct heap *h, struct symboliser *s, const struct block_info *info,
+                        json_t *out);
+
 /* Lines "incomplete: ..." for each reason, or nothing. */
 void incomplete_print(const struct heap *h, bool color);
 /* An array of the reasons. */

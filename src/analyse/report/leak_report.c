@@ -4,16 +4,13 @@
  */
 #include "report/leak_report.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "report/block_report.h"
 #include "report/format.h"
-
-/* Addresses shown of a group with a known stack, and blocks described of one without. */
-#define TEXT_ADDRESSES 4
-#define TEXT_CONTENTS 3
+#include "report/group_report.h"
+#include "report/json.h"
 
 struct amount {
     uint64_t count;
@@ -126,81 +123,6 @@ print_suppressed(const struct suppressions *s)
                    s->list[i].sup_file, s->list[i].sup_line);
 }
 
-/* Some buffers' contents: where there is no stack, they are all there is to go by. */
-static void
-print_contents(const struct leak_report *rep, const struct leak_group *group)
-{
-    size_t n = group->grp_address_count < TEXT_CONTENTS ? group->grp_address_count : TEXT_CONTENTS;
-    for (size_t i = 0; i < n; i++) {
-        char text[CONTENTS_TEXT_MAX];
-        contents_describe(rep->rep_heap, rep->rep_symbols, group->grp_addresses[i],
-                          group->grp_bytes / group->grp_count, text, sizeof(text));
-        printf("      0x%" PRIx64 "  %s\n", group->grp_addresses[i], text);
-    }
-    if (group->grp_count > n)
-        printf("      and %s more\n", format_count(group->grp_count - n).s);
-}
-
-static void
-print_addresses(const struct leak_report *rep, const struct leak_group *group)
-{
-    size_t n =
-        group->grp_address_count < TEXT_ADDRESSES ? group->grp_address_count : TEXT_ADDRESSES;
-    printf("      %s", style_dim(rep->rep_options->opt_color));
-    for (size_t i = 0; i < n; i++)
-        printf("%s0x%" PRIx64, i == 0 ? "" : ", ", group->grp_addresses[i]);
-    if (group->grp_count > n)
-        printf(" and %s more", format_count(group->grp_count - n).s);
-    printf("%s\n", style_end(rep->rep_options->opt_color));
-}
-
-static void
-print_origin(const struct leak_report *rep, const struct leak_group *group)
-{
-    uint64_t now = heap_now(rep->rep_heap);
-    struct text oldest = format_age(now > group->grp_oldest ? now - group->grp_oldest : 0);
-    struct text newest = format_age(now > group->grp_newest ? now - group->grp_newest : 0);
-
-    printf("    allocated %s", newest.s);
-    if (strcmp(newest.s, oldest.s) != 0)
-        printf(" to %s", oldest.s);
-    printf(" %s, by ", age_suffix(rep->rep_heap->heap_target));
-    if (group->grp_threads_differ)
-        printf("several threads\n");
-    else
-        printf("thread %u\n", group->grp_thread);
-}
-
-static void
-print_group(const struct leak_report *rep, const struct leak_group *group)
-{
-    addr_t frames[HEAP_STACK_MAX];
-    bool color = rep->rep_options->opt_color;
-
-    printf("\n  %s%s, %s bytes%s", style_bold(color),
-           format_plural(group->grp_count, "buffer", "buffers").s, format_count(group->grp_bytes).s,
-           style_end(color));
-    if (group->grp_requested_known && group->grp_requested != group->grp_bytes)
-        printf(" (%s requested)", format_count(group->grp_requested).s);
-    printf(", %s", group->grp_cache);
-    if (rep->rep_leaks->lks_group_count > 1)
-        printf(", %s of the leaks", format_percent(group->grp_bytes, rep->rep_leaks->lks_bytes).s);
-    printf("\n");
-    if (group->grp_held_count > 0)
-        printf("    hold another %s, %s bytes (below, as indirect)\n",
-               format_plural(group->grp_held_count, "buffer", "buffers").s,
-               format_count(group->grp_held_bytes).s);
-    size_t depth = heap_stack(rep->rep_heap, group->grp_stack, frames, HEAP_STACK_MAX);
-    if (group->grp_audited)
-        print_origin(rep, group);
-    if (depth == 0) {
-        print_contents(rep, group);
-        return;
-    }
-    stack_print(rep->rep_symbols, frames, depth, false, 6, color);
-    print_addresses(rep, group);
-}
-
 static bool
 audit_is_on(const struct heap *h)
 {
@@ -230,6 +152,8 @@ void
 leak_report_text(const struct leak_report *rep)
 {
     const struct leaks *leaks = rep->rep_leaks;
+    const struct group_view view = {rep->rep_heap, rep->rep_symbols, rep->rep_options,
+                                    leaks->lks_group_count > 1 ? leaks->lks_bytes : 0, "the leaks"};
     size_t shown = 0;
 
     print_head(rep);
@@ -241,7 +165,7 @@ leak_report_text(const struct leak_report *rep)
             printf("\n%s\n", group->grp_kind == LEAK_POSSIBLE && !heap_is_complete(rep->rep_heap)
                                  ? "Possible leaks: what was missing might point to them"
                                  : kind_title[group->grp_kind]);
-        print_group(rep, group);
+        group_print(&view, group);
         shown++;
     }
     if (shown < leaks->lks_group_count)
@@ -253,15 +177,6 @@ leak_report_text(const struct leak_report *rep)
 
 /* --- JSON --- */
 
-static json_t *
-amount_json(uint64_t buffers, uint64_t bytes)
-{
-    json_t *amount = json_object();
-    json_object_set_new(amount, "buffers", json_integer((json_int_t)buffers));
-    json_object_set_new(amount, "bytes", json_integer((json_int_t)bytes));
-    return amount;
-}
-
 /* Null where it is no UTF-8. */
 static json_t *
 text_json(const char *text)
@@ -271,28 +186,16 @@ text_json(const char *text)
 }
 
 static json_t *
-addresses_json(const struct leak_group *group)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < group->grp_address_count; i++) {
-        char hex[24];
-        snprintf(hex, sizeof(hex), "0x%" PRIx64, group->grp_addresses[i]);
-        json_array_append_new(list, json_string(hex));
-    }
-    return list;
-}
-
-static json_t *
 suppressed_json(const struct suppressions *s)
 {
     struct amount sum = suppressed(s);
-    json_t *out = amount_json(sum.count, sum.bytes);
+    json_t *out = json_amount(sum.count, sum.bytes);
     json_t *lines = json_array();
 
     for (size_t i = 0; s != NULL && i < s->count; i++) {
         if (s->list[i].sup_count == 0)
             continue;
-        json_t *line = amount_json(s->list[i].sup_count, s->list[i].sup_bytes);
+        json_t *line = json_amount(s->list[i].sup_count, s->list[i].sup_bytes);
         json_object_set_new(line, "pattern", text_json(s->list[i].sup_pattern));
         json_object_set_new(line, "file", text_json(s->list[i].sup_file));
         json_object_set_new(line, "line", json_integer(s->list[i].sup_line));
@@ -302,59 +205,29 @@ suppressed_json(const struct suppressions *s)
     return out;
 }
 
-static json_t *
-group_json(const struct leak_report *rep, const struct leak_group *group)
-{
-    addr_t frames[HEAP_STACK_MAX];
-    uint64_t now = heap_now(rep->rep_heap);
-    uint64_t age = now > group->grp_oldest ? now - group->grp_oldest : 0;
-    size_t depth = heap_stack(rep->rep_heap, group->grp_stack, frames, HEAP_STACK_MAX);
-    json_t *out = json_object();
-
-    json_object_set_new(out, "kind", json_string(kind_name[group->grp_kind]));
-    json_object_set_new(out, "cache", json_string(group->grp_cache));
-    json_object_set_new(out, "count", json_integer((json_int_t)group->grp_count));
-    json_object_set_new(out, "bytes", json_integer((json_int_t)group->grp_bytes));
-    json_object_set_new(out, "requested_bytes",
-                        group->grp_requested_known ? json_integer((json_int_t)group->grp_requested)
-                                                   : json_null());
-    json_object_set_new(out, "holds", amount_json(group->grp_held_count, group->grp_held_bytes));
-    json_object_set_new(out, "oldest_s",
-                        group->grp_audited ? json_real(format_seconds(age)) : json_null());
-    json_object_set_new(out, "thread",
-                        group->grp_audited && !group->grp_threads_differ
-                            ? json_integer((json_int_t)group->grp_thread)
-                            : json_null());
-    json_object_set_new(out, "stack", stack_json(rep->rep_symbols, frames, depth, false));
-    json_object_set_new(out, "buffers", addresses_json(group));
-    return out;
-}
-
 void
 leak_report_json(const struct leak_report *rep)
 {
     const struct heap *h = rep->rep_heap;
     const struct leaks *leaks = rep->rep_leaks;
-    json_t *out = json_object();
+    const struct group_view view = {.view_heap = rep->rep_heap, .view_symbols = rep->rep_symbols};
+    json_t *out = json_begin(h);
     json_t *groups = json_array();
 
-    json_object_set_new(out, "target", json_string(target_name(h->heap_target)));
-    json_object_set_new(out, "complete", json_boolean(heap_is_complete(h)));
-    if (!heap_is_complete(h))
-        json_object_set_new(out, "incomplete", incomplete_json(h));
     json_object_set_new(out, "audit", json_boolean(audit_is_on(h)));
-    json_object_set_new(out, "live", amount_json(h->heap_live_buffers, h->heap_live_bytes));
-    json_object_set_new(out, "total", amount_json(leaks->lks_count, leaks->lks_bytes));
+    json_object_set_new(out, "live", json_amount(h->heap_live_buffers, h->heap_live_bytes));
+    json_object_set_new(out, "total", json_amount(leaks->lks_count, leaks->lks_bytes));
     for (unsigned k = 0; k <= LEAK_POSSIBLE; k++)
         json_object_set_new(out, kind_name[k],
-                            amount_json(leaks->lks_kind_count[k], leaks->lks_kind_bytes[k]));
+                            json_amount(leaks->lks_kind_count[k], leaks->lks_kind_bytes[k]));
     json_object_set_new(out, "suppressed", suppressed_json(leaks->lks_suppressions));
     json_object_set_new(out, "unreached_mappings",
-                        amount_json(leaks->lks_mappings, leaks->lks_mapping_bytes));
-    for (size_t i = 0; i < leaks->lks_group_count; i++)
-        json_array_append_new(groups, group_json(rep, &leaks->lks_groups[i]));
+                        json_amount(leaks->lks_mappings, leaks->lks_mapping_bytes));
+    for (size_t i = 0; i < leaks->lks_group_count; i++) {
+        json_t *group = group_json(&view, &leaks->lks_groups[i]);
+        json_set_text(group, "kind", kind_name[leaks->lks_groups[i].grp_kind]);
+        json_array_append_new(groups, group);
+    }
     json_object_set_new(out, "groups", groups);
-    json_dumpf(out, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
-    putchar('\n');
-    json_decref(out);
+    json_finish(out);
 }

@@ -4,6 +4,8 @@
  */
 #include "report/open.h"
 
+#include "commands/commands.h"
+
 enum heap_read
 report_open(const char *verb, const char *name, const struct command_options *options, bool copy,
             struct heap *h, const char **why)
@@ -31,4 +33,24 @@ report_close(struct heap *h)
     struct target *t = h->heap_target;
     heap_close(h);
     target_close(t);
+}
+
+int
+report_look(const char *verb, const char *name, const struct command_options *options, bool copy,
+            int (*fn)(const struct look *look, void *arg), void *arg)
+{
+    struct heap h;
+    const char *why;
+    enum heap_read status = report_open(verb, name, options, copy, &h, &why);
+
+    if (status == HEAP_FAILED)
+        return COMMAND_TROUBLE;
+    const struct look look = {&h, symboliser_create(h.heap_target), options,
+                              status == HEAP_NONE ? why : NULL};
+    int code = look.look_symbols != NULL
+                   ? fn(&look, arg)
+                   : command_error("umem %s %s: not enough memory", verb, name);
+    symboliser_destroy(look.look_symbols);
+    report_close(&h);
+    return code;
 }

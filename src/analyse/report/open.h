@@ -8,6 +8,7 @@
 
 #include "commands/options.h"
 #include "heap/heap.h"
+#include "report/stacks.h"
 
 /*
  * HEAP_FAILED: one line was printed on stderr, nothing is open.  Else close
@@ -18,5 +19,20 @@ enum heap_read report_open(const char *verb, const char *name,
                            const struct command_options *options, bool copy, struct heap *h,
                            const char **why);
 void report_close(struct heap *h);
+
+/* What a verb that only looks at a heap works with. */
+struct look {
+    struct heap *look_heap;
+    struct symboliser *look_symbols;
+    const struct command_options *look_options;
+    const char *look_unused; /* a line that says that the heap was never used, or NULL */
+};
+
+/*
+ * Opens the target, has fn look at it, and closes it again.  Returns what fn
+ * does, COMMAND_TROUBLE where it came to nothing.
+ */
+int report_look(const char *verb, const char *name, const struct command_options *options,
+                bool copy, int (*fn)(const struct look *look, void *arg), void *arg);
 
 #endif

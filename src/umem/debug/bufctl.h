@@ -37,10 +37,11 @@
  * of these values is text, zero, all ones, or part of the patterns above.
  */
 #define UMEM_SLACK_BYTE(addr) (0xb1u + ((uintptr_t)(addr)&7))
-/* Encoded size: a random corruption rarely is 1 modulo 251 (a prime). */
-#define UMEM_SIZE_ENCODE(size) ((uint32_t)(251u * (uint32_t)(size) + 1u))
-#define UMEM_SIZE_VALID(encoded) ((encoded) % 251u == 1u)
-#define UMEM_SIZE_DECODE(encoded) ((encoded) / 251u)
+/* Encoded size: a random corruption rarely is 1 modulo this prime. */
+#define UMEM_SIZE_PRIME 251u
+#define UMEM_SIZE_ENCODE(size) ((uint32_t)(UMEM_SIZE_PRIME * (uint32_t)(size) + 1u))
+#define UMEM_SIZE_VALID(encoded) ((encoded) % UMEM_SIZE_PRIME == 1u)
+#define UMEM_SIZE_DECODE(encoded) ((encoded) / UMEM_SIZE_PRIME)
 
 /* buftag_state is the bufctl's address (low 32 bits) XOR one of these. */
 #define UMEM_BUFTAG_ALLOCATED 0xa110c8edu

@@ -65,7 +65,7 @@ neighbour(const struct umem_buffer *buf, struct umem_bufctl *bc)
 static uint32_t
 encoded_size(uint64_t size)
 {
-    return size <= (UINT32_MAX - 1) / 251 ? UMEM_SIZE_ENCODE(size) : 0;
+    return size <= (UINT32_MAX - 1) / UMEM_SIZE_PRIME ? UMEM_SIZE_ENCODE(size) : 0;
 }
 
 /* A tag as it is to be; mark is UMEM_BUFTAG_*. */
