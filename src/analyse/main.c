@@ -27,6 +27,7 @@ static const struct verb verbs[] = {
     {"leaks", command_leaks, "find memory that nothing points to any more"},
     {"status", command_status, "version, settings and message log of the allocator"},
     {"stat", command_stat, "usage by cache, arena and thread"},
+    {"users", command_users, "who has the memory, by allocating stack"},
     {"log", command_log, "last transactions, failures and slabs"},
     {"whatis", command_whatis, "what an address belongs to"},
     {"verify", command_verify, "check that the heap is not corrupt"},

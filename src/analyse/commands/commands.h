@@ -26,6 +26,7 @@ int command_stat(int argc, char **argv);
 int command_log(int argc, char **argv);
 int command_whatis(int argc, char **argv);
 int command_stacks(int argc, char **argv);
+int command_users(int argc, char **argv);
 int command_verify(int argc, char **argv);
 
 #endif

@@ -24,6 +24,7 @@ static const char description[] =
 struct arguments {
     struct leak_options find;
     size_t min_bytes;
+    size_t since;
     struct option_list files;
     struct command_options common;
 };
@@ -36,6 +37,7 @@ parse(struct arguments *args, int argc, char **argv)
          "only blocks of this cache, say umem_alloc_64", NULL},
         {"min-bytes", 0, OPTION_SIZE, &args->min_bytes, "SIZE",
          "only groups that leak this much together", NULL},
+        SINCE_ROW(&args->since),
         {"possible", 0, OPTION_FLAG, &args->find.opt_possible, NULL,
          "also blocks that only pointers into their middle lead to", NULL},
         {"mappings", 0, OPTION_FLAG, &args->find.opt_mappings, NULL,
@@ -52,6 +54,7 @@ parse(struct arguments *args, int argc, char **argv)
                                       .cmd_max_args = 1};
     int code = options_parse(&spec, argc, argv, &args->common);
     args->find.opt_min_bytes = args->min_bytes;
+    args->find.opt_since = args->since;
     args->find.opt_addresses = args->common.opt_max;
     return code;
 }
@@ -100,6 +103,8 @@ leaks_search(const char *verb, const char *target, const struct leak_options *fi
     if (status == HEAP_FAILED)
         return COMMAND_TROUBLE;
     progress_begin(&looking.progress, "looking for leaks");
+    if (search.opt_since != 0)
+        search.opt_after = heap_after(&h, search.opt_since);
     search.opt_progress = tell_progress;
     search.opt_progress_arg = &looking;
     bool failed = status == HEAP_OK && leaks_find(&h, &search, &leaks) != 0;

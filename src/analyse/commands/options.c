@@ -22,6 +22,7 @@
 #define OPTION_FIRST_VALUE 256
 /* Column where --help's explanations start. */
 #define OPTION_HELP_COLUMN 24
+#define NS_PER_S ((size_t)1000000000)
 
 struct option_table {
     const struct option_row *tab_rows[OPTION_ROWS_MAX];
@@ -143,6 +144,29 @@ parse_number(const char *text, bool scaled, size_t *value)
     return *end == '\0';
 }
 
+/* A number of seconds, or of what the letter behind it says, in nanoseconds. */
+static bool
+parse_age(const char *text, size_t *value)
+{
+    static const struct {
+        char unit;
+        size_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    char number[24];
+    size_t n, length = strlen(text), seconds = 1;
+
+    for (size_t i = 0; length > 0 && i < sizeof(units) / sizeof(units[0]); i++)
+        if (text[length - 1] == units[i].unit) {
+            seconds = units[i].seconds;
+            length--;
+            break;
+        }
+    if (length >= sizeof(number))
+        return false;
+    snprintf(number, sizeof(number), "%.*s", (int)length, text);
+    return parse_number(number, false, &n) && !__builtin_mul_overflow(n, seconds * NS_PER_S, value);
+}
+
 static bool
 add_item(struct option_list *list, const char *value)
 {
@@ -178,6 +202,8 @@ set_value(const struct option_row *row, const char *value)
         return parse_number(value, false, row->row_value);
     case OPTION_SIZE:
         return parse_number(value, true, row->row_value);
+    case OPTION_AGE:
+        return parse_age(value, row->row_value);
     }
     return false;
 }
@@ -200,6 +226,14 @@ bad_option(const struct command_spec *spec, const struct option_table *tab, char
                          spec->cmd_name);
 }
 
+static const char *
+what_is_wanted(enum option_kind kind)
+{
+    if (kind == OPTION_SIZE)
+        return "a size (10, 4k, 2m)";
+    return kind == OPTION_AGE ? "an age (30s, 10m, 2h, 1d)" : "a number";
+}
+
 /* Runs getopt over argv; OPTIONS_GO or an exit code. */
 static int
 parse_rows(const struct command_spec *spec, struct option_table *tab, const bool *want_help,
@@ -213,9 +247,8 @@ parse_rows(const struct command_spec *spec, struct option_table *tab, const bool
         if (value == '?' || value == ':' || row == NULL)
             return bad_option(spec, tab, argv, value);
         if (!set_value(row, optarg))
-            return command_error("%s: --%s=%s: not a %s; see 'umem %s --help'", spec->cmd_name,
-                                 row->row_name, optarg,
-                                 row->row_kind == OPTION_SIZE ? "size (10, 4k, 2m)" : "number",
+            return command_error("%s: --%s=%s: not %s; see 'umem %s --help'", spec->cmd_name,
+                                 row->row_name, optarg, what_is_wanted(row->row_kind),
                                  spec->cmd_name);
         if (*want_help)
             return help(spec, tab);

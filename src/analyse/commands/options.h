@@ -29,6 +29,7 @@ enum option_kind {
     OPTION_NUMBER,          /* size_t *: base 10, --name=N */
     OPTION_OPTIONAL_NUMBER, /* size_t *: --name[=N]; left as it is without =N, row_given tells */
     OPTION_SIZE,            /* size_t *: bytes, with k m g t */
+    OPTION_AGE,             /* size_t *: nanoseconds, given with s m h d */
     OPTION_STRING,          /* const char **: points into argv */
     OPTION_OPTIONAL_STRING, /* const char **: --name[=TEXT]; as OPTIONAL_NUMBER */
     OPTION_LIST             /* struct option_list *: may be repeated */
@@ -49,6 +50,13 @@ struct option_row {
     const char *row_help;
     bool *row_given; /* set true when the option was there; may be NULL */
 };
+
+/* Of verbs that go by when a block was allocated. */
+#define SINCE_ROW(value)                                                                           \
+    {                                                                                              \
+        "since", 0, OPTION_AGE, (value), "AGE",                                                    \
+            "only blocks allocated in the last 30s, 10m, 2h, 1d (with audit)", NULL                \
+    }
 
 enum output_format { FORMAT_TEXT, FORMAT_JSON };
 

@@ -16,7 +16,6 @@
 #include "report/open.h"
 
 #define NAME_COLUMN 26
-#define OVERSIZE_NAME "umem_oversize"
 
 struct row { /* of the table of caches */
     const char *name;
@@ -42,7 +41,7 @@ cache_row(const struct heap_cache *cache)
 static struct row
 oversize_row(const struct heap *h)
 {
-    struct row row = {.name = OVERSIZE_NAME};
+    struct row row = {.name = HEAP_OVERSIZE_NAME};
     for (size_t i = 0; i < h->heap_region_count; i++) {
         const struct region *region = &h->heap_regions[i];
         if (region->region_cache != NO_CACHE ||

@@ -81,7 +81,7 @@ heap_block_info(struct heap *h, struct block b, struct block_info *info)
     case REGION_LARGE: {
         struct record rec =
             reader_record(&h->heap_reader, region->region_record, off->size_umem_large);
-        info->blk_cache = "umem_oversize";
+        info->blk_cache = HEAP_OVERSIZE_NAME;
         read_bufctl(h, &rec, off->large_bufctl.field_offset, true, info);
         if (rec.rec_data != NULL)
             info->blk_requested = record_get(&rec, 0, off->large_size);
@@ -91,7 +91,7 @@ heap_block_info(struct heap *h, struct block b, struct block_info *info)
         struct record rec =
             reader_record(&h->heap_reader, region->region_record, off->size_umem_bufctl);
         info->blk_cache = region->region_cache == NO_CACHE
-                              ? "umem_oversize"
+                              ? HEAP_OVERSIZE_NAME
                               : h->heap_caches[region->region_cache].cache_name;
         read_bufctl(h, &rec, 0, true, info);
         break;
@@ -228,4 +228,11 @@ heap_now(struct heap *h)
             h->heap_newest = newest;
     }
     return h->heap_newest;
+}
+
+uint64_t
+heap_after(struct heap *h, uint64_t age)
+{
+    uint64_t now = heap_now(h);
+    return now > age ? now - age : 1;
 }

@@ -41,6 +41,15 @@ heap_is_complete(const struct heap *h)
     return h->heap_problem_count == 0 && target_is_complete(h->heap_target);
 }
 
+bool
+heap_has_cache(const struct heap *h, const char *name)
+{
+    for (size_t i = 0; i < h->heap_cache_count; i++)
+        if (strcmp(h->heap_caches[i].cache_name, name) == 0)
+            return true;
+    return strcmp(name, HEAP_OVERSIZE_NAME) == 0;
+}
+
 void
 copy_name(char *name, size_t size, const struct record *rec, struct field f)
 {

@@ -171,6 +171,9 @@ enum heap_read { HEAP_OK, HEAP_NONE, HEAP_FAILED };
 enum heap_read heap_open(struct heap *h, struct target *t, char *why, size_t size);
 void heap_close(struct heap *h);
 
+/* Whether there is a cache of this name, "umem_oversize" included. */
+bool heap_has_cache(const struct heap *h, const char *name);
+#define HEAP_OVERSIZE_NAME "umem_oversize" /* of blocks that have no cache */
 /* Complete: neither the target nor the heap's structures lacked anything. */
 bool heap_is_complete(const struct heap *h);
 /* Notes why the answer is partial. */
@@ -308,6 +311,9 @@ size_t heap_stack(struct heap *h, uint32_t id, addr_t *frames, size_t max);
  * of the newest transaction that any buffer remembers.
  */
 uint64_t heap_now(struct heap *h);
+
+/* The time of so many ns ago on that clock, 1 at least. */
+uint64_t heap_after(struct heap *h, uint64_t age);
 
 /* --- state.c --- */
 

@@ -20,6 +20,7 @@ struct group_table {
     struct heap *h;
     const struct leak_options *options;
     size_t count;
+    uint64_t hidden; /* blocks older than opt_after */
     bool failed;
     struct group_node *bucket[BUCKETS];
 };
@@ -97,6 +98,11 @@ groups_add(struct group_table *table, struct block b, enum leak_kind kind)
 {
     struct block_info info;
     heap_block_info(table->h, b, &info);
+    if (table->options->opt_after != 0 &&
+        (!info.blk_audited || info.blk_time < table->options->opt_after)) {
+        table->hidden += kind != LEAK_POSSIBLE;
+        return NULL;
+    }
     struct leak_group *group = find_group(table, kind, &info);
     if (group == NULL) {
         table->failed = true;
@@ -163,6 +169,7 @@ void
 groups_finish(struct group_table *table, struct leaks *leaks)
 {
     leaks->lks_groups = calloc(table->count + 1, sizeof(*leaks->lks_groups));
+    leaks->lks_hidden += table->hidden;
     if (leaks->lks_groups == NULL || table->failed)
         heap_problem(table->h, "no memory for the groups of leaks");
     for (size_t i = 0; i < BUCKETS; i++) {

@@ -23,6 +23,8 @@ struct leak_options {
     bool opt_mappings;      /* report unnamed mappings that nothing reaches */
     const char *opt_cache;  /* only this cache, or NULL */
     uint64_t opt_min_bytes; /* only groups of at least this */
+    uint64_t opt_since;     /* ns: only blocks at most so old; 0: all.  Sets opt_after */
+    uint64_t opt_after; /* only blocks that were allocated since, on the target's clock; 0: all */
     /* Called now and then with bytes scanned so far; may be NULL. */
     void (*opt_progress)(void *arg, uint64_t scanned);
     void *opt_progress_arg;
@@ -72,7 +74,7 @@ void leaks_fini(struct leaks *leaks);
 
 struct group_table;
 struct group_table *groups_create(struct heap *h, const struct leak_options *options);
-/* Counts a block in; NULL: no memory, or the block is not to be reported. */
+/* Counts a block in; NULL: no memory, or the block is not wanted. */
 struct leak_group *groups_add(struct group_table *table, struct block b, enum leak_kind kind);
 /* Filters, sorts and sums up into leaks, and frees the table. */
 void groups_finish(struct group_table *table, struct leaks *leaks);

@@ -11,8 +11,6 @@
 
 #include "heap/memory.h"
 
-#define OVERSIZE_NAME "umem_oversize"
-
 const char *
 verify_kind_name(enum verify_kind kind)
 {
@@ -92,7 +90,7 @@ is_wanted(const struct heap *h, const struct region *region, const char *name)
     if (name == NULL)
         return true;
     return strcmp(region->region_cache == NO_CACHE
-                      ? OVERSIZE_NAME
+                      ? HEAP_OVERSIZE_NAME
                       : h->heap_caches[region->region_cache].cache_name,
                   name) == 0;
 }
@@ -107,7 +105,7 @@ verify_heap(struct heap *h, const char *name, struct verification *v)
     v->ver_failed = v->ver_caches == NULL;
     if (v->ver_failed)
         return -1;
-    if (name != NULL && strcmp(name, OVERSIZE_NAME) == 0)
+    if (name != NULL && strcmp(name, HEAP_OVERSIZE_NAME) == 0)
         only = NO_CACHE;
     for (uint32_t i = 0; i < h->heap_cache_count; i++) {
         verify_row(v, i)->vc_depth = depth_of(h, &h->heap_caches[i]);

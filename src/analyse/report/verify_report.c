@@ -13,12 +13,11 @@
 #include "report/json.h"
 
 #define NAME_COLUMN 26
-#define OVERSIZE_NAME "umem_oversize"
 
 static const char *
 cache_name(const struct heap *h, uint32_t cache)
 {
-    return cache < h->heap_cache_count ? h->heap_caches[cache].cache_name : OVERSIZE_NAME;
+    return cache < h->heap_cache_count ? h->heap_caches[cache].cache_name : HEAP_OVERSIZE_NAME;
 }
 
 /* What is looked at in a cache, beside the lists of what is free. */
