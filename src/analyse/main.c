@@ -29,6 +29,7 @@ static const struct verb verbs[] = {
     {"stat", command_stat, "usage by cache, arena and thread"},
     {"users", command_users, "who has the memory, by allocating stack"},
     {"log", command_log, "last transactions, failures and slabs"},
+    {"report", command_report, "pictures of what is in use and what leaks, for other programs"},
     {"whatis", command_whatis, "what an address belongs to"},
     {"verify", command_verify, "check that the heap is not corrupt"},
     {"stacks", command_stacks, "thread and fiber stacks, who is on each, how deep"},

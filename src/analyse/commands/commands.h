@@ -24,6 +24,7 @@ int command_leaks(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_stat(int argc, char **argv);
 int command_log(int argc, char **argv);
+int command_report(int argc, char **argv);
 int command_whatis(int argc, char **argv);
 int command_stacks(int argc, char **argv);
 int command_users(int argc, char **argv);

@@ -89,30 +89,42 @@ report(struct heap *h, const struct leaks *leaks, const struct command_options *
 }
 
 int
-leaks_search(const char *verb, const char *target, const struct leak_options *find,
-             const struct command_options *options)
+leaks_open(const char *verb, const char *target, const struct leak_options *find,
+           const struct command_options *options, struct heap *h, struct leaks *leaks)
 {
     struct leak_options search = *find;
-    struct heap h;
-    struct leaks leaks = {0};
-    struct looking looking = {&h, {0}};
+    struct looking looking = {h, {0}};
     const char *why;
-    int code;
 
-    enum heap_read status = report_open(verb, target, options, true, &h, &why);
+    *leaks = (struct leaks){0};
+    enum heap_read status = report_open(verb, target, options, true, h, &why);
     if (status == HEAP_FAILED)
         return COMMAND_TROUBLE;
     progress_begin(&looking.progress, "looking for leaks");
     if (search.opt_since != 0)
-        search.opt_after = heap_after(&h, search.opt_since);
+        search.opt_after = heap_after(h, search.opt_since);
     search.opt_progress = tell_progress;
     search.opt_progress_arg = &looking;
-    bool failed = status == HEAP_OK && leaks_find(&h, &search, &leaks) != 0;
+    bool failed = status == HEAP_OK && leaks_find(h, &search, leaks) != 0;
     progress_end(&looking.progress);
-    if (failed)
-        code = command_error("umem %s %s: not enough memory", verb, target);
-    else
-        code = report(&h, &leaks, options);
+    if (!failed)
+        return COMMAND_CLEAN;
+    leaks_fini(leaks);
+    report_close(h);
+    return command_error("umem %s %s: not enough memory", verb, target);
+}
+
+int
+leaks_search(const char *verb, const char *target, const struct leak_options *find,
+             const struct command_options *options)
+{
+    struct heap h;
+    struct leaks leaks;
+    int code = leaks_open(verb, target, find, options, &h, &leaks);
+
+    if (code != COMMAND_CLEAN)
+        return code;
+    code = report(&h, &leaks, options);
     leaks_fini(&leaks);
     report_close(&h);
     return code;

@@ -19,6 +19,14 @@
 bool leaks_read_suppressions(const char *verb, struct option_list *files, struct suppressions *s);
 
 /*
+ * Opens target and looks for leaks.  COMMAND_CLEAN: to be closed by
+ * leaks_fini(leaks) and report_close(h); else one line was printed on stderr
+ * and nothing is open.  A live process runs on once its memory is copied.
+ */
+int leaks_open(const char *verb, const char *target, const struct leak_options *find,
+               const struct command_options *options, struct heap *h, struct leaks *leaks);
+
+/*
  * Opens target, looks for leaks and reports them on stdout.  A live process
  * runs on once its memory is copied.  Returns what the verb exits with.
  */

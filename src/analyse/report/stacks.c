@@ -84,6 +84,14 @@ look_up(struct symboliser *s, addr_t addr, bool is_return)
     return e;
 }
 
+size_t
+symboliser_look_up(struct symboliser *s, addr_t addr, bool is_return, const struct symbol **symbols)
+{
+    const struct entry *e = look_up(s, addr, is_return);
+    *symbols = e != NULL ? e->symbol : NULL;
+    return e != NULL ? e->count : 0;
+}
+
 /* "leak_small+0x1d", "prog+0x113d", "0x55d0c0de". */
 static int
 name_text(const struct symbol *sym, addr_t addr, char *out, size_t size)

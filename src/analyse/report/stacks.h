@@ -20,6 +20,13 @@ struct symboliser;
 struct symboliser *symboliser_create(struct target *t);
 void symboliser_destroy(struct symboliser *s);
 
+/*
+ * The functions at a code address, innermost inlined one first; they stay until
+ * symboliser_destroy().  Returns how many, 0 without memory.
+ */
+size_t symboliser_look_up(struct symboliser *s, addr_t addr, bool is_return,
+                          const struct symbol **symbols);
+
 /* One line a frame, each after indent blanks; first_is_pc: frames[0] is no return address. */
 void stack_print(struct symboliser *s, const addr_t *frames, size_t count, bool first_is_pc,
                  int indent, bool color);
