@@ -5,9 +5,11 @@
  *
  *   stacks pair   umem|mmap         BYTES MS    one taken and given back
  *   stacks build  umem|mmap         BYTES MS    a hundred taken, then given back for good
+ *   stacks lazy   umem              BYTES MS    a million that nothing is faulted in of
  *   stacks thread umem|glibc|reused BYTES MS    a thread that uses 3/4 of its stack, joined
  *
- * Prints "ns", wall time for one; of threads also "faults", page faults each.
+ * Prints "ns", wall time for one; of threads also "faults", page faults each, of
+ * lazy ones "tables", bytes of page tables for all.
  * mmap: two guards, every page touched, munmap().  glibc: threads with default
  * attributes, whose stacks libc caches.  reused: one stack, faulted in, for all.
  */
@@ -20,6 +22,7 @@
 
 #define PAIRS 64 /* between two looks at the clock */
 #define AT_ONCE 100
+#define MILLION 1000000
 #define WARM 10
 
 static size_t size;
@@ -94,6 +97,37 @@ builds(int ours, uint64_t ms)
     return (double)spent / (double)count;
 }
 
+static double
+page_tables(void)
+{
+    char line[256];
+    double kib = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        (void)sscanf(line, "VmPTE: %lf", &kib);
+    if (file != NULL)
+        fclose(file);
+    return kib * 1024;
+}
+
+static double
+lazy(double *tables)
+{
+    struct stack_config config = {.config_lazy = 1};
+    void **stacks = calloc(MILLION, sizeof(*stacks));
+    if (stacks == NULL || stack_config(size, &config, sizeof(config)) != 0)
+        abort();
+    memset(stacks, 1, MILLION * sizeof(*stacks)); /* faulted in */
+    double before = page_tables();
+    uint64_t start = now_ns();
+    for (size_t i = 0; i < MILLION; i++)
+        stacks[i] = take(1);
+    uint64_t spent = now_ns() - start;
+    *tables = page_tables() - before;
+    free(stacks);
+    return (double)spent / MILLION;
+}
+
 /* Page by page downwards, as frames go. */
 static void *
 use(void *arg)
@@ -145,9 +179,9 @@ threads(const char *how, uint64_t ms, double *faults)
 int
 main(int argc, char **argv)
 {
-    double faults = -1, ns;
+    double faults = -1, tables = -1, ns;
     if (argc != 5) {
-        fprintf(stderr, "usage: stacks pair|build|thread HOW BYTES MS\n");
+        fprintf(stderr, "usage: stacks pair|build|lazy|thread HOW BYTES MS\n");
         return 2;
     }
     int ours = strcmp(argv[2], "umem") == 0;
@@ -157,9 +191,13 @@ main(int argc, char **argv)
         ns = pairs(ours, ms);
     else if (strcmp(argv[1], "build") == 0)
         ns = builds(ours, ms);
+    else if (strcmp(argv[1], "lazy") == 0)
+        ns = lazy(&tables);
     else
         ns = threads(argv[2], ms, &faults);
     printf("ns %.2f\n", ns);
+    if (tables >= 0)
+        printf("tables %.0f\n", tables);
     if (faults >= 0)
         printf("faults %.2f\n", faults);
     return 0;

@@ -23,6 +23,7 @@ ROWS = {
     "taken and given back, 2 MiB": ("pair", 2048 * KIB, PAIR),
     "built, 32 KiB": ("build", 32 * KIB, (OURS, MMAP)),
     "built, 2 MiB": ("build", 2048 * KIB, (OURS, MMAP)),
+    "lazy, one of a million, 32 KiB": ("lazy", 32 * KIB, (OURS,)),
     "thread that touches 192 KiB": ("thread", 256 * KIB, (OURS, GLIBC, REUSED)),
 }
 
@@ -52,13 +53,16 @@ def run(bench):
         ours = Bench(bench.programs.parent, bench.rounds, bench.ms, bench.quick,
                      allocators=dict.fromkeys((OURS, *BOOST, MMAP, GLIBC, REUSED)))
         found = ours.interleaved("stacks", list(ROWS), measure, columns=columns)
-    faults = of_field(found, "faults")
+    faults, tables = of_field(found, "faults"), of_field(found, "tables")
     return [
         Table("stacks", "stacks-time", "Stacks, wall time", "ns", of_field(found, "ns"), base=OURS,
               note="Ours in nanoseconds, the others as multiples of it: above 1.00 ours is "
                    "faster."),
         Table("stacks", "stacks-faults", "Page faults a thread", "faults",
               {row: cells for row, cells in faults.items() if cells}, ratios=False),
+        Table("stacks", "stacks-tables", "Page tables of a million lazy stacks", "MiB",
+              {row: cells for row, cells in tables.items() if cells}, scale=KIB * KIB,
+              ratios=False),
     ]
 
 

@@ -2,21 +2,21 @@
 /*
  * build.c - the constructor and the destructor of a stack.
  *
- * They alone change mappings: what they leave is what every stack_alloc() of
- * this object returns until the destructor runs.  The constructor fails
- * rather than hand out a stack without guards or with pages missing, and then
- * leaves the object as it found it: closed, empty, unlocked.  umem calls both
- * without holding a lock.
+ * What they leave is what every stack_alloc() of this object returns until the
+ * destructor runs.  The constructor fails rather than hand out a stack without
+ * guards or with pages missing, and then leaves the object as it found it:
+ * empty and unlocked.  umem calls both without holding a lock.
  *
  * A stack is split off, its body opened between closed guards, which costs two
- * mappings; or it has guard regions: the whole object is opened, with marks in
+ * mappings; or it has guard regions: the whole object is open, with marks in
  * the page tables where the guards are, and joins its neighbours in one
  * mapping.  The marks come first, while all is closed and unlocked (a
- * locked mapping takes none), so that no moment shows an open guard.  A stack
- * with guard regions that goes leaves marks all over its object instead of a
- * closed mapping.
+ * locked mapping takes none), so that no moment shows an open guard.  Mostly
+ * that was done for a whole span beforehand (span.c), which slot_regions tells;
+ * else it is done here.  An object that has guard regions keeps them, and stays
+ * open, when its stack goes: only what the body holds is given back.
  *
- * Owns the count of stacks that are split off.  No locks here.
+ * Owns nothing, and takes no locks.
  */
 #include <errno.h>
 #include <stackalloc.h>
@@ -28,152 +28,152 @@
 #include "table.h"
 #include "tools.h"
 
-/* Of vm.max_map_count, what stacks may take before guards are made without mappings. */
-#define MAPPINGS_SHARE 4
-#define MAPPINGS_PER_STACK 2
-
-static _Atomic size_t split_stacks;
-
 struct place {
     char *place_object, *place_body;
-    size_t place_low, place_size, place_high, place_whole;
-    uint32_t place_choice;
+    unsigned place_class;
+    struct stack_form place_form;
+    struct table_slot *place_slot;
 };
 
 static struct place
-place_of(struct stack_class *class, void *object)
+place_of(const struct stack_class *class, void *object)
 {
     struct place at;
-    at.place_choice = atomic_load_explicit(&class->class_choice, memory_order_relaxed);
-    at.place_low = atomic_load_explicit(&class->class_guard_low, memory_order_relaxed);
-    at.place_high = atomic_load_explicit(&class->class_guard_high, memory_order_relaxed);
-    at.place_size = stack_class_size((unsigned)(class - stack_classes));
-    at.place_whole = at.place_low + at.place_size + at.place_high;
+    at.place_class = (unsigned)(class - stack_classes);
+    at.place_form = stack_class_form(at.place_class);
     at.place_object = object;
-    at.place_body = at.place_object + at.place_low;
+    at.place_body = at.place_object + at.place_form.form_low;
+    at.place_slot = table_reserve(at.place_body);
     return at;
 }
 
-static enum stack_backend
-backend_of(const struct place *at)
-{
-    return (at->place_choice >> CHOICE_BACKEND_SHIFT) & CHOICE_BACKEND_MASK;
-}
-
 static bool
-wants_regions(const struct place *at)
+has_regions(const struct place *at)
 {
-    if (backend_of(at) != STACK_BACKEND_AUTO)
-        return backend_of(at) == STACK_BACKEND_REGIONS;
-    return atomic_load_explicit(&split_stacks, memory_order_relaxed) >=
-           look_mappings_limit() / MAPPINGS_SHARE / MAPPINGS_PER_STACK;
+    return atomic_load_explicit(&at->place_slot->slot_regions, memory_order_relaxed);
 }
 
 static int
 guards_try(const struct place *at)
 {
-    if (page_guard(at->place_object, at->place_low) != 0)
+    const struct stack_form *form = &at->place_form;
+    if (page_guard(at->place_object, form->form_low) != 0)
         return -1;
-    return page_guard(at->place_body + at->place_size, at->place_high);
+    return page_guard(at->place_body + form->form_size, form->form_high);
 }
 
-/* Guard regions instead of closed guards: false where there can be none. */
-static bool
-guards_install(const struct place *at)
+/* Guard regions instead of closed guards: -1 with errno where there can be none. */
+static int
+regions_make(const struct place *at)
 {
-    if (guards_try(at) == 0)
-        return true;
-    page_unlock(at->place_object, at->place_whole); /* an mlockall(MCL_CURRENT) came by */
-    return guards_try(at) == 0;
+    size_t whole = at->place_form.form_whole;
+    if (guards_try(at) != 0) {
+        page_unlock(at->place_object, whole); /* an mlockall(MCL_CURRENT) came by */
+        if (guards_try(at) != 0)
+            return -1;
+    }
+    if (page_open(at->place_object, whole) != 0)
+        return -1;
+    atomic_store_explicit(&at->place_slot->slot_regions, 1, memory_order_relaxed);
+    return 0;
 }
 
 /*
- * Opens, locks and faults in a body in that order.  A locked mapping is
+ * Locks and faults in what was opened, in that order.  A locked mapping is
  * charged before any page is touched, so that RLIMIT_MEMLOCK fails early and
  * as itself.
  */
 static int
-body_open(const struct place *at, char *start, size_t length)
+body_fill(const struct place *at, char *start, size_t length, int locking)
 {
-    int locking = page_locking();
-    if (locking < 0 || page_open(start, length) != 0)
+    if (locking < 0 || (locking && page_lock(start, length) != 0))
         return -1;
-    if (locking && page_lock(start, length) != 0)
-        return -1;
-    if ((at->place_choice & CHOICE_LAZY) != 0)
-        return 0;
-    return page_populate(at->place_body, at->place_size);
+    return at->place_form.form_lazy ? 0 : page_populate(at->place_body, at->place_form.form_size);
 }
 
-/* What the object was last is told by its slot; marks in a body would kill its user. */
 static int
-body_build(const struct place *at, const struct table_slot *slot, bool regions)
+build_regions(const struct place *at)
 {
-    if (slot->slot_regions && page_unguard(at->place_body, at->place_size) != 0)
+    if (has_regions(at)) {
+        /* Whether lazy stacks are locked was asked for their whole span. */
+        int locking = at->place_form.form_lazy ? 0 : page_locking();
+        return body_fill(at, at->place_object, at->place_form.form_whole, locking);
+    }
+    int locking = page_locking();
+    if (locking < 0 || regions_make(at) != 0)
         return -1;
-    if (regions)
-        return body_open(at, at->place_object, at->place_whole);
-    return body_open(at, at->place_body, at->place_size);
+    return body_fill(at, at->place_object, at->place_form.form_whole, locking);
+}
+
+static int
+build_split(const struct place *at)
+{
+    const struct stack_form *form = &at->place_form;
+    /* Does nothing in a fresh slab; in one that was used before, it makes the guards sure. */
+    if (page_close(at->place_object, form->form_whole) != 0)
+        return -1;
+    int locking = page_locking();
+    if (locking < 0)
+        return -1;
+    if (page_open(at->place_body, form->form_size) == 0)
+        return body_fill(at, at->place_body, form->form_size, locking);
+    if (errno != ENOMEM || form->form_backend != STACK_BACKEND_AUTO)
+        return -1;
+    (void)stack_mappings_relieve();
+    return build_regions(at);
+}
+
+static int
+build(const struct place *at)
+{
+    if (has_regions(at))
+        return build_regions(at);
+    if (stack_wants_regions(&at->place_form)) {
+        if (build_regions(at) == 0)
+            return 0;
+        /* There is no other way, or it was not the guards that failed. */
+        if (at->place_form.form_backend == STACK_BACKEND_REGIONS || has_regions(at))
+            return -1;
+    }
+    return build_split(at);
 }
 
 static void
-body_raze(const struct place *at, bool regions)
+raze(const struct place *at)
 {
-    if (regions) {
-        page_unlock(at->place_object, at->place_whole);
-        if (page_guard(at->place_body, at->place_size) == 0)
-            return;
+    const struct stack_form *form = &at->place_form;
+    if (has_regions(at)) {
+        page_discard(at->place_object, form->form_whole);
+        return;
     }
-    page_discard(at->place_body, at->place_size);
+    page_discard(at->place_body, form->form_size);
     /*
      * Rejoins body and guards into one mapping.  Should it fail, the
      * constructor closes the object again before it builds in it.
      */
-    page_close(at->place_object, at->place_whole);
-}
-
-/* Whether to build with guard regions: 0 or 1.  -1 with errno where no guard can be made. */
-static int
-guards_build(const struct place *at)
-{
-    if (wants_regions(at)) {
-        if (guards_install(at))
-            return 1;
-        if (backend_of(at) == STACK_BACKEND_REGIONS)
-            return -1;
-    }
-    /* Does nothing in a fresh slab; in one that was used before, it makes the guards sure. */
-    return page_close(at->place_object, at->place_whole);
+    page_close(at->place_object, form->form_whole);
 }
 
 int
 stack_construct(void *object, void *private, int flags)
 {
     (void)flags;
-    struct stack_class *class = private;
-    unsigned index = (unsigned)(class - stack_classes);
-    struct place at = place_of(class, object);
-
-    struct table_slot *slot = table_reserve(at.place_body);
+    struct place at = place_of(private, object);
+    struct table_slot *slot = at.place_slot;
     if (slot == NULL)
         return -1;
-    int regions = guards_build(&at);
-    if (regions < 0)
-        return -1;
-    if (body_build(&at, slot, regions) != 0) {
+    if (build(&at) != 0) {
         int error = errno;
-        body_raze(&at, regions);
-        slot->slot_regions |= (uint32_t)regions;
+        raze(&at);
         errno = error;
         return -1;
     }
-    slot->slot_regions = (uint32_t)regions;
-    if (!regions)
-        atomic_fetch_add_explicit(&split_stacks, 1, memory_order_relaxed);
-    atomic_store_explicit(&slot->slot_word, table_word(at.place_body, index, STACK_CACHED),
+    if (!has_regions(&at))
+        stack_note_split(true);
+    atomic_store_explicit(&slot->slot_word, table_word(at.place_body, at.place_class, STACK_CACHED),
                           memory_order_release);
-    slot->slot_tool = tools_register(at.place_body, at.place_size);
-    stack_note_construction(index);
+    slot->slot_tool = tools_register(at.place_body, at.place_form.form_size);
+    stack_note_construction(at.place_class);
     return 0;
 }
 
@@ -181,13 +181,12 @@ void
 stack_destruct(void *object, void *private)
 {
     struct place at = place_of(private, object);
-    struct table_slot *slot = table_find(at.place_body);
-
+    struct table_slot *slot = at.place_slot;
     if (slot == NULL) /* of what the constructor made, there is one */
         return;
     atomic_store_explicit(&slot->slot_word, STACK_NONE, memory_order_release);
     tools_forget(slot->slot_tool);
-    if (!slot->slot_regions)
-        atomic_fetch_sub_explicit(&split_stacks, 1, memory_order_relaxed);
-    body_raze(&at, slot->slot_regions);
+    if (!has_regions(&at))
+        stack_note_split(false);
+    raze(&at);
 }

@@ -38,6 +38,21 @@ guard_width(uint32_t choice, size_t usual)
     return pages != 0 ? pages * page_size() : whole_pages(usual);
 }
 
+struct stack_form
+stack_class_form(unsigned index)
+{
+    struct stack_class *class = &stack_classes[index];
+    uint32_t choice = atomic_load_explicit(&class->class_choice, memory_order_relaxed);
+    struct stack_form form;
+    form.form_low = atomic_load_explicit(&class->class_guard_low, memory_order_relaxed);
+    form.form_size = stack_class_size(index);
+    form.form_high = atomic_load_explicit(&class->class_guard_high, memory_order_relaxed);
+    form.form_whole = form.form_low + form.form_size + form.form_high;
+    form.form_lazy = (choice & CHOICE_LAZY) != 0;
+    form.form_backend = (choice >> CHOICE_BACKEND_SHIFT) & CHOICE_BACKEND_MASK;
+    return form;
+}
+
 umem_cache_t *
 stack_class_open(unsigned index)
 {
@@ -45,9 +60,6 @@ stack_class_open(unsigned index)
     umem_cache_t *found = atomic_load_explicit(&class->class_cache, memory_order_acquire);
     if (found != NULL)
         return found;
-    vmem_t *arena = stack_arena();
-    if (arena == NULL)
-        return NULL;
     /* From here the choice is fixed, so every thread that comes here stores the same widths. */
     uint32_t choice =
         atomic_fetch_or_explicit(&class->class_choice, CHOICE_FIXED, memory_order_relaxed);
@@ -55,6 +67,9 @@ stack_class_open(unsigned index)
     size_t high = guard_width(choice >> CHOICE_HIGH_SHIFT, STACK_GUARD_HIGH);
     atomic_store_explicit(&class->class_guard_low, low, memory_order_relaxed);
     atomic_store_explicit(&class->class_guard_high, high, memory_order_relaxed);
+    vmem_t *arena = stack_arena(index);
+    if (arena == NULL)
+        return NULL;
     umem_cache_t *made =
         umem_cache_create(class_names[index], low + stack_class_size(index) + high, page_size(),
                           stack_construct, stack_destruct, NULL, class, arena, UMC_NOTOUCH);

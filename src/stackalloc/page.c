@@ -15,6 +15,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* The values are ABI; the names are younger than the oldest headers we build with. */
@@ -26,8 +28,9 @@
 #endif
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
-#define MADV_GUARD_REMOVE 103
 #endif
+/* PIDFD_SELF_THREAD_GROUP of <linux/pidfd.h>: in place of a descriptor, the process itself. */
+#define PIDFD_SELF_PROCESS (-10001)
 
 #define RESERVE_FLAGS (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
@@ -69,13 +72,18 @@ page_reserve(size_t size)
     void *addr = MAP_FAILED;
     if (munlock(seed, page) == 0)
         addr = mremap(seed, page, size, MREMAP_MAYMOVE);
+    if (addr != MAP_FAILED)
+        return addr;
+    /* Close to vm.max_map_count mremap() moves nothing, and mmap() maps. */
+    int error = errno;
+    munmap(seed, page);
+    addr = mmap(NULL, size, PROT_NONE, RESERVE_FLAGS, -1, 0);
     if (addr == MAP_FAILED) {
-        int error = errno;
-        munmap(seed, page);
         errno = error;
         map_errno();
         return NULL;
     }
+    munlock(addr, size);
     return addr;
 }
 
@@ -89,13 +97,39 @@ page_guard(void *addr, size_t size)
     return 0;
 }
 
-int
-page_unguard(void *addr, size_t size)
+/* Ranges told in one call: 1 KiB of the caller's stack, and 16 bytes of 1 us of work each. */
+#define GUARDS_AT_ONCE 64
+
+/* Marks what it can, ranges from the front, by calls for many: the number of ranges done. */
+static size_t
+guard_batches(char *first, size_t size, size_t stride, size_t count)
 {
-    if (madvise(addr, size, MADV_GUARD_REMOVE) != 0) {
-        errno = ENOMEM;
-        return -1;
+    size_t done = 0;
+#ifdef SYS_process_madvise
+    struct iovec range[GUARDS_AT_ONCE];
+    while (done < count) {
+        size_t n = count - done < GUARDS_AT_ONCE ? count - done : GUARDS_AT_ONCE;
+        for (size_t i = 0; i < n; i++)
+            range[i] = (struct iovec){first + (done + i) * stride, size};
+        long bytes =
+            syscall(SYS_process_madvise, PIDFD_SELF_PROCESS, range, n, MADV_GUARD_INSTALL, 0);
+        if (bytes != (long)(n * size))
+            break;
+        done += n;
     }
+#else
+    (void)first, (void)size, (void)stride, (void)count;
+#endif
+    return done;
+}
+
+int
+page_guard_each(char *first, size_t size, size_t stride, size_t count)
+{
+    /* Whatever the reason of a call that did less, one by one is as good, and tells of failure. */
+    for (size_t i = guard_batches(first, size, stride, count); i < count; i++)
+        if (page_guard(first + i * stride, size) != 0)
+            return -1;
     return 0;
 }
 
@@ -216,12 +250,14 @@ page_populate(void *addr, size_t size)
 }
 
 /*
- * MADV_DONTNEED refuses locked memory.  Unlocking first serves every kernel;
- * where another thread's mlockall() comes in between, MADV_DONTNEED_LOCKED.
+ * MADV_DONTNEED refuses locked memory.  Unlocking it serves every kernel; where
+ * another thread's mlockall() comes in between, MADV_DONTNEED_LOCKED.
  */
 void
 page_discard(void *addr, size_t size)
 {
+    if (madvise(addr, size, MADV_DONTNEED) == 0)
+        return;
     munlock(addr, size);
     if (madvise(addr, size, MADV_DONTNEED) != 0)
         madvise(addr, size, MADV_DONTNEED_LOCKED);

@@ -21,12 +21,17 @@ size_t page_size(void);
 void *page_reserve(size_t size);
 /*
  * Guard regions: marks in the page tables, which split no mapping.  What a range
- * held is gone, and a touch raises SIGSEGV until page_unguard().  Where the
+ * held is gone, and a touch raises SIGSEGV as long as it is mapped.  Where the
  * kernel lacks them, a filter refuses them, or the range is locked, -1.  No
  * answer may be kept: the last of these looks like the first.
  */
 int page_guard(void *addr, size_t size);
-int page_unguard(void *addr, size_t size);
+/*
+ * page_guard() for count ranges of size bytes, stride bytes apart: in few system
+ * calls where the kernel takes many ranges at once (Linux 6.15).  Some may have
+ * been made where it fails.
+ */
+int page_guard_each(char *first, size_t size, size_t stride, size_t count);
 /* Whether page_guard() has a chance: asked of the kernel at each call. */
 bool page_guard_known(void);
 /* Keeps huge pages out of a range; where there are none, nothing is to be done. */
@@ -46,7 +51,10 @@ int page_lock(void *addr, size_t size);
 void page_unlock(void *addr, size_t size);
 /* Faults in every page of an open range for writing; the contents stay. */
 int page_populate(void *addr, size_t size);
-/* Unlocks a range and gives its memory back: it reads as zeroes once opened again. */
+/*
+ * Unlocks a range and gives its memory back: what is open, or will be, reads as
+ * zeroes.  Guard regions in it stay.
+ */
 void page_discard(void *addr, size_t size);
 
 /* Zeroed memory for the library's own tables; locked under mlockall(MCL_FUTURE). */

@@ -21,7 +21,8 @@
  *   thread.c stack_pthread_create: threads, and when they are over; asks the kernel
  *            whether they are
  *   join.c   pthread_join and its kin in front of libc's
- *   span.c   the arena that slabs of stacks come from
+ *   span.c   the arenas that stacks come from, and the spans they are cut from
+ *   mappings.c  which guards are mappings, and where those run out
  *   page.c   the system calls
  *   look.c   the system calls that change no page: what the kernel knows of them
  *
@@ -33,7 +34,8 @@
  *    A guard is what was never opened: it cannot be forgotten, holds no page
  *    and is not charged as locked.  That splits mappings, of which a process
  *    has 65,530; beyond a share of them guards are marks in the page tables
- *    (guard regions) inside one open mapping: see build.c.
+ *    (guard regions) inside one open mapping, made for a whole span of stacks
+ *    at once: see span.c and build.c.
  *
  * 2. What is cached.  A freed stack goes back to its cache as it is.  umem
  *    calls the constructor for a raw object and the destructor when it takes
@@ -57,6 +59,7 @@
 #ifndef STACKALLOC_STACK_H
 #define STACKALLOC_STACK_H
 
+#include <stackalloc.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -96,8 +99,10 @@
 struct stack_class {
     _Atomic uint32_t class_choice;       /* CHOICE_: 0 until stack_config() or the first stack */
     _Atomic(umem_cache_t *) class_cache; /* NULL until the first stack of this size */
-    _Atomic size_t class_guard_low;      /* written before class_cache is published */
+    _Atomic size_t class_guard_low;      /* written before class_arena is published */
     _Atomic size_t class_guard_high;
+    _Atomic(vmem_t *) class_spans; /* has nothing to give: see span.c */
+    _Atomic(vmem_t *) class_arena;
 };
 extern struct stack_class stack_classes[STACK_CLASSES];
 
@@ -131,15 +136,37 @@ stack_class_size(unsigned index)
 /* The cache of a class, made if need be.  NULL with errno. */
 umem_cache_t *stack_class_open(unsigned index);
 
+/* What a stack of a class is made of, and with; of a class that has an arena. */
+struct stack_form {
+    size_t form_low, form_size, form_high, form_whole; /* bytes: guard, body, guard, all three */
+    bool form_lazy;
+    enum stack_backend form_backend;
+};
+struct stack_form stack_class_form(unsigned index);
+
 /* --- build.c --- */
 
 /* A umem_constructor_t and a umem_destructor_t; private is the struct stack_class. */
 int stack_construct(void *object, void *private, int flags);
 void stack_destruct(void *object, void *private);
 
+/* --- mappings.c --- */
+
+/* Whether stacks of this form are to have guard regions, as things are now. */
+bool stack_wants_regions(const struct stack_form *form);
+/* A stack was split off from its span by mappings, or is no more. */
+void stack_note_split(bool made);
+/* The system has no mapping left: makes room among stacks.  False where that was in vain. */
+bool stack_mappings_relieve(void);
+
 /* --- span.c --- */
 
-/* The arena that every stack comes from, made if need be.  NULL with errno. */
-vmem_t *stack_arena(void);
+/*
+ * The arena that the objects of a class come from, made if need be, once the
+ * class has its widths.  NULL with errno.
+ */
+vmem_t *stack_arena(unsigned index);
+/* Whether an address lies in a span of any class. */
+bool stack_span_holds(const void *address);
 
 #endif

@@ -46,8 +46,7 @@ add_stack(const struct table_entry *entry, void *arg)
 static bool
 is_ours(uintptr_t start)
 {
-    vmem_t *arena = stack_arena();
-    return arena != NULL && vmem_contains(arena, (void *)start, 1);
+    return stack_span_holds((void *)start);
 }
 
 STACK_EXPORT int

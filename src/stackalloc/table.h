@@ -64,7 +64,7 @@ struct table_slot {
     struct table_slot *slot_next;                 /* where TABLE_DEFERRED: of its thread's list */
     void *slot_body;
     uint32_t slot_tool;    /* tools.h; of the constructor and the destructor */
-    uint32_t slot_regions; /* theirs too: its guards are guard regions, see build.c */
+    _Atomic uint32_t slot_regions; /* theirs: guards are regions, all is open: see build.c */
 };
 
 _Static_assert(sizeof(struct table_slot) == TABLE_SLOT_SIZE, "a slot is a cache line");
