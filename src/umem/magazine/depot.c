@@ -38,6 +38,8 @@
  */
 #define SMALL_OBJECT_MAX ((size_t)1024)
 #define MAG_BYTES_LARGE ((size_t)16 * 1024)
+/* But those of a bin that sways: two threads else meet at the depot with every block of 4 KiB. */
+#define MAG_BYTES_LARGE_SWAY ((size_t)64 * 1024)
 /* And the first ones of a bin: a thread that used a dozen sizes once keeps less than 8 KiB. */
 #define MAG_BYTES_INITIAL ((size_t)512)
 /* Bytes that all magazines there are may hold before none grows: 64 KiB of 1,000 threads each. */
@@ -93,9 +95,8 @@ depot_init(struct depot *depot, size_t object_size, bool bounded)
     bool small = object_size <= SMALL_OBJECT_MAX;
     depot->depot_mag_size_max =
         largest_size(object_size, small ? MAG_BYTES_MAX : MAG_BYTES_LARGE, MAG_ROUNDS_MAX);
-    depot->depot_mag_size_sway =
-        small ? largest_size(object_size, MAG_BYTES_SWAY, MAGAZINE_ROUNDS_MAX)
-              : depot->depot_mag_size_max;
+    depot->depot_mag_size_sway = largest_size(
+        object_size, small ? MAG_BYTES_SWAY : MAG_BYTES_LARGE_SWAY, MAGAZINE_ROUNDS_MAX);
     depot->depot_mag_size = largest_size(object_size, MAG_BYTES_INITIAL, MAG_SIZE_INITIAL);
     depot->depot_rounds_min = bounded ? KEPT_MIN * depot->depot_mag_size_max : SIZE_MAX;
     depot->depot_rounds_max = depot->depot_rounds_min;
