@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""The unwinder in Debian's own programs: at a sample of their allocations its stack, by both of
-its walkers, is that of libgcc's _Unwind_Backtrace().
+"""The unwinder where it is hard, and in Debian's own programs.
 
-Where libgcc ends at code without tables (what node and java compile at run time) ours may go on.
+There, at a sample of their allocations, its stack is by both of its walkers that of libgcc's
+_Unwind_Backtrace().  Where libgcc ends at code without tables (what node and java compile at run
+time) ours may go on.
 """
 
 import dataclasses
+import pathlib
 import re
+import signal
 
 import pytest
 
 import test_programs
-from harness import paths
+from harness import compile_c, paths, run
 
 # One allocation in so many: some thousands of stacks a program.
 PERIOD = {"gcc": 101, "g++": 101, "clang-format": 101, "ls": 101, "perl": 101, "sqlite3": 31,
@@ -73,3 +76,58 @@ def test_as_libgcc(case, tmp_path):
 @pytest.mark.parametrize("case", [case for case in CASES if case.name not in QUICK], ids=str)
 def test_all_as_libgcc(case, tmp_path):
     check(case, tmp_path)
+
+
+# Places that stacks are hard to take from, and who called, innermost first; None is any frame.
+# The list ends where the walk does, or with main().
+PLACES = {
+    "fiber": ["fiber_work", None],
+    "stackalloc": ["fiber_work", None],
+    "signal": ["on_signal", None, "interrupted", "take_signal", "main"],
+    "noreturn": ["never", "last_call", "calls_last", "main"],
+    "chain": [None, "through_code", "through_chain", "main"],
+    "no_chain": [None],
+    "deep": ["deeper"] * 64,
+    "overrun": ["overrun", None],  # and what it wrote
+    "loader": [None, None, None, "lazy_chosen", "call_module", "within_loader", "main"],
+    "reloaded": [None, "module_call", "call_module", "reloaded", "main"],
+}
+OUTERMOST = 3  # frames of libc and the program's start behind main()
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    return compile_c(pathlib.Path(__file__).parent / "unwind_places.c",
+                     tmp_path_factory.mktemp("places") / "places", package="stackalloc",
+                     flags=["-O2", "-fno-builtin", "-w", "-D_GNU_SOURCE", "-fomit-frame-pointer"])
+
+
+def functions(report, heading):
+    """Names of the frames under a heading, innermost first; None where there is none."""
+    part = report.split(f"{heading} by thread", 1)[1].splitlines()[1:]
+    names = []
+    for line in part:
+        if not line.startswith("  "):
+            break
+        name = re.match(r"  \S+`(\w+)\+0x", line)
+        names.append(name.group(1) if name else None)
+    return names
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_stacks_from_hard_places(places, place):
+    modules = {"loader": ["unwind_lazy_plain", "unwind_lazy_checked"],
+               "reloaded": ["unwind_module_400", "unwind_module_800"]}.get(place, [])
+    result = run([places, place, *(paths.built(f"tests/unit/os/{name}.so") for name in modules)],
+                 preload=True, debug="audit=64,guard")
+    assert result.signal == signal.SIGABRT and "survived" not in result.stdout, result
+    assert result.stderr.startswith("umem allocator: duplicate free"), result
+    for heading, inner in (("allocated", ["make", "misuse"]), ("freed", ["misuse"])):
+        wanted = [*inner, *PLACES[place]][:64]
+        found = functions(result.stderr, heading)
+        if "main" in wanted:
+            assert len(found) - len(wanted) <= OUTERMOST, result
+            found = found[:len(wanted)]
+        assert len(found) == len(wanted), (found, result)
+        for name, want in zip(found, wanted):
+            assert want in (None, name), (heading, found, result)

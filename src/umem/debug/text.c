@@ -8,6 +8,7 @@
 #include "base/print.h"
 #include "debug/log.h"
 #include "os/symbolise.h"
+#include "os/unwind.h"
 
 /* A report without stacks leaves in one write. */
 #define TEXT_SIZE 4096
@@ -40,12 +41,15 @@ void
 umem_text_stack(const uintptr_t *frames, uint32_t depth)
 {
     static char symbol[OS_SYMBOL_SIZE];
+    bool struck = false;
 
     if (depth == 0)
         umem_text_add("  (no frames)\n");
     for (uint32_t i = 0; i < depth; i++) {
-        (void)os_symbolise(frames[i], symbol, sizeof(symbol));
+        /* No call is before an address that a signal struck: it is looked up itself. */
+        (void)os_symbolise(frames[i] + struck, symbol, sizeof(symbol));
         umem_text_add("  %s\n", symbol);
+        struck = os_unwind_is_signal(frames[i]);
     }
 }
 
