@@ -25,13 +25,19 @@ struct verb {
 static const struct verb verbs[] = {
     {"run", command_run, "run a program under the library"},
     {"leaks", command_leaks, "find memory that nothing points to any more"},
-    {"status", command_status, "version, settings and message log of the allocator"},
-    {"stat", command_stat, "usage by cache, arena and thread"},
+    {"verify", command_verify, "check that the heap is not corrupt"},
     {"users", command_users, "who has the memory, by allocating stack"},
+    {"stat", command_stat, "usage by cache, arena and thread"},
+    {"sizes", command_sizes, "how large blocks are, and the overhead"},
+    {"status", command_status, "version, settings and message log of the allocator"},
     {"log", command_log, "last transactions, failures and slabs"},
     {"report", command_report, "pictures of what is in use and what leaks, for other programs"},
     {"whatis", command_whatis, "what an address belongs to"},
-    {"verify", command_verify, "check that the heap is not corrupt"},
+    {"history", command_history, "all known transactions of a buffer"},
+    {"grep", command_grep, "find a value, say a pointer, in memory"},
+    {"caches", command_caches, "caches, their geometry and debugging"},
+    {"arenas", command_arenas, "vmem arenas"},
+    {"threads", command_threads, "threads, their caches, where they are"},
     {"stacks", command_stacks, "thread and fiber stacks, who is on each, how deep"},
 };
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))

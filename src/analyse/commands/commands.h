@@ -27,7 +27,13 @@ int command_log(int argc, char **argv);
 int command_report(int argc, char **argv);
 int command_whatis(int argc, char **argv);
 int command_stacks(int argc, char **argv);
+int command_caches(int argc, char **argv);
+int command_arenas(int argc, char **argv);
+int command_threads(int argc, char **argv);
 int command_users(int argc, char **argv);
+int command_sizes(int argc, char **argv);
+int command_history(int argc, char **argv);
+int command_grep(int argc, char **argv);
 int command_verify(int argc, char **argv);
 
 #endif

@@ -44,6 +44,15 @@ command_error(const char *fmt, ...)
     return COMMAND_TROUBLE;
 }
 
+bool
+command_address(const char *text, uint64_t *value)
+{
+    char *end;
+    errno = 0;
+    *value = strtoull(text, &end, 16);
+    return errno == 0 && end != text && *end == '\0' && isxdigit((unsigned char)text[0]);
+}
+
 static bool
 is_optional(enum option_kind kind)
 {

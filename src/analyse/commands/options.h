@@ -23,6 +23,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum option_kind {
     OPTION_FLAG,            /* bool *: set true */
@@ -100,6 +101,9 @@ bool options_want_color(int fd);
 /* OPTIONS_GO, or the exit code: help was printed, or the usage was wrong (and said so). */
 int options_parse(const struct command_spec *spec, int argc, char **argv,
                   struct command_options *options);
+
+/* A number in hexadecimal, with or without 0x, as debuggers print addresses. */
+bool command_address(const char *text, uint64_t *value);
 
 /* "umem: ..." on stderr, one line; the newline is added.  Returns COMMAND_TROUBLE. */
 int command_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

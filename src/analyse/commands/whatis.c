@@ -4,37 +4,21 @@
  */
 #include "commands/commands.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "leaks/whatis.h"
 #include "report/block_report.h"
 #include "report/format.h"
 #include "report/json.h"
 #include "report/open.h"
-
-static const char *const kind_name[] = {
-    [WHAT_UNKNOWN] = "unknown", [WHAT_BUFFER] = "buffer", [WHAT_FREE_BUFFER] = "free buffer",
-    [WHAT_STACK] = "stack",     [WHAT_GUARD] = "guard",   [WHAT_MAPPING] = "mapping"};
+#include "report/place.h"
 
 struct teller {
     struct heap *heap;
     struct symboliser *symbols;
     bool color;
 };
-
-/* Addresses are hexadecimal with or without 0x, as debuggers print them. */
-static bool
-parse_address(const char *text, addr_t *addr)
-{
-    char *end;
-    errno = 0;
-    *addr = strtoull(text, &end, 16);
-    return errno == 0 && end != text && *end == '\0' && text[0] != '-' && text[0] != '+';
-}
 
 static void
 tell_buffer(const struct teller *t, const struct what *what)
@@ -75,7 +59,7 @@ tell_text(const struct teller *t, const struct what *what)
         return;
     }
     printf("a %s of %s bytes\n",
-           what->what_kind == WHAT_GUARD ? "stack, which is" : kind_name[what->what_kind],
+           what->what_kind == WHAT_GUARD ? "stack, which is" : place_kind_name(what->what_kind),
            format_count(what->what_size).s);
     if (what->what_note[0] != '\0')
         printf("  %s\n", what->what_note);
@@ -89,7 +73,7 @@ tell_json(const struct teller *t, const struct what *what)
     json_t *out = json_object();
 
     json_object_set_new(out, "address", json_hex(what->what_addr));
-    json_object_set_new(out, "kind", json_string(kind_name[what->what_kind]));
+    json_object_set_new(out, "kind", json_string(place_kind_name(what->what_kind)));
     json_object_set_new(out, "base", known ? json_hex(what->what_base) : json_null());
     json_object_set_new(out, "size",
                         known ? json_integer((json_int_t)what->what_size) : json_null());
@@ -119,7 +103,7 @@ tell_all(const struct teller *t, const struct command_options *options)
     for (int i = 1; i <= count; i++) {
         struct what what;
         addr_t addr;
-        if (!parse_address(options->opt_argv[i], &addr)) {
+        if (!command_address(options->opt_argv[i], &addr)) {
             json_decref(list);
             return command_error("umem whatis: %s: not an address (give hexadecimal: 0x7f00abcd)",
                                  options->opt_argv[i]);

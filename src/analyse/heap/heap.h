@@ -86,6 +86,7 @@ struct heap_thread { /* one that has a thread cache */
     uint32_t thread_id;
     uint64_t thread_allocs; /* by its fast path */
     uint64_t thread_cached; /* blocks in its magazines */
+    uint64_t thread_cached_bytes;
 };
 
 struct range {

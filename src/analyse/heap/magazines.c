@@ -192,14 +192,16 @@ read_bins(struct heap *h, struct heap_thread *thread, const struct record *bins,
         if (cache != NULL)
             cache->cache_allocs += allocs;
         thread->thread_allocs += allocs;
+        uint64_t rounds = 0;
         if (loaded != 0) {
-            thread->thread_cached +=
-                subtract_loaded(h, record_get(bins, at, off->bin_cur), loaded, where);
+            rounds = subtract_loaded(h, record_get(bins, at, off->bin_cur), loaded, where);
             ranges_add(&h->heap_loaded, loaded, loaded + 1);
         }
         /* In an exchange both may name one magazine. */
         if (previous != 0 && previous != loaded)
-            thread->thread_cached += subtract_magazine(h, previous, where, &next);
+            rounds += subtract_magazine(h, previous, where, &next);
+        thread->thread_cached += rounds;
+        thread->thread_cached_bytes += cache != NULL ? rounds * cache->cache_bufsize : 0;
     }
 }
 

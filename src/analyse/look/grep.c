@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * grep.c - see grep.h.
+ */
+#include "look/grep.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Memory is read in pieces: large enough for a system call to be no cost. */
+#define PIECE ((size_t)1 << 20)
+#define PAGE ((addr_t)4096)
+
+struct search {
+    struct heap *h;
+    const struct grep_options *options;
+    grep_fn *fn;
+    void *arg;
+    bool done;
+};
+
+static bool
+is_wanted(const struct grep_options *options, uint64_t value)
+{
+    if (options->grp_distance > 0)
+        return value - options->grp_value < options->grp_distance;
+    return ((value ^ options->grp_value) & options->grp_mask) == 0;
+}
+
+static void
+search_bytes(struct search *s, addr_t addr, const unsigned char *bytes, size_t size)
+{
+    const unsigned step = s->options->grp_size;
+
+    for (size_t i = 0; i + step <= size && !s->done; i += step) {
+        uint64_t value = 0;
+        memcpy(&value, bytes + i, step);
+        if (is_wanted(s->options, value))
+            s->done = !s->fn(s->arg, &(struct grep_hit){.hit_addr = addr + i, .hit_value = value});
+    }
+}
+
+static void
+search_range(struct search *s, addr_t start, addr_t end, unsigned char *piece)
+{
+    const addr_t align = s->options->grp_size - 1;
+
+    start = (start + align) & ~align;
+    while (start < end && !s->done) {
+        size_t want = end - start < PIECE ? (size_t)(end - start) : PIECE;
+        size_t got = target_read(s->h->heap_target, start, piece, want) & ~(size_t)align;
+        search_bytes(s, start, piece, got);
+        /* A hole: guards, or what is not in the core. */
+        start = got > 0 ? start + got : (start | (PAGE - 1)) + 1;
+    }
+}
+
+static void
+search_registers(struct search *s)
+{
+    const struct thread *threads;
+    size_t n = target_threads(s->h->heap_target, &threads);
+    uint64_t word = s->h->heap_offsets.off_word == 4 ? UINT32_MAX : UINT64_MAX;
+
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; threads[i].thr_stopped && k < threads[i].thr_nregs && !s->done; k++) {
+            uint64_t value = threads[i].thr_regs[k] & word;
+            if (is_wanted(s->options, value))
+                s->done = !s->fn(s->arg, &(struct grep_hit){.hit_value = value,
+                                                            .hit_thread = threads[i].thr_tid});
+        }
+}
+
+int
+grep_target(struct heap *h, const struct grep_options *options, grep_fn *fn, void *arg)
+{
+    struct search s = {h, options, fn, arg, false};
+    const struct mapping *maps;
+    size_t n = target_mappings(h->heap_target, &maps);
+    unsigned char *piece = malloc(PIECE);
+
+    if (piece == NULL)
+        return -1;
+    if (options->grp_from == 0 && options->grp_to == UINT64_MAX)
+        search_registers(&s);
+    for (size_t i = 0; i < n && !s.done; i++) {
+        addr_t start =
+            maps[i].map_start > options->grp_from ? maps[i].map_start : options->grp_from;
+        addr_t end = maps[i].map_end < options->grp_to ? maps[i].map_end : options->grp_to;
+        if ((maps[i].map_flags & MAPPING_READ) != 0 && start < end)
+            search_range(&s, start, end, piece);
+    }
+    free(piece);
+    return 0;
+}
+
+bool
+grep_into_block(struct heap *h, addr_t addr, struct grep_options *options)
+{
+    struct block_info info;
+    struct block b;
+
+    if (!heap_find(h, addr, &b))
+        return false;
+    heap_block_info(h, b, &info);
+    options->grp_value = info.blk_addr;
+    options->grp_distance = info.blk_size;
+    return true;
+}
