@@ -134,6 +134,91 @@ def test_several_as_json(program):
     assert [entry["address"] for entry in report] == ["0x10", "0x20"]
 
 
+HELD = """#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+struct node { struct node *next; char room[40]; };
+static struct node *chain;
+static __thread struct node *volatile local;
+static char *volatile hidden;
+static volatile int ready;
+__attribute__((noipa)) static struct node *make(struct node *next)
+{
+    struct node *n = malloc(sizeof(*n));
+    n->next = next;
+    return n;
+}
+__attribute__((noipa)) static void scrub(void)
+{
+    char room[8192];
+    memset(room, 0, sizeof(room));
+    __asm__ volatile("" : : "r"(room) : "memory");
+}
+static void *thread(void *arg)
+{
+    local = make(NULL);
+    char *volatile on_stack = malloc(500);
+    printf("local %p\\nstacked %p\\n", (void *)local, (void *)on_stack);
+    ready = 1;
+    pause();
+    return on_stack + (arg != NULL);
+}
+__attribute__((noipa)) static void prepare(void)
+{
+    struct node *last = make(NULL);
+    struct node *middle = make(last);
+    chain = make(middle);
+    printf("first %p\\nmiddle %p\\nlast %p\\n", (void *)chain, (void *)middle, (void *)last);
+    char *lost = malloc(300);
+    printf("lost %p\\n", lost);
+    hidden = lost;
+    hidden = NULL;
+}
+int main(void)
+{
+    pthread_t t;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    prepare();
+    scrub();
+    pthread_create(&t, NULL, thread, NULL);
+    while (!ready)
+        usleep(1000);
+    printf("chain %p\\n", (void *)&chain);
+    puts("ready");
+    pause();
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("how", ["live", "gcore"])
+def test_path(tmp_path, how):
+    held = build(tmp_path, HELD, libs=())
+    with waiting(held) as process:
+        at = addresses(process)
+        target = target_of(process, how, tmp_path)
+        last = umem_json("whatis", "--path", target, hex(at["last"] + 3))["path"]
+        local, stacked, lost, nothing = umem_json(
+            "whatis", "-p", target, *(hex(at[name]) for name in ("local", "stacked", "lost")), "10")
+        text = umem("whatis", "--path", target, hex(at["last"]), hex(at["lost"])).stdout
+        plain = umem_json("whatis", target, hex(at["last"]))
+    assert [step["address"] for step in last] == [
+        hex(at[name]) for name in ("chain", "first", "middle")]
+    assert [step["buffer"] for step in last] == [
+        hex(at[name]) for name in ("first", "middle", "last")]
+    assert "chain" in last[0]["place"] and last[1]["place"].startswith("umem_alloc_48+0x0 in ")
+    assert local["path"][0]["place"].startswith("thread-local storage of thread ")
+    assert stacked["path"][0]["place"].startswith(("stack of thread ", "a register of thread "))
+    assert lost["path"] == [] and "path" not in nothing and "path" not in plain
+    lines = text.splitlines()
+    assert "  held by" in lines and "  no root leads to it: it is leaked, or held in a way that " \
+        "is not seen" in lines
+    assert any(line.startswith(f"    {at['middle']:#x}") and line.endswith(
+        f"-> {at['last']:#x}  umem_alloc_48+0x0 in buffer {at['middle']:#x}") for line in lines)
+
+
 def test_refused(program):
     with waiting(program) as process:
         assert "not an address" in refused("whatis", str(process.pid), "xyz")
