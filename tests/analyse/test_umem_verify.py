@@ -8,12 +8,12 @@ from leak_support import build, refused, sleeping, target_of, umem, umem_json, w
 GUARDS = "audit=20,guards"
 # Damage: kind, cache, offset in the block.
 DAMAGES = {
-    "overrun": ("redzone", "umem_alloc_112", 103),
-    "underrun": ("underrun", "umem_alloc_112", -1),
+    "overrun": ("redzone", "umem_alloc_128", 103),
+    "underrun": ("underrun", "umem_alloc_128", -1),
     "object": ("redzone", "anvil_cache", 40),
     "large": ("redzone", "umem_oversize", 300001),
     "large-underrun": ("underrun", "umem_oversize", -2),
-    "modified": ("modified", "umem_alloc_112", 8),
+    "modified": ("modified", "umem_alloc_128", 8),
     "large-modified": ("modified", "umem_oversize", 300001 // 2 // 4 * 4),
 }
 
@@ -63,7 +63,7 @@ def test_clean(program, tmp_path, debug, how):
         report = verify(target_of(process, how, tmp_path), clean=True)
     depth = {row["name"]: row["depth"] for row in report["caches"]}
     if debug is not None and debug.startswith(("guards", "audit=20")):
-        assert depth["umem_alloc_112"] == "guards"
+        assert depth["umem_alloc_128"] == "guards"
     assert all(row["busy"] is False for row in report["caches"])
 
 
@@ -106,7 +106,7 @@ def test_one_cache(program):
     with waiting(program, "overrun", debug=GUARDS) as process:
         other = verify(process.pid, "--cache", "umem_alloc_64", clean=True)
         assert {row["name"] for row in other["caches"]} <= {"umem_alloc_64"}
-        assert len(verify(process.pid, "--cache=umem_alloc_112")["problems"]) == 1
+        assert len(verify(process.pid, "--cache=umem_alloc_128")["problems"]) == 1
         assert verify(process.pid, "--cache=umem_oversize", clean=True)["caches"]
         assert "no cache 'anvil'" in refused("verify", "--cache=anvil", process.pid)
 
@@ -119,10 +119,10 @@ def test_text(program):
     assert result.returncode == 1, result
     lines = result.stdout.splitlines()
     assert lines[0].split() == ["cache", "buffers", "looked", "at", "integrity"]
-    row = next(line.split() for line in lines if line.startswith("umem_alloc_112"))
+    row = next(line.split() for line in lines if line.startswith("umem_alloc_128"))
     assert row[2:] == ["guards", "1", "corrupt", "buffer"]
     assert "redzone violation: write past end of buffer" in lines
-    assert f"  buffer {block}, allocated, 112 bytes (100 requested), umem_alloc_112" in lines
+    assert f"  buffer {block}, allocated, 128 bytes (100 requested), umem_alloc_128" in lines
     assert any(line.startswith("  byte at offset 0x67 is 0x41, should be 0xb") for line in lines)
     assert any(line.startswith("      make_block+") for line in lines)
     assert lines[-1].endswith(": 1 problem")

@@ -13,8 +13,9 @@
 #include <malloc.h>
 #include <stdbool.h>
 
-static umem_cache_t *cache; /* of the kinds that have one */
-static size_t size;         /* what make_block() asks for */
+static umem_cache_t *cache;  /* of the kinds that have one */
+static void *volatile other; /* a block that stays */
+static size_t size;          /* what make_block() asks for */
 
 static inline int
 construct(void *buf, void *private, int flags)
@@ -61,8 +62,11 @@ make_block(const char *kind)
         return realloc(malloc(20), size = 300);
     if (is(kind, "memalign"))
         return memalign(256, size = 100);
-    if (is(kind, "pages"))
+    if (is(kind, "pages")) {
+        /* Another one beside it: without a quarantine its slab would else go with it. */
+        other = memalign(4096, 4096);
         return memalign(4096, size = 4096);
+    }
     if (is(kind, "wide"))
         return memalign(1 << 18, size = 5000);
     if (is(kind, "large"))

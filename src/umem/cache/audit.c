@@ -92,11 +92,13 @@ umem_audit_large_flags(size_t requested)
 static bool
 serves_range(const struct umem_cache *cp)
 {
-    size_t below = cp->cache_bufsize - 1;
+    size_t below = cp->cache_bufsize - 1, most = cp->cache_bufsize;
 
-    if (umem_is_class_cache(cp))
-        below = cp > &umem_class_cache[1] ? cp[-1].cache_bufsize : 0; /* malloc(1) gets 16 bytes */
-    return cp->cache_bufsize >= size_min && below < size_max;
+    if (umem_is_class_cache(cp)) {
+        below = cp > &umem_class_cache[1] ? cp[-1].cache_bufspace : 0; /* malloc(1) gets 16 bytes */
+        most = cp->cache_bufspace;
+    }
+    return most >= size_min && below < size_max;
 }
 
 /* Starts a twin for a cache that is to be audited and is not.  False with errno. */

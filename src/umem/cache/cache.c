@@ -71,7 +71,7 @@ choose_geometry(struct umem_cache *cp, const struct umem_cache_args *args,
 
     size_t tag = cp->cache_flags & UMF_REDZONE ? sizeof(struct umem_buftag) : 0;
     size_t space = umem_align_up(args->args_bufsize, align_min);
-    size_t chunk = umem_align_up(space + tag, align);
+    size_t chunk = umem_align_up(args->args_holds_tag ? space : space + tag, align);
     if (!umem_is_pow2(align) || align > arena->vm_quantum) {
         errno = EINVAL;
         return false;
@@ -84,7 +84,7 @@ choose_geometry(struct umem_cache *cp, const struct umem_cache_args *args,
         errno = EINVAL;
         return false;
     }
-    cp->cache_bufspace = space;
+    cp->cache_bufspace = args->args_holds_tag ? space - tag : space;
     *geo = (struct slab_geometry){
         .geo_arena = arena,
         .geo_quantum = arena->vm_quantum,

@@ -35,7 +35,7 @@ struct umem_cache {
     umem_reclaim_t *cache_reclaim;
     void *cache_private;
     size_t cache_bufsize;  /* as the creator asked */
-    size_t cache_bufspace; /* bufsize rounded up: bytes that may be asked for */
+    size_t cache_bufspace; /* bytes that may be asked for: bufsize rounded up, or less a tag */
     struct depot cache_depot;
     struct slab_pool cache_slabs;
     struct umem_list cache_link; /* on umem_caches */
@@ -93,6 +93,9 @@ umem_ready(void)
 }
 
 /* --- Size classes (cache/sizes.c) --- */
+
+/* Among UMEM_NOFAIL and its kind: malloc's alignment is enough, whatever the size. */
+#define UMEM_ALIGNED_16 0x10000
 
 #define UMEM_MAX_CLASS_SIZE ((size_t)131072) /* above: the oversize arena */
 #define UMEM_CLASS_COUNT 85
@@ -210,6 +213,9 @@ umem_cache_alloc_fast(struct umem_cache *cp, unsigned bin, size_t requested, int
     return umem_cache_alloc_slow(cp, requested, flags);
 }
 
+/* What a block of this size must be a multiple of; cp: NULL for an oversize one. */
+size_t umem_natural_align(const struct umem_cache *cp, size_t size);
+
 /* --- Blocks of any size (cache/alloc.c, cache/large.c) --- */
 
 /* Class or oversize.  NULL with errno.  Size 0 counts as 1. */
@@ -297,6 +303,7 @@ struct umem_cache_args {
     uint32_t args_debug;  /* UMF_* of a twin; 0: those of the options */
     unsigned args_bin;    /* fixed bin of a size class, or 0 */
     size_t args_slab_min; /* of a quantum cache, else 0: see slab_geometry */
+    bool args_holds_tag;  /* a tag takes of the size, and not beside it: see init.c */
 };
 int umem_cache_init(struct umem_cache *cp, const struct umem_cache_args *args);
 /* UMF_* for a cache: what is wanted less what its flags (UMC_*) forbid. */

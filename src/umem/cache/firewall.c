@@ -27,9 +27,8 @@
  */
 #define HEAD_MAX 64
 
-/* What an allocation of this size must be a multiple of. */
-static size_t
-natural_align(const struct umem_cache *cp, size_t size)
+size_t
+umem_natural_align(const struct umem_cache *cp, size_t size)
 {
     if (cp != NULL && !umem_is_class_cache(cp))
         return cp->cache_slabs.pool_align;
@@ -118,7 +117,7 @@ umem_firewall_alloc(const struct umem_request *req, void **obj)
     int saved = errno;
 
     if (align == 0)
-        align = natural_align(cp, size);
+        align = umem_natural_align(cp, size);
     if (!umem_firewall_take(size, align, &slot)) {
         errno = saved;
         return false;

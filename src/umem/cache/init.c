@@ -39,6 +39,20 @@ static struct umem_lock init_lock = UMEM_LOCK_INIT(UMEM_RANK_INIT);
 /* Bin of a class: see cache.h; all of them exist in every thread cache. */
 _Static_assert(UMEM_CLASS_COUNT < TCACHE_STATIC_BINS, "a bin for each class, and bin 0");
 
+/*
+ * With guards a tag follows each block.  If it took room beside the class's
+ * size, a multiple of the class's alignment, that would double every power of
+ * two.  So it takes of it, and a block comes from the class that has room for
+ * both (cache/object.c).  But 16 bytes are in the class of that name, or less
+ * would have to be, and the last class has none behind it.
+ */
+#define CLASS_16 1
+static bool
+class_holds_tag(unsigned c)
+{
+    return c > CLASS_16 && c < UMEM_CLASS_COUNT - 1;
+}
+
 static void
 init_classes(void)
 {
@@ -50,6 +64,7 @@ init_classes(void)
             .args_bufsize = umem_classes[c].class_size,
             .args_align = umem_classes[c].class_align,
             .args_bin = c + 1,
+            .args_holds_tag = class_holds_tag(c),
         };
         /* Static record, no memory taken: cannot fail. */
         UMEM_VERIFY(umem_cache_init(&umem_class_cache[c], &args) == 0);

@@ -329,6 +329,22 @@ get_checked(struct umem_cache *cp, size_t requested, int flags, const void *fram
 }
 
 /*
+ * The size class that has room for a block and its tag (see init.c), at what
+ * umem_alloc() promises to align, if that is asked for: at most a few further.
+ */
+static inline struct umem_cache *
+with_room(struct umem_cache *cp, size_t requested, size_t align, int flags)
+{
+    if (UMEM_LIKELY(requested <= cp->cache_bufspace))
+        return cp;
+    if (align == 0 && (flags & UMEM_ALIGNED_16) == 0)
+        align = umem_natural_align(cp, requested);
+    while (cp->cache_bufspace < requested || cp->cache_slabs.pool_align < align)
+        cp++;
+    return cp;
+}
+
+/*
  * One try, NULL with errno.  Where neither firewall nor twin can serve, the cache
  * does.  A sealed cache's objects are made: its threads may not call the system.
  */
@@ -348,6 +364,7 @@ take(struct umem_cache *cp, size_t requested, size_t align, int flags, const voi
             count_alloc(cp);
         return obj;
     }
+    cp = with_room(cp, requested, align, flags);
     struct umem_cache *twin = umem_twin_enter(cp, requested);
     if (UMEM_UNLIKELY(twin != NULL)) {
         obj = get_checked(twin, requested, flags, frame);

@@ -34,9 +34,9 @@ malloc(size_t size)
 {
     if (UMEM_LIKELY(size <= UMEM_SMALL_MAX)) {
         unsigned class = umem_class_of_small[(size + 15) >> 4];
-        return umem_cache_alloc_fast(&umem_class_cache[class], class + 1, size, UMEM_DEFAULT);
+        return umem_cache_alloc_fast(&umem_class_cache[class], class + 1, size, UMEM_ALIGNED_16);
     }
-    return umem_alloc_sized(size, UMEM_DEFAULT);
+    return umem_alloc_sized(size, UMEM_ALIGNED_16);
 }
 
 UMEM_EXPORT void

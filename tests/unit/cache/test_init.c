@@ -70,6 +70,41 @@ debugged(void)
     }
 }
 
+/* A tag takes of the class's size: chunks are as large, and as aligned, as without. */
+static void
+guarded(void)
+{
+    CHECK(umem_ready());
+    for (unsigned c = 2; c < UMEM_CLASS_COUNT - 1; c++) {
+        struct umem_cache *cp = &umem_class_cache[c];
+        CHECK(cp->cache_slabs.pool_chunk_size == umem_classes[c].class_size);
+        CHECK(cp->cache_bufspace == umem_classes[c].class_size - sizeof(struct umem_buftag));
+    }
+    for (size_t size = 1; size <= UMEM_MAX_CLASS_SIZE; size += 1 + size / 100) {
+        char *plain = umem_alloc_sized(size, UMEM_ALIGNED_16), *buf = umem_alloc(size, 0);
+        struct umem_cache *cp = umem_cache_of_slab(pagemap_pointer(pagemap_get(plain)));
+        unsigned class = umem_class_of(umem_min(size + 16, UMEM_MAX_CLASS_SIZE));
+        CHECK(cp == &umem_class_cache[size <= 16 ? 1 : class]);
+        CHECK((uintptr_t)plain % 16 == 0);
+        CHECK((uintptr_t)buf % umem_natural_align(&umem_class_cache[size > 8], size) == 0);
+        memset(plain, 'x', size);
+        memset(buf, 'x', size);
+        umem_free(plain, size);
+        umem_free(buf, size);
+    }
+    for (size_t size = 64; size <= UMEM_MAX_CLASS_SIZE; size *= 2) {
+        char *buf = umem_alloc(size, UMEM_DEFAULT);
+        CHECK((uintptr_t)buf % (size < 4096 ? 64 : 4096) == 0);
+        umem_free(buf, size);
+        for (size_t align = 16; align <= 4096; align *= 2) {
+            buf = umem_alloc_align(size, align, UMEM_DEFAULT);
+            CHECK((uintptr_t)buf % align == 0);
+            umem_free_align(buf, size);
+        }
+    }
+    CHECK(verify_caches());
+}
+
 /* What a thread keeps of each size is no more than it may. */
 static void
 small_threads(void)
@@ -142,6 +177,8 @@ test_debugged(void **state)
     (void)state;
     assert_exits(debugged, "audit=8,guards", 0);
     assert_exits(debugged, "audit", 0);
+    assert_exits(guarded, "guards", 0);
+    assert_exits(guarded, "lite", 0);
 }
 
 int
