@@ -120,6 +120,17 @@ int umem_cache_unseal(umem_cache_t *cp);
 uint64_t umem_cache_breaches(umem_cache_t *cp);
 
 /*
+ * Takes objects apart that wait in the cache constructed, all but the keep that
+ * were freed last, and gives their memory back; with UMEM_TRIM_IDLE only such as
+ * nobody wanted since the last call with that flag.  What threads hold in their
+ * own magazines stays, and is not counted; of the calling thread it goes too where keep
+ * is 0 and flags are.  Returns how many went: none of a cache that is sealed or
+ * has a reserve, nor from a destructor.
+ */
+#define UMEM_TRIM_IDLE 0x1
+size_t umem_cache_trim(umem_cache_t *cp, size_t keep, int flags);
+
+/*
  * A section of code, in one thread, that is to run without a fault: what came
  * between umem_nofault_begin() and umem_nofault_end().
  */

@@ -163,8 +163,8 @@ pop(struct magazine_list *list)
         list->list_head = mag->mag_next;
         mag->mag_next = NULL;
         list->list_count--;
-        if (list->list_count < list->list_min)
-            list->list_min = list->list_count;
+        list->list_min = umem_min(list->list_min, list->list_count);
+        list->list_idle = umem_min(list->list_idle, list->list_count);
     }
     return mag;
 }
@@ -385,6 +385,38 @@ depot_take_reapable(struct depot *depot, size_t max, struct magazine **chain)
     umem_lock_acquire(&depot->depot_lock);
     size_t taken = take_from(depot, &depot->depot_full, &depot->depot_full_reap, max, chain);
     taken += take_from(depot, &depot->depot_empty, &depot->depot_empty_reap, max - taken, chain);
+    umem_lock_release(&depot->depot_lock);
+    return taken;
+}
+
+size_t
+depot_take_oldest(struct depot *depot, size_t keep, bool idle, struct magazine **chain)
+{
+    struct magazine_list *full = &depot->depot_full;
+    struct magazine **link = &full->list_head;
+    size_t kept = 0, count = 0;
+
+    *chain = NULL;
+    umem_lock_acquire(&depot->depot_lock);
+    if (depot->depot_rounds <= keep) {
+        full->list_idle = idle ? full->list_count : full->list_idle;
+        umem_lock_release(&depot->depot_lock);
+        return 0;
+    }
+    /* What was taken and put back since lies in front of what lay idle. */
+    size_t busy = idle ? full->list_count - full->list_idle : 0;
+    for (; *link != NULL && (kept < keep || count < busy); link = &(*link)->mag_next) {
+        kept += (*link)->mag_rounds;
+        count++;
+    }
+    size_t taken = depot->depot_rounds - kept;
+    *chain = *link;
+    *link = NULL;
+    depot->depot_rounds = kept;
+    full->list_count = count;
+    full->list_min = umem_min(full->list_min, count);
+    if (idle || full->list_idle > count)
+        full->list_idle = count;
     umem_lock_release(&depot->depot_lock);
     return taken;
 }

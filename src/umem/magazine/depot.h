@@ -40,6 +40,7 @@ struct magazine_list {
     struct magazine *list_head;
     size_t list_count; /* magazines */
     size_t list_min;   /* least count since the last depot_update(): the reapable part */
+    size_t list_idle;  /* least count since the last depot_take_oldest() of idle ones */
 };
 
 struct depot {
@@ -120,6 +121,12 @@ void depot_update(struct depot *depot);
 void depot_zero_working_set(struct depot *depot);
 /* Detaches up to max reapable magazines, full ones first, as a chain; returns how many. */
 size_t depot_take_reapable(struct depot *depot, size_t max, struct magazine **chain);
+/*
+ * Detaches full magazines but the keep objects that were put there last; idle:
+ * only such as lay there since the last call with idle, which may be none.  As a
+ * chain; returns the objects in it.
+ */
+size_t depot_take_oldest(struct depot *depot, size_t keep, bool idle, struct magazine **chain);
 /* Detaches everything. */
 struct magazine *depot_take_all(struct depot *depot);
 bool depot_verify(struct depot *depot);

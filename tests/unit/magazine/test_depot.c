@@ -454,6 +454,65 @@ test_verify(void **state)
     drop_all(&depot);
 }
 
+/* Takes the oldest; how many rounds, as they are counted and as they are. */
+static size_t
+oldest(struct depot *depot, size_t keep, bool idle)
+{
+    struct magazine *chain;
+    size_t taken = depot_take_oldest(depot, keep, idle, &chain), rounds = 0;
+
+    for (struct magazine *mag = chain, *next; mag != NULL; mag = next) {
+        next = mag->mag_next;
+        rounds += mag->mag_rounds;
+        magazine_destroy(depot, mag);
+    }
+    assert_int_equal(rounds, taken);
+    assert_true(depot_verify(depot));
+    return taken;
+}
+
+static void
+test_oldest(void **state)
+{
+    struct depot depot = {.depot_rounds = 0};
+
+    (void)state;
+    depot_init(&depot, OBJECT_SIZE, false);
+    assert_int_equal(oldest(&depot, 0, false), 0);
+    for (uint32_t i = 1; i <= 10; i++)
+        depot_put(&depot, filled(&depot, 14, i));
+    /* The last ones, of 10 and 9 rounds, are those that stay. */
+    assert_int_equal(oldest(&depot, 55, false), 0);
+    assert_int_equal(oldest(&depot, 11, false), 55 - 19);
+    assert_int_equal(depot.depot_rounds, 19);
+    struct magazine *mag = full_for(&depot, NULL);
+    assert_int_equal(mag->mag_rounds, 10);
+    depot_put(&depot, mag);
+    assert_int_equal(oldest(&depot, 0, false), 19);
+}
+
+static void
+test_idle_ones(void **state)
+{
+    struct depot depot = {.depot_rounds = 0};
+    struct magazine *mags[3];
+
+    (void)state;
+    depot_init(&depot, OBJECT_SIZE, false);
+    for (int i = 0; i < 8; i++)
+        depot_put(&depot, filled(&depot, 14, 14));
+    assert_int_equal(oldest(&depot, 0, true), 0); /* since this call nothing was idle yet */
+    for (int i = 0; i < 3; i++)
+        assert_non_null(mags[i] = full_for(&depot, NULL));
+    for (int i = 0; i < 3; i++)
+        depot_put(&depot, mags[i]);
+    assert_int_equal(oldest(&depot, 7 * 14, true), 14);
+    assert_int_equal(oldest(&depot, 0, true), 7 * 14);
+    depot_put(&depot, filled(&depot, 14, 14));
+    assert_int_equal(oldest(&depot, 0, true), 0);
+    assert_int_equal(oldest(&depot, 0, false), 14);
+}
+
 static void *
 trade(void *arg)
 {
@@ -506,6 +565,8 @@ main(void)
         cmocka_unit_test(test_working_set),
         cmocka_unit_test(test_reapable_is_unused),
         cmocka_unit_test(test_empty_ones),
+        cmocka_unit_test(test_oldest),
+        cmocka_unit_test(test_idle_ones),
         cmocka_unit_test(test_verify),
         cmocka_unit_test(test_threads),
     };
