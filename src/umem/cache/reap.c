@@ -36,8 +36,11 @@
 #define STEP_TCACHES_MAX 16
 /* Between two steps of one update: they take a few percent of a thread's time at the most. */
 #define STEP_INTERVAL_MS 10
-/* Steps made at once by who comes late: a program that hardly allocates has the time. */
-#define STEPS_LATE_MAX 8
+/*
+ * Steps made at once by who comes late: a program that allocates ten times a
+ * second gives back as soon as a busy one.
+ */
+#define STEPS_LATE_MAX 12
 
 static struct umem_lock reap_lock = UMEM_LOCK_INIT(UMEM_RANK_REAP);
 static UMEM_TLS bool reaping; /* this thread holds reap_lock */
