@@ -174,35 +174,66 @@ slab_check(const struct slab *slab, const void *addr)
     return SLAB_OK;
 }
 
-/* Gives one chunk back; the lock is held. */
+/* Sets the bit of a chunk; the lock is held. */
 static enum slab_status
-put_chunk(struct slab_pool *pool, void *obj)
+mark_free(struct slab *slab, const void *obj)
 {
-    struct slab *slab = slab_of(pool, obj);
-    if (slab == NULL)
-        return SLAB_NOT_OURS;
-    enum slab_status status = slab_check(slab, obj);
-    if (status != SLAB_OK)
-        return status;
+    uint32_t index;
 
-    uint32_t index = slab_chunk_index(slab, obj);
-    uint32_t word = index / BITS_PER_WORD;
-    set_bitmap_word(slab, word, bitmap_word(slab, word) | (uint64_t)1 << index % BITS_PER_WORD);
-    if (word < slab->slab_hint)
-        slab->slab_hint = word;
-    slab->slab_free++;
-    slab->slab_calm = SLAB_CHANGED;
+    if (!slab_is_chunk(slab, obj, &index))
+        return SLAB_NOT_A_CHUNK;
+    uint32_t i = index / BITS_PER_WORD;
+    uint64_t word = bitmap_word(slab, i), bit = (uint64_t)1 << index % BITS_PER_WORD;
+    if (word & bit)
+        return SLAB_ALREADY_FREE;
+    set_bitmap_word(slab, i, word | bit);
+    if (i < slab->slab_hint)
+        slab->slab_hint = i;
+    return SLAB_OK;
+}
+
+/* Puts a slab that some chunks have come back to on the list where it belongs; the lock is held. */
+static void
+relist(struct slab_pool *pool, struct slab *slab, bool was_full)
+{
     if (UMEM_UNLIKELY(slab->slab_purging))
-        return SLAB_OK; /* who purges it finds a list for it */
+        return; /* who purges it finds a list for it */
     if (slab->slab_free == slab->slab_chunks) {
         slab_unlink(pool, slab);
         umem_list_push_front(&pool->pool_empty, &slab->slab_link);
         pool->pool_slabs_empty++;
-    } else if (slab->slab_free == 1) {
+    } else if (was_full) {
         slab_unlink(pool, slab);
         umem_list_push_front(&pool->pool_partial, &slab->slab_link);
     }
-    return SLAB_OK;
+}
+
+/*
+ * Gives back the first of n chunks and those that follow it in the same slab:
+ * what was allocated in a row mostly is freed so.  Returns how many; fewer than
+ * that, *status says why.  The lock is held.
+ */
+static unsigned
+put_run(struct slab_pool *pool, void *const *objs, unsigned n, enum slab_status *status)
+{
+    struct slab *slab = slab_of(pool, objs[0]);
+    unsigned done = 0;
+
+    *status = slab == NULL ? SLAB_NOT_OURS : SLAB_OK;
+    if (slab == NULL)
+        return 0;
+    do {
+        *status = mark_free(slab, objs[done]);
+        if (*status != SLAB_OK)
+            break;
+        done++;
+    } while (done < n && (size_t)((char *)objs[done] - slab->slab_span) < pool->pool_slab_size);
+    bool was_full = slab->slab_free == 0;
+    slab->slab_free += done;
+    slab->slab_calm = SLAB_CHANGED;
+    if (done > 0)
+        relist(pool, slab, was_full);
+    return done;
 }
 
 /*
@@ -224,8 +255,8 @@ slab_free(struct slab_pool *pool, void *const *objs, unsigned n, enum slab_statu
 
     *status = SLAB_OK;
     umem_lock_acquire(&pool->pool_lock);
-    while (done < n && (*status = put_chunk(pool, objs[done])) == SLAB_OK)
-        done++;
+    while (done < n && *status == SLAB_OK)
+        done += put_run(pool, objs + done, n - done, status);
     pool->pool_allocated -= done;
     size_t keep = pool->pool_mapped ? empty_slabs_kept(pool) : SIZE_MAX;
     bool surplus = pool->pool_slabs_empty > keep;

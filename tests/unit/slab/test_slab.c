@@ -192,6 +192,35 @@ test_bad_frees(void **state)
         assert_int_equal(slab_check(slab, past), SLAB_NOT_A_CHUNK);
 }
 
+/* What comes back in one batch, of whichever slabs, in runs and one by one. */
+static void
+test_runs(void **state)
+{
+    struct slab_geometry geo = heap_geometry(4096, 64);
+    struct slab_pool pool = {0};
+    enum slab_status status;
+    void *objs[48];
+
+    (void)state;
+    assert_int_equal(slab_pool_init(&pool, &geo), 0);
+    assert_int_equal(fill(&pool, objs, 3), UMEM_ARRAY_SIZE(objs));
+    void *runs[] = {objs[14], objs[15], objs[16], objs[17], objs[2], objs[40], objs[3], objs[15]};
+    assert_int_equal(slab_free(&pool, runs, 8, &status), 7);
+    assert_int_equal(status, SLAB_ALREADY_FREE);
+    assert_int_equal(slab_find(&pool, objs[0])->slab_free, 4);
+    assert_int_equal(slab_find(&pool, objs[16])->slab_free, 2);
+    assert_int_equal(slab_find(&pool, objs[40])->slab_free, 1);
+    assert_int_equal(pool.pool_allocated, 41);
+    assert_true(slab_pool_verify(&pool));
+
+    /* Twice in one run; what went before it counts. */
+    void *twice[] = {objs[20], objs[21], objs[20]};
+    assert_int_equal(slab_free(&pool, twice, 3, &status), 2);
+    assert_int_equal(status, SLAB_ALREADY_FREE);
+    assert_int_equal(pool.pool_allocated, 39);
+    assert_true(slab_pool_verify(&pool));
+}
+
 /* Nothing is written into a free chunk: the memory of a pool may be PROT_NONE. */
 static void
 test_untouched(void **state)
@@ -267,8 +296,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_chunk),      cmocka_unit_test(test_empty_slabs_go),
         cmocka_unit_test(test_empty_slabs_stay), cmocka_unit_test(test_lowest_first),
-        cmocka_unit_test(test_bad_frees),        cmocka_unit_test(test_untouched),
-        cmocka_unit_test(test_out_of_memory),    cmocka_unit_test(test_sidecar),
+        cmocka_unit_test(test_bad_frees),        cmocka_unit_test(test_runs),
+        cmocka_unit_test(test_untouched),        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_sidecar),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
