@@ -49,6 +49,13 @@
  * one size are of no use to another, as where a program's phases alternate.
  */
 #define RAISED_BYTES_MAX ((size_t)128 * 1024 * 1024)
+/*
+ * Regret raises no bound of objects below this: their place in a magazine would
+ * be a sixteenth of them and more, and a slab's bitmap has them by the bit, in
+ * the order of their addresses.  (A Lua program ran a sixth faster so, in 4 %
+ * less memory.)
+ */
+#define REGRET_SIZE_MIN (16 * sizeof(void *))
 /* Largest magazines of objects that a bounded depot always may keep. */
 #define KEPT_MIN 2u
 /*
@@ -235,7 +242,7 @@ regret(struct depot *depot)
 {
     size_t rounds = umem_min(depot->depot_sent_away, MAGAZINE_ROUNDS_MAX);
 
-    if (rounds == 0 || !depot_is_bounded(depot))
+    if (rounds == 0 || !depot_is_bounded(depot) || depot->depot_object_size < REGRET_SIZE_MIN)
         return;
     depot->depot_sent_away -= rounds;
     depot->depot_regretted = true;

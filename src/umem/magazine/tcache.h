@@ -45,13 +45,13 @@ struct tbin {
     uint32_t bin_frees;                       /* see tcache_is_quiet() */
     struct magazine *bin_loaded;
     struct magazine *bin_previous; /* wholly full or wholly empty (mag_rounds is valid) */
-    uint32_t bin_granted;  /* bin_credit at the last visit: allocations are the difference */
-    uint32_t bin_seen;     /* marks as the last sweep found them */
-    uint32_t bin_visit_ms; /* when the last visit was, modulo 2^32 */
-    uint16_t bin_size;     /* capacity that its magazines should have; 0: not used yet */
-    uint8_t bin_exchanges; /* of magazines, at this size */
-    uint8_t bin_batch : 7; /* rounds that were last taken from slabs at once */
-    uint8_t bin_full : 1;  /* the window last ran out on the side of free */
+    uint32_t bin_granted;   /* bin_credit at the last visit: allocations are the difference */
+    uint32_t bin_seen;      /* marks as the last sweep found them */
+    uint32_t bin_visit_ms;  /* when the last visit was, modulo 2^32 */
+    uint16_t bin_size : 12; /* capacity that its magazines should have; 0: not used yet */
+    uint16_t bin_full : 4;  /* how often the window ran out on the side of free, in a row */
+    uint8_t bin_exchanges;  /* of magazines, at this size */
+    uint8_t bin_batch;      /* rounds that were last taken from slabs at once */
 };
 
 enum tcache_state {

@@ -33,6 +33,12 @@
 #define RELUCTANT_SIZE 2048
 #define RELUCTANCE 32
 /*
+ * After so many run-outs on the side of free, with none on that of alloc between
+ * them, the thread is taken for one that frees what others allocate: it needs
+ * no second magazine, which would be full for most of the time.
+ */
+#define GIVER_RUNS 4
+/*
  * The rate of allocations is measured, and credit is meant to last, for this
  * long: several ticks of the coarse clock, and short beside any interval after
  * which memory is given back.
@@ -149,15 +155,18 @@ tcache_sample_due(struct tcache *tc, unsigned bin, uint32_t now_ms)
 static void
 note_exchange(struct tbin *b, const struct depot *depot, bool full)
 {
-    bool sways = b->bin_full != full;
+    bool sways = (b->bin_full != 0) != full;
 
-    b->bin_full = full;
+    if (!full)
+        b->bin_full = 0;
+    else if (b->bin_full < GIVER_RUNS)
+        b->bin_full++;
     /* Where only a swaying bin may grow further, only its turns count. */
     if (b->bin_size >= depot->depot_mag_size_max && !sways)
         return;
     if (b->bin_size != 0 && ++b->bin_exchanges <= EXCHANGES_MAX)
         return;
-    b->bin_size = (uint16_t)depot_next_size(depot, b->bin_size, sways);
+    b->bin_size = depot_next_size(depot, b->bin_size, sways) & 0xfff; /* as wide as the field */
     b->bin_exchanges = 0;
 }
 
@@ -251,6 +260,19 @@ enlarge(const struct tcache *tc, struct tbin *b, struct depot *depot)
     return true;
 }
 
+/* Passes the loaded magazine on for an empty one, and has no other.  False: no memory. */
+static bool
+give(const struct tcache *tc, struct tbin *b, struct depot *depot, struct magazine **surplus)
+{
+    depot_put(depot, b->bin_previous);
+    b->bin_previous = NULL;
+    struct magazine *mag = unload(b);
+    bool got = depot_get_empty(depot, &mag, b->bin_size, surplus);
+    if (mag != NULL)
+        load(tc, b, mag);
+    return got;
+}
+
 /* Opens a window with room; locked.  False: no memory. */
 static bool
 make_room(const struct tcache *tc, struct tbin *b, struct depot *depot, struct magazine **surplus)
@@ -260,6 +282,8 @@ make_room(const struct tcache *tc, struct tbin *b, struct depot *depot, struct m
     note_exchange(b, depot, true);
     if (enlarge(tc, b, depot))
         return true;
+    if (b->bin_full == GIVER_RUNS)
+        return give(tc, b, depot, surplus);
     /* Without room in either, previous is full or missing: for the depot. */
     if ((b->bin_previous == NULL || b->bin_previous->mag_rounds > 0) &&
         !depot_get_empty(depot, &b->bin_previous, b->bin_size, surplus))
@@ -284,7 +308,7 @@ tcache_put(struct tcache *tc, unsigned bin, void *obj, uint32_t now_ms, struct m
 
     *surplus = NULL;
     umem_lock_acquire(&tc->tc_lock);
-    if (b->bin_full && !has_room(b)) /* and ran out on this side the last time too */
+    if (b->bin_full != 0 && !has_room(b)) /* and ran out on this side the last time too */
         visit(tc, b, depot, now_ms, true);
     else
         visit_if_due(tc, b, depot, now_ms);
@@ -306,7 +330,7 @@ next_batch(struct tbin *b, const struct depot *depot)
     size_t most = umem_min(depot->depot_mag_size_max, BATCH_MAX);
     size_t batch = umem_min(b->bin_batch == 0 ? initial : 2 * (size_t)b->bin_batch, most);
 
-    b->bin_batch = batch & 0x7f; /* as wide as the field */
+    b->bin_batch = (uint8_t)batch;
     return (unsigned)batch;
 }
 
@@ -361,6 +385,7 @@ tcache_flush_bin(struct tcache *tc, unsigned bin)
     depot_put(depot, b->bin_previous);
     b->bin_previous = NULL;
     b->bin_size = 0;
+    b->bin_full = 0;
     b->bin_exchanges = 0;
     b->bin_batch = 0;
 }

@@ -6,7 +6,10 @@
 #include "support.h"
 
 /* Of plain objects: what a bounded depot keeps at least. */
-enum { LEAST_ROUNDS = 2 * 254 }; /* two of the largest magazines of so small objects */
+enum {
+    LEAST_ROUNDS = 2 * 254, /* two of the largest magazines of so small objects */
+    REGRETTED_SIZE = 128    /* smaller ones are not regretted */
+};
 
 static struct magazine *
 filled(const struct depot *depot, uint32_t size, uint32_t rounds)
@@ -319,7 +322,7 @@ test_regret(void **state)
     struct depot depot = {.depot_rounds = 0};
 
     (void)state;
-    depot_init(&depot, OBJECT_SIZE, true);
+    depot_init(&depot, REGRETTED_SIZE, true);
     (void)offer_till_surplus(&depot);
     assert_int_equal(depot.depot_sent_away, 62);
     want(&depot, 1);
@@ -349,6 +352,22 @@ test_regret(void **state)
     (void)offer_till_surplus(&depot);
     depot_update(&depot);
     want(&depot, 10);
+    assert_int_equal(depot.depot_rounds_max, LEAST_ROUNDS);
+    drop_all(&depot);
+}
+
+/* Of small objects as many as a magazine's place is worth, and no more however often. */
+static void
+test_no_regret_of_small(void **state)
+{
+    struct depot depot = {.depot_rounds = 0};
+
+    (void)state;
+    depot_init(&depot, REGRETTED_SIZE - 16, true);
+    (void)offer_till_surplus(&depot);
+    for (int i = 0; i < 100; i++)
+        assert_true(is_surplus(&depot));
+    want(&depot, 100);
     assert_int_equal(depot.depot_rounds_max, LEAST_ROUNDS);
     drop_all(&depot);
 }
@@ -562,6 +581,7 @@ main(void)
         cmocka_unit_test(test_bound),
         cmocka_unit_test(test_unbounded),
         cmocka_unit_test(test_regret),
+        cmocka_unit_test(test_no_regret_of_small),
         cmocka_unit_test(test_working_set),
         cmocka_unit_test(test_reapable_is_unused),
         cmocka_unit_test(test_empty_ones),

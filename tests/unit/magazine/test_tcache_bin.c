@@ -124,6 +124,32 @@ test_previous_absorbs(void **state)
     end(bin, &depot);
 }
 
+/* A thread that only frees has one magazine, and the depot the rest; one that allocates, two. */
+static void
+test_giver(void **state)
+{
+    enum { FREED = FIRST_SIZE * 12 };
+    struct depot depot;
+    unsigned bin = new_bin(&depot);
+
+    (void)state;
+    for (int i = 0; i < FREED; i++)
+        put(bin, &objects[i]);
+    const struct tbin *b = bin_of(bin);
+    assert_null(b->bin_previous);
+    assert_int_equal(depot.depot_rounds, FREED - FIRST_SIZE);
+    put(bin, &objects[FREED]);
+    assert_int_equal(depot.depot_rounds, FREED);
+    assert_int_equal(tcache_bin_rounds(bin), 1);
+
+    for (int i = 0; i < FIRST_SIZE; i++)
+        assert_non_null(get(bin));
+    for (int i = 0; i < 2 * FIRST_SIZE; i++)
+        put(bin, &objects[i]);
+    assert_int_equal(b->bin_previous->mag_rounds, FIRST_SIZE);
+    end(bin, &depot);
+}
+
 /* Puts n objects and takes them again, all others being out. */
 static void
 sway(unsigned bin, int n)
@@ -468,6 +494,7 @@ main(void)
         cmocka_unit_test(test_marks),
         cmocka_unit_test(test_walk),
         cmocka_unit_test(test_previous_absorbs),
+        cmocka_unit_test(test_giver),
         cmocka_unit_test(test_credit_after_frees),
         cmocka_unit_test(test_growth_by_exchanges),
         cmocka_unit_test(test_credit),
