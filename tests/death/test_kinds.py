@@ -11,7 +11,7 @@ import pytest
 
 from harness import run
 from test_misuse import (BADADDR, BADBASE, BADCACHE, DUPFREE, MODIFIED, REDZONE, UNDERRUN, Case,
-                         check, program)
+                         check, frames_after, program)
 
 DEBUG = "default,verify"
 
@@ -117,6 +117,31 @@ def test_write_after_free_without_quarantine(programs, kind):
     case = Case("used_after_free", MODIFIED, allocated="make_block", freed="drop_block",
                 found="take_again")
     expect(programs, case, kind, "middle", "taken", debug=f"{DEBUG},quarantine=0")
+
+
+@pytest.mark.parametrize("debug", [DEBUG, "audit", "guards"])
+@pytest.mark.parametrize("thread", ["main", "thread"])
+@pytest.mark.parametrize("access", ["read", "write"])
+def test_access_to_a_freed_block_that_is_unmapped(programs, access, thread, debug):
+    """It was too large to wait: the processor stops the access, the report tells of what."""
+    result = run([program(programs, "use_unmapped"), access, thread], preload=True, debug=debug)
+    address, *rest = result.stdout.splitlines()
+    lines = result.stderr.splitlines()
+    assert (result.signal, rest) == (signal.SIGSEGV, []), result
+    assert lines[0] == f"umem allocator: {access} after free of buffer", result
+    assert lines[1].startswith(f"buffer={address} "), result
+    assert lines[1].endswith("cache: none (oversize)  requested: 5000003 bytes"), result
+    assert lines[2] == f"address {int(address, 16) + 5000003 // 2:#x}, offset 0x2625a1", result
+    for heading, wanted in (("freed by", "drop_buffer"), ("allocated by", "make_buffer")):
+        assert (wanted in frames_after(result.stderr, heading)) == (debug != "guards"), result
+    accessor = frames_after(result.stderr, "stack of the thread that made it")
+    assert accessor[0] == "touch" and len(accessor) >= 2, result
+
+
+@pytest.mark.parametrize("debug", [None, f"{DEBUG},nohandler"])
+def test_access_to_an_unmapped_block_without_a_handler(programs, debug):
+    result = run([program(programs, "use_unmapped"), "write", "main"], preload=True, debug=debug)
+    assert (result.signal, result.stderr) == (signal.SIGSEGV, ""), result
 
 
 @pytest.mark.parametrize("debug", [DEBUG, "default,firewall=30"])

@@ -53,9 +53,6 @@ umem_firewall_init(void)
     if (limit != 0)
         quarantine_bytes_max = umem_min(QUARANTINE_BYTES_MAX, limit / QUARANTINE_LIMIT_SHARE);
     tcache_sample_every = umem_options.opt_sample;
-    bool used = umem_options.opt_firewall != SIZE_MAX || umem_options.opt_sample != 0;
-    if (used && !umem_options.opt_nohandler)
-        os_fault_init(umem_firewall_explain);
 }
 
 /* The list of spans with free bodies of this size; NULL: such a body has a span of its own. */

@@ -28,6 +28,7 @@
 #include "cache/agent.h"
 #include "cache/cache.h"
 #include "cache/firewall.h"
+#include "cache/large_freed.h"
 #include "debug/debug.h"
 #include "os/os.h"
 
@@ -73,6 +74,25 @@ init_classes(void)
 
 /* Those that are wanted, once. */
 static void
+explain_fault(const struct os_fault *fault)
+{
+    umem_firewall_explain(fault);
+    umem_large_explain(fault);
+}
+
+/* Where there may be something to explain: guarded blocks, or records of freed ones. */
+static void
+watch_faults(void)
+{
+    const uint32_t recorded = UMF_AUDIT | UMF_REDZONE; /* large.c keeps these */
+    bool used = umem_options.opt_firewall != SIZE_MAX || umem_options.opt_sample != 0 ||
+                (umem_options.opt_flags & recorded) != 0;
+
+    if (used && !umem_options.opt_nohandler)
+        os_fault_init(explain_fault);
+}
+
+static void
 start_threads(void)
 {
     umem_reaper_start();
@@ -95,6 +115,7 @@ umem_ready_slow(void)
             slab_watcher = umem_event_slab;
         vmem_set_qcache_ops(&umem_qcache_ops);
         umem_firewall_init();
+        watch_faults();
         umem_verify_init();
         depot_bin_bytes_max = umem_options.opt_perthread_cache;
         depot_contention_max = umem_options.opt_max_contention;

@@ -14,6 +14,7 @@
 #include "cache/audit.h"
 #include "cache/cache.h"
 #include "cache/firewall.h"
+#include "cache/large_freed.h"
 #include "cache/quarantine.h"
 #include "debug/debug.h"
 #include "os/meta.h"
@@ -31,20 +32,6 @@
 #define MOVE_MIN ((size_t)256 * 1024)
 /* Room that a block is given when it moves: untouched, it costs address space only. */
 #define GROWTH_FRACTION 8
-
-/*
- * Under debugging, the last blocks freed: their records are gone, but a second
- * free is to be told from a wild one.
- */
-#define FREED_KEPT 32
-struct freed {
-    char *freed_base;
-    size_t freed_size;
-    uint32_t freed_flags;
-    struct umem_bufctl freed_bufctl;
-};
-static struct freed freed[FREED_KEPT]; /* a ring, under umem_larges_lock */
-static size_t freed_next;
 
 struct umem_list umem_larges = UMEM_LIST_INIT(umem_larges);
 struct umem_lock umem_larges_lock = UMEM_LOCK_INIT(UMEM_RANK_LARGE);
@@ -211,21 +198,6 @@ umem_large_zalloc(size_t size, int flags)
     return allocate(size, 0, flags, true);
 }
 
-/* Notes a block that is being freed, or renews its entry; the lock is held. */
-static void
-remember_freed(const struct umem_large *large)
-{
-    size_t last = (freed_next + FREED_KEPT - 1) % FREED_KEPT;
-    size_t slot = freed[last].freed_base == large->large_base ? last : freed_next;
-
-    freed[slot] = (struct freed){.freed_base = large->large_base,
-                                 .freed_size = large->large_size,
-                                 .freed_flags = large->large_flags,
-                                 .freed_bufctl = large->large_bufctl};
-    if (slot == freed_next)
-        freed_next = (freed_next + 1) % FREED_KEPT;
-}
-
 /* Takes the record of a block out of the page map; NULL: buf is no block now. */
 static struct umem_large *
 claim(const void *buf)
@@ -240,7 +212,7 @@ claim(const void *buf)
             pagemap_clear(buf, 1);
             umem_list_remove(&large->large_link);
             if (large->large_flags != 0)
-                remember_freed(large);
+                umem_large_freed_note(large);
         } else {
             large = NULL;
         }
@@ -268,23 +240,6 @@ find_enclosing(const void *addr)
     return found;
 }
 
-/* Copies the record of the latest block freed at base. */
-static bool
-recall_freed(const void *base, struct freed *found)
-{
-    bool any = false;
-
-    umem_lock_acquire(&umem_larges_lock);
-    for (size_t i = 1; i <= FREED_KEPT && !any; i++) {
-        const struct freed *entry = &freed[(freed_next + FREED_KEPT - i) % FREED_KEPT];
-        any = entry->freed_base == base;
-        if (any)
-            *found = *entry;
-    }
-    umem_lock_release(&umem_larges_lock);
-    return any;
-}
-
 bool
 umem_large_find(const void *addr, struct umem_buffer *buf)
 {
@@ -298,9 +253,9 @@ umem_large_find(const void *addr, struct umem_buffer *buf)
 bool
 umem_large_report_freed(void *buf)
 {
-    struct freed before;
+    struct umem_large_freed before;
 
-    if (!recall_freed(buf, &before))
+    if (!umem_large_freed_at(buf, &before))
         return false;
     struct umem_buffer found = {.buf_bufctl = &before.freed_bufctl,
                                 .buf_addr = buf,
@@ -430,7 +385,7 @@ umem_large_free(void *buf, size_t stated)
         if (!umem_debug_free(&found, stated))
             return; /* reported; the block is left alone */
         umem_lock_acquire(&umem_larges_lock);
-        remember_freed(large); /* now with the transaction of this free */
+        umem_large_freed_note(large); /* now with the transaction of this free */
         umem_lock_release(&umem_larges_lock);
     }
     if (!waits(large))

@@ -95,8 +95,10 @@ say_headline(const struct umem_error_info *err)
         [OS_ACCESS] = "access", [OS_ACCESS_READ] = "read", [OS_ACCESS_WRITE] = "write"};
 
     if (is_access(err->err_kind))
-        umem_text_add("umem allocator: firewall: %s %s", accesses[err->err_fault->fault_access],
-                      messages[err->err_kind]);
+        umem_text_add(
+            "umem allocator: %s%s %s",
+            pagemap_kind(pagemap_get(err->err_addr)) == UMEM_PAGEMAP_FIREWALL ? "firewall: " : "",
+            accesses[err->err_fault->fault_access], messages[err->err_kind]);
     else
         umem_text_add("umem allocator: %s", messages[err->err_kind]);
     if (err->err_kind == UMERR_BADSIZE)

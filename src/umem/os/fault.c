@@ -137,7 +137,8 @@ on_fault(int number, siginfo_t *info, void *context)
 
     /* Others say that a process sent it: there is no address. */
     if (info->si_code > 0) {
-        struct os_fault fault = {(uintptr_t)info->si_addr, pc_of(context), access_of(context)};
+        struct os_fault fault = {(uintptr_t)info->si_addr, pc_of(context), access_of(context),
+                                 number == SIGSEGV && info->si_code == SEGV_MAPERR};
         explain_fault(&fault);
     }
     errno = saved;

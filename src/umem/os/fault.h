@@ -15,6 +15,7 @@ struct os_fault {
     uintptr_t fault_addr;
     uintptr_t fault_pc; /* of the instruction; 0 where it is not known */
     enum os_access fault_access;
+    bool fault_unmapped; /* nothing is mapped there; else it is, and must not be touched */
 };
 
 /* Looks at the address of a fault, and says what there is to say. (AS) */
