@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # What runs here is not to be run under the very library that is built.
 unexport LD_PRELOAD UMEM_DEBUG UMEM_OPTIONS UMEM_LOGGING
 
-.PHONY: all build dest demo check check-programs bench bench-debug bench-stacks lint asan tsan install clean help
+.PHONY: all build page-deps dest demo check check-programs bench bench-debug bench-stacks lint asan tsan install clean help
 .NOTPARALLEL:
 .SUFFIXES:
 
@@ -34,6 +34,11 @@ build:
 	@scripts/deps build test
 	@scripts/build $(BUILD)
 
+# For the page of umem report: npm puts it together, a browser tests it.  Tests skip without.
+page-deps:
+	@scripts/deps --optional browser
+	@command -v npm >/dev/null || scripts/deps --optional npm
+
 # The tree that tests look at from outside.
 dest: build
 	@rm -rf $(BUILD)/dest
@@ -42,7 +47,7 @@ dest: build
 demo: dest
 	@scripts/demo $(BUILD)
 
-check: dest
+check: page-deps dest
 	@$(PYTHON) scripts/check.py $(BUILD)
 
 check-programs: dest

@@ -31,7 +31,7 @@ static const struct verb verbs[] = {
     {"sizes", command_sizes, "how large blocks are, and the overhead"},
     {"status", command_status, "version, settings and message log of the allocator"},
     {"log", command_log, "last transactions, failures and slabs"},
-    {"report", command_report, "pictures of what is in use and what leaks, for other programs"},
+    {"report", command_report, "what is in use and what leaks, as a web page or a profile"},
     {"whatis", command_whatis, "what an address belongs to"},
     {"history", command_history, "all known transactions of a buffer"},
     {"grep", command_grep, "find a value, say a pointer, in memory"},

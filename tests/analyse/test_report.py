@@ -3,14 +3,16 @@
 
 import collections
 import gzip
+import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import pytest
 
-from harness import gcore, paths
+from harness import gcore, paths, run
 from leak_support import refused, umem, umem_json, waiting
 
 KNOWN_LEAKS = paths.build() / "examples" / "known_leaks"
@@ -233,3 +235,33 @@ def test_cannot_be_written():
     assert "/no/such/directory/p: No such file" in line
     assert full.returncode == whole.returncode == 2
     assert "No space left" in full.stderr and "No space left" in whole.stderr
+
+
+READER = """
+const { readFileSync } = require("fs");
+const { gunzipSync } = require("zlib");
+const { Profile } = require("pprof-format");
+const p = Profile.decode(gunzipSync(readFileSync(process.argv[1])));
+const text = (n) => p.stringTable.strings[Number(n)];
+const functions = new Map(p.function.map((f) => [String(f.id), text(f.name)]));
+const locations = new Map(p.location.map((l) => [String(l.id), l]));
+const out = p.sample.map((s) => [
+  s.value.map(Number),
+  s.locationId.flatMap((id) =>
+    locations.get(String(id)).line.map((l) => functions.get(String(l.functionId))))]);
+console.log(JSON.stringify(out));
+"""
+
+
+def test_another_reader(tmp_path):
+    """npm's pprof-format, where it was had for building the page, sees the same."""
+    modules = paths.build() / "src/analyse/page/report.html.p/node_modules"
+    if shutil.which("node") is None or not (modules / "pprof-format").exists():
+        pytest.skip("no node, or no pprof-format: npm was missing when umem was built")
+    with waiting(KNOWN_LEAKS, debug="audit=64", preload=True) as process:
+        umem("report", process.pid, f"--pprof={tmp_path}/p.pb.gz")
+    done = run(["node", "-e", READER, tmp_path / "p.pb.gz"], env={"NODE_PATH": modules})
+    assert done.returncode == 0, done
+    ours = Profile(tmp_path / "p.pb.gz")
+    assert json.loads(done.stdout) == [
+        [sample[2][0], ours.stack(sample)] for sample in ours.samples]

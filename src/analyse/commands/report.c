@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * report.c - umem report: what is in use and what leaks, by allocating stack,
- * as files for other programs to show: pprof profiles and folded stacks.
+ * as a web page, and as files for other programs to show: pprof profiles and
+ * folded stacks.
  *
  * One look at the target serves all files that are asked for.
  */
@@ -19,6 +20,7 @@
 #include "report/folded.h"
 #include "report/format.h"
 #include "report/open.h"
+#include "report/page.h"
 #include "report/pprof.h"
 #include "report/sites.h"
 
@@ -37,7 +39,8 @@ static const struct {
                      {"leaked-objects", FOLDED_LEAKED_OBJECTS}};
 
 struct arguments {
-    const char *pprof; /* files, or NULL */
+    const char *page; /* files, or NULL */
+    const char *pprof;
     const char *folded;
     enum folded_value value;
     struct option_list suppressions;
@@ -49,6 +52,7 @@ struct picture { /* all that a writer needs */
     struct symboliser *symbols;
     struct sites sites;
     enum folded_value value;
+    char *page; /* without data, or NULL */
 };
 
 typedef bool write_fn(struct picture *p, FILE *out);
@@ -70,6 +74,8 @@ parse(struct arguments *args, int argc, char **argv)
 {
     const char *value = "bytes";
     const struct option_row rows[] = {
+        {"output", 'o', OPTION_STRING, &args->page, "FILE",
+         "a web page: flame graph, treemap, tables, in one file", NULL},
         {"pprof", 0, OPTION_STRING, &args->pprof, "FILE",
          "a profile for pprof and its like: in use and leaked, objects and bytes", NULL},
         {"folded", 0, OPTION_STRING, &args->folded, "FILE",
@@ -81,7 +87,7 @@ parse(struct arguments *args, int argc, char **argv)
     const struct command_spec spec = {
         .cmd_name = "report",
         .cmd_usage = "TARGET",
-        .cmd_summary = "Write what is in use and what leaks as a profile or folded stacks",
+        .cmd_summary = "Write what is in use and what leaks as a web page or a profile",
         .cmd_description = description,
         .cmd_rows = rows,
         .cmd_shared = SHARED_EXE,
@@ -90,8 +96,8 @@ parse(struct arguments *args, int argc, char **argv)
     int code = options_parse(&spec, argc, argv, &args->common);
     if (code == OPTIONS_GO)
         code = set_value(args, value);
-    if (code == OPTIONS_GO && args->pprof == NULL && args->folded == NULL)
-        code = command_error("report: which file? give --pprof=FILE or --folded=FILE; "
+    if (code == OPTIONS_GO && args->page == NULL && args->pprof == NULL && args->folded == NULL)
+        code = command_error("report: which file? give -o FILE, --pprof=FILE or --folded=FILE; "
                              "see 'umem report --help'");
     return code;
 }
@@ -106,6 +112,12 @@ static bool
 write_folded(struct picture *p, FILE *out)
 {
     return folded_write(&p->heap, p->symbols, &p->sites, p->value, out);
+}
+
+static bool
+write_page(struct picture *p, FILE *out)
+{
+    return page_write(p->page, &p->heap, p->symbols, &p->sites, out);
 }
 
 static void
@@ -172,7 +184,9 @@ write_one(struct picture *p, const char *file, write_fn *fn)
 static int
 write_all(struct picture *p, const struct arguments *args)
 {
-    int code = write_one(p, args->pprof, write_pprof);
+    int code = write_one(p, args->page, write_page);
+    if (code == COMMAND_CLEAN)
+        code = write_one(p, args->pprof, write_pprof);
     if (code == COMMAND_CLEAN)
         code = write_one(p, args->folded, write_folded);
     return code;
@@ -186,13 +200,17 @@ command_report(int argc, char **argv)
     struct picture p = {0};
     struct leaks leaks;
     int code = parse(&args, argc, argv);
+    char why[256];
 
     if (code != OPTIONS_GO)
         return code;
     if (!leaks_read_suppressions("report", &args.suppressions, &suppressions))
         return COMMAND_TROUBLE;
     const struct leak_options find = {.opt_suppressions = &suppressions};
-    code = leaks_open("report", args.common.opt_argv[0], &find, &args.common, &p.heap, &leaks);
+    if (args.page != NULL && (p.page = page_load(why, sizeof(why))) == NULL)
+        code = command_error("report: %s", why);
+    else
+        code = leaks_open("report", args.common.opt_argv[0], &find, &args.common, &p.heap, &leaks);
     if (code == COMMAND_CLEAN) {
         p.value = args.value;
         p.symbols = symboliser_create(p.heap.heap_target);
@@ -207,5 +225,6 @@ command_report(int argc, char **argv)
         report_close(&p.heap);
     }
     suppressions_fini(&suppressions);
+    free(p.page);
     return code;
 }
