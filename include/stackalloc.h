@@ -58,11 +58,20 @@ enum stack_backend {
     STACK_BACKEND_REGIONS = 2   /* guard regions (Linux 6.13): no mapping more for a stack */
 };
 
+enum stack_scrub {
+    STACK_SCRUB_NONE = 0, /* a reused stack holds what its last user left */
+    STACK_SCRUB_USED = 1, /* stack_free() clears what that one wrote, from the lowest byte up */
+    STACK_SCRUB_ALL = 2   /* stack_free() clears the stack */
+};
+
 struct stack_config {
     size_t config_guard_low;  /* bytes, made whole pages; 0: as usual, 16 KiB (aarch64 64 KiB), */
     size_t config_guard_high; /* and a page */
     enum stack_backend config_backend;
     int config_lazy; /* not 0: pages are faulted in by their first use, not by stack_alloc() */
+    enum stack_scrub config_scrub;
+    unsigned config_idle_ms;   /* freed stacks that nobody wants for so long go; 0: they stay */
+    size_t config_cache_bytes; /* so much of freed stacks is kept; 0: all */
 };
 
 /*
@@ -82,6 +91,16 @@ int stack_config(size_t stack_size, const struct stack_config *config, size_t si
 int stack_reserve(size_t size, size_t n);
 
 /*
+ * Gives the memory of freed stacks of a size (0: of each size) back to the system, but
+ * for the keep that were freed last: they are cold then, and are unmapped where all
+ * that lie together are.  Those of a size with a reserve stay, as do a few
+ * in each other thread's hands.  Returns how many went, or -1 with errno: EINVAL for no
+ * such size; EBUSY while sealed; EPERM from a real-time thread.  stack_config() has
+ * it done by frees.
+ */
+ssize_t stack_trim(size_t size, size_t keep);
+
+/*
  * From here on stack_alloc() and stack_free() of the stacks that there are, of every
  * size that was asked for so far, make no system call, take no fault and wait for
  * no lock, in any thread, until stack_unseal().  An allocation beyond them is made all the
@@ -98,7 +117,8 @@ uint64_t stack_breaches(void);
 
 enum stack_info_state {
     STACK_IS_CACHED = 1, /* freed: the next stack_alloc() of its size may return it */
-    STACK_IS_USED = 2
+    STACK_IS_USED = 2,
+    STACK_IS_COLD = 3 /* there is none: one was taken apart, and another may be built here */
 };
 
 enum stack_info_place {
@@ -136,7 +156,7 @@ int stack_info(const void *address, struct stack_info *info);
 int stack_name(const void *address, const char *name);
 
 /*
- * Calls fn for every stack, in use and cached, by rising address, until it
+ * Calls fn for every stack, in use and cached but not cold, by rising address, until it
  * returns other than 0; returns that, or 0.  No lock is held: fn may do what it
  * likes, and other threads go on.  A stack there all the while is seen once, in a state that
  * it had; one that comes or goes meanwhile may be seen or not.
@@ -157,12 +177,13 @@ struct stack_class_stats {
 struct stack_stats {
     size_t stats_used_bytes;    /* of stacks in use, */
     size_t stats_cached_bytes;  /* and in the cache; of these, */
-    size_t stats_cold_bytes;    /* what holds no memory */
+    size_t stats_cold_bytes;    /* what holds no memory; and cold stacks */
     size_t stats_locked_bytes;  /* of stacks that are locked in memory, in use or cached */
     size_t stats_mappings;      /* of vm.max_map_count; 0 where /proc is not there to tell */
     size_t stats_constructions; /* stacks built, since the process began */
     size_t stats_classes;       /* entries below that hold */
     struct stack_class_stats stats_class[STACK_STATS_CLASSES];
+    size_t stats_class_cold[STACK_STATS_CLASSES]; /* taken apart, and still mapped */
 };
 
 /*

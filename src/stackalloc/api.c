@@ -73,9 +73,27 @@ stack_alloc(size_t size)
     return body;
 }
 
+/* Of a class that stack_config() gave more to do. */
+static STACK_COLD void
+give_back_with_care(char *body, unsigned index, uint32_t care)
+{
+    struct stack_class *class = &stack_classes[index];
+    if ((care & CARE_SCRUB_MASK) != STACK_SCRUB_NONE)
+        stack_scrub(body, index, (enum stack_scrub)(care & CARE_SCRUB_MASK));
+    umem_cache_free(atomic_load_explicit(&class->class_cache, memory_order_relaxed),
+                    body - atomic_load_explicit(&class->class_guard_low, memory_order_relaxed));
+    if ((care & CARE_TRIM) != 0)
+        stack_trim_after_free(index);
+}
+
 static inline void
 give_back(void *body, unsigned index)
 {
+    uint32_t care = atomic_load_explicit(&stack_classes[index].class_care, memory_order_relaxed);
+    if (STACK_UNLIKELY(care != 0)) {
+        give_back_with_care(body, index, care);
+        return;
+    }
     size_t low = atomic_load_explicit(&stack_classes[index].class_guard_low, memory_order_relaxed);
     umem_cache_free(atomic_load_explicit(&stack_classes[index].class_cache, memory_order_relaxed),
                     (char *)body - low);

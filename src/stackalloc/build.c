@@ -184,7 +184,8 @@ stack_destruct(void *object, void *private)
     struct table_slot *slot = at.place_slot;
     if (slot == NULL) /* of what the constructor made, there is one */
         return;
-    atomic_store_explicit(&slot->slot_word, STACK_NONE, memory_order_release);
+    atomic_store_explicit(&slot->slot_word, table_word(at.place_body, at.place_class, STACK_BARE),
+                          memory_order_release);
     tools_forget(slot->slot_tool);
     if (!has_regions(&at))
         stack_note_split(false);

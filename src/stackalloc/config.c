@@ -3,7 +3,9 @@
  * config.c - stack_config: what a class of stacks will be made with.
  *
  * Owns class_choice until the class is opened (class.c), which sets
- * CHOICE_FIXED in it.  One word by compare-and-swap: no locks.
+ * CHOICE_FIXED in it.  One word by compare-and-swap: no locks.  What a free does
+ * beyond its task stands beside it; of two threads that choose at once, each may
+ * have its part.
  */
 #include <errno.h>
 #include <stackalloc.h>
@@ -13,6 +15,7 @@
 #include "stack.h"
 
 _Static_assert(CHOICE_HIGH_SHIFT + CHOICE_PAGES_BITS == 32, "a choice fills its word");
+_Static_assert(STACK_SCRUB_ALL <= CARE_SCRUB_MASK, "how to scrub fits");
 _Static_assert(STACK_BACKEND_REGIONS <= CHOICE_BACKEND_MASK, "backend fits");
 
 static int
@@ -44,6 +47,16 @@ guard_pages(size_t width)
     return pages <= CHOICE_PAGES_MAX ? pages : CHOICE_PAGES_MAX + 1;
 }
 
+static void
+care_choose(unsigned index, const struct stack_config *known)
+{
+    bool trims = known->config_cache_bytes != 0 || known->config_idle_ms != 0;
+    stack_trim_choose(index, known->config_cache_bytes, known->config_idle_ms);
+    atomic_store_explicit(&stack_classes[index].class_care,
+                          (uint32_t)known->config_scrub | (trims ? CARE_TRIM : 0),
+                          memory_order_release);
+}
+
 STACK_EXPORT int
 stack_config(size_t stack_size, const struct stack_config *config, size_t size)
 {
@@ -52,7 +65,8 @@ stack_config(size_t stack_size, const struct stack_config *config, size_t size)
         return refuse(EINVAL);
     size_t low = guard_pages(known.config_guard_low), high = guard_pages(known.config_guard_high);
     unsigned backend = (unsigned)known.config_backend;
-    if (low > CHOICE_PAGES_MAX || high > CHOICE_PAGES_MAX || backend > STACK_BACKEND_REGIONS)
+    if (low > CHOICE_PAGES_MAX || high > CHOICE_PAGES_MAX || backend > STACK_BACKEND_REGIONS ||
+        (unsigned)known.config_scrub > STACK_SCRUB_ALL)
         return refuse(EINVAL);
     if (backend == STACK_BACKEND_REGIONS && !page_guard_known())
         return refuse(ENOTSUP);
@@ -64,5 +78,6 @@ stack_config(size_t stack_size, const struct stack_config *config, size_t size)
         if ((old & CHOICE_FIXED) != 0)
             return refuse(EBUSY);
     while (!atomic_compare_exchange_weak(place, &old, choice));
+    care_choose(stack_class_index(stack_size), &known);
     return 0;
 }

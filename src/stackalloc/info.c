@@ -36,6 +36,9 @@ place_fill(struct stack_info *info, const struct table_entry *entry, uintptr_t a
     }
 }
 
+static const enum stack_info_state info_states[] = {
+    [STACK_CACHED] = STACK_IS_CACHED, [STACK_USED] = STACK_IS_USED, [STACK_BARE] = STACK_IS_COLD};
+
 static void
 info_fill(struct stack_info *info, const struct table_entry *entry, uintptr_t address)
 {
@@ -44,8 +47,7 @@ info_fill(struct stack_info *info, const struct table_entry *entry, uintptr_t ad
     info->info_size = entry->entry_size;
     info->info_guard_low = entry->entry_low;
     info->info_guard_high = entry->entry_high;
-    info->info_state =
-        table_state(entry->entry_word) == STACK_USED ? STACK_IS_USED : STACK_IS_CACHED;
+    info->info_state = info_states[table_state(entry->entry_word)];
     place_fill(info, entry, address);
     struct table_slot *slot = entry->entry_slot;
     if (entry->entry_word & TABLE_NAMED)
@@ -116,6 +118,8 @@ visit_entry(const struct table_entry *entry, void *arg)
 {
     const struct visit *visit = arg;
     struct stack_info info;
+    if (table_state(entry->entry_word) == STACK_BARE)
+        return 0;
     info_fill(&info, entry, (uintptr_t)entry->entry_body);
     return visit->visit_fn(&info, visit->visit_arg);
 }

@@ -39,7 +39,8 @@
         CONSTANT(TABLE_NAMED), CONSTANT(TABLE_OWNED), CONSTANT(TABLE_FILLED),                      \
         CONSTANT(TABLE_DEFERRED), CONSTANT(TABLE_PATTERN_FACTOR), CONSTANT(TABLE_PATTERN_ONES),    \
         CONSTANT(STACK_PAGE_MIN), CONSTANT(STACK_SIZE_SHIFT_MIN), CONSTANT(STACK_CLASSES),         \
-        CONSTANT(STACK_CACHED), CONSTANT(STACK_USED), ADDRESS(table_root), ADDRESS(stack_classes)
+        CONSTANT(STACK_CACHED), CONSTANT(STACK_USED), CONSTANT(STACK_BARE), ADDRESS(table_root),   \
+        ADDRESS(stack_classes)
 
 #define ENTRY_COUNT                                                                                \
     (sizeof((struct umem_layout_entry[]){ENTRIES}) / sizeof(struct umem_layout_entry))

@@ -50,9 +50,10 @@ static bool
 is_split(const char *body)
 {
     struct table_slot *slot = table_find(body);
-    return slot != NULL &&
-           table_state(atomic_load_explicit(&slot->slot_word, memory_order_acquire)) !=
-               STACK_NONE &&
+    if (slot == NULL)
+        return false;
+    uint32_t word = atomic_load_explicit(&slot->slot_word, memory_order_acquire);
+    return table_state(word) != STACK_NONE && table_state(word) != STACK_BARE &&
            !atomic_load_explicit(&slot->slot_regions, memory_order_relaxed);
 }
 

@@ -4,7 +4,7 @@
  * sealed for threads that may neither fault, nor call the system, nor wait.
  *
  * The engine does it for one cache; this does it for all there are.  Owns
- * nothing but whether they are sealed, which the two calls alone use, and
+ * nothing but whether they are sealed, which the two calls write, and
  * nobody may make them at once.  No locks.
  */
 #include <errno.h>
@@ -13,6 +13,12 @@
 #include "stack.h"
 
 static _Atomic bool sealed;
+
+bool
+stack_is_sealed(void)
+{
+    return atomic_load(&sealed);
+}
 
 static umem_cache_t *
 class_cache(unsigned index)

@@ -120,6 +120,11 @@ static void
 span_free(vmem_t *source, void *addr, size_t size)
 {
     (void)source;
+    for (size_t offset = 0; offset < size; offset += (size_t)1 << TABLE_GRANULE_SHIFT) {
+        struct table_slot *slot = table_find((char *)addr + offset);
+        if (slot != NULL)
+            atomic_store_explicit(&slot->slot_word, STACK_NONE, memory_order_release);
+    }
     page_release(addr, size);
 }
 

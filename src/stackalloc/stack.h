@@ -6,6 +6,8 @@
  *   class.c  a size class: its umem cache, made on first use
  *   config.c stack_config: what a class is made with
  *   build.c  constructor and destructor of a stack
+ *   trim.c   stack_trim, and bounds of what is cached
+ *   scrub.c  what a user left in a stack is cleared
  *   reserve.c  stack_reserve, stack_seal: stacks made beforehand
  *   table.c  address -> slot: which stacks exist, and whether they are in use
  *   info.c   stack_info, stack_name, stack_foreach: what the table knows, told
@@ -42,9 +44,10 @@
  *    memory back (umem_reap): only these two make system calls.  UMC_NOTOUCH
  *    keeps umem from writing into an object, which could be mostly guard.
  *
- * 3. Who owns a stack is told by its slot's word alone: STACK_NONE (not
- *    constructed), STACK_CACHED (umem has it), STACK_USED (the caller has it).
- *    The constructor makes NONE into CACHED, the destructor the reverse; only
+ * 3. Who owns a stack is told by its slot's word alone: STACK_NONE (there is
+ *    none), STACK_BARE (one was, its object is still mapped), STACK_CACHED (umem
+ *    has it), STACK_USED (the caller has it).  The constructor makes NONE or BARE
+ *    into CACHED, the destructor CACHED into BARE, unmapping BARE into NONE; only
  *    the thread that umem_cache_alloc() gave the object to makes CACHED into
  *    USED, so that is a plain store; stack_free() makes USED into CACHED by
  *    compare-and-swap, so that one of many racing frees wins.
@@ -103,7 +106,14 @@ struct stack_class {
     _Atomic size_t class_guard_high;
     _Atomic(vmem_t *) class_spans; /* has nothing to give: see span.c */
     _Atomic(vmem_t *) class_arena;
+    /* What stack_free() does beyond its task: an enum stack_scrub | CARE_TRIM, or 0. */
+    _Atomic uint32_t class_care;
+    _Atomic uint32_t class_idle_ms; /* trim.c: 0: for ever */
+    _Atomic size_t class_keep;      /* stacks; 0: all */
+    _Atomic uint64_t class_due_ms;
 };
+#define CARE_SCRUB_MASK 3u
+#define CARE_TRIM 4u
 extern struct stack_class stack_classes[STACK_CLASSES];
 
 /*
@@ -143,6 +153,22 @@ struct stack_form {
     enum stack_backend form_backend;
 };
 struct stack_form stack_class_form(unsigned index);
+
+/* --- reserve.c --- */
+
+bool stack_is_sealed(void);
+
+/* --- trim.c --- */
+
+/* How many bytes of freed stacks of a class are kept, how long; 0: no bound. */
+void stack_trim_choose(unsigned index, size_t bytes, unsigned idle_ms);
+/* A stack was given back, of a class with CARE_TRIM. */
+void stack_trim_after_free(unsigned index);
+
+/* --- scrub.c --- */
+
+/* Clears a stack that is its freer's alone; how is not STACK_SCRUB_NONE. */
+void stack_scrub(char *body, unsigned index, enum stack_scrub how);
 
 /* --- build.c --- */
 

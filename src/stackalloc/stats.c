@@ -33,6 +33,10 @@ add_stack(const struct table_entry *entry, void *arg)
     if (table_state(entry->entry_word) == STACK_USED) {
         class->class_used++;
         stats->stats_used_bytes += size;
+    } else if (table_state(entry->entry_word) == STACK_BARE) {
+        stats->stats_class_cold[table_class(entry->entry_word)]++;
+        stats->stats_cold_bytes += size;
+        return 0;
     } else {
         class->class_cached++;
         stats->stats_cached_bytes += size;

@@ -52,7 +52,7 @@
 
 #define TABLE_SLOT_SIZE 64 /* a cache line: see above */
 
-enum stack_state { STACK_NONE = 0, STACK_CACHED = 1, STACK_USED = 2 };
+enum stack_state { STACK_NONE = 0, STACK_CACHED = 1, STACK_USED = 2, STACK_BARE = 3 };
 
 #define TABLE_NAME_WORDS (STACK_NAME_MAX / sizeof(uint32_t))
 
@@ -63,7 +63,7 @@ struct table_slot {
     _Atomic uint32_t slot_name[TABLE_NAME_WORDS]; /* where TABLE_NAMED: may lack the last zero */
     struct table_slot *slot_next;                 /* where TABLE_DEFERRED: of its thread's list */
     void *slot_body;
-    uint32_t slot_tool;    /* tools.h; of the constructor and the destructor */
+    uint32_t slot_tool;            /* tools.h; of the constructor and the destructor */
     _Atomic uint32_t slot_regions; /* theirs: guards are regions, all is open: see build.c */
 };
 
@@ -170,11 +170,11 @@ struct table_entry {
     size_t entry_low, entry_high; /* widths of its guards */
 };
 
-/* The stack whose body or guards hold address; any address.  Async-signal-safe. */
+/* The stack, in whichever state, whose body or guards hold address.  Async-signal-safe. */
 bool table_search(const void *address, struct table_entry *entry);
 
 /*
- * Calls fn for every constructed stack, from low addresses to high, until it
+ * Calls fn for every stack, STACK_BARE ones too, from low addresses to high, until it
  * returns what is not 0, and returns that.  Async-signal-safe.
  */
 int table_walk(int (*fn)(const struct table_entry *entry, void *arg), void *arg);

@@ -79,6 +79,33 @@ def test_text(program):
         assert "more: --max 0 lists all" in result.stdout, result
 
 
+COLD = """#include <stackalloc.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(void)
+{
+    void *stacks[20];
+    for (int i = 0; i < 20; i++)
+        stacks[i] = stack_alloc(65536);
+    for (int i = 1; i < 20; i++)
+        stack_free(stacks[i], 65536);
+    stack_trim(65536, 0);
+    puts("ready");
+    fflush(stdout);
+    pause();
+    return 0;
+}
+"""
+
+
+def test_cold_stacks(tmp_path):
+    with waiting(build(tmp_path, COLD, package="stackalloc")) as process:
+        states = [row["state"] for row in umem_json("stacks", process.pid)]
+        assert states.count("in use") == 1 and states.count("cold") == 19, states
+        first = umem("stacks", process.pid).stdout.splitlines()[0]
+        assert first == "1 stack in use (65,536 bytes), 0 cached (0 bytes), 19 cold", first
+
+
 def test_no_library():
     with waiting("/bin/sh", "-c", "echo ready; exec sleep 100") as process:
         assert "no libstackalloc" in refused("stacks", str(process.pid))

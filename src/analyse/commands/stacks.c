@@ -12,6 +12,12 @@
 #include "heap/stack_table.h"
 #include "report/format.h"
 
+static const char *
+state_name(const struct stack_row *row)
+{
+    return row->row_used ? "in use" : row->row_cold ? "cold" : "cached";
+}
+
 /* The function that a thread started in, or "". */
 static const char *
 start_name(struct target *t, const struct stack_row *row, struct symbol *symbol)
@@ -26,7 +32,7 @@ print_row(struct target *t, const struct stack_row *row)
 {
     struct symbol symbol;
     printf("0x%-14" PRIx64 "%6s  %-7s", row->row_base, format_size(row->row_size).s,
-           row->row_used ? "in use" : "cached");
+           state_name(row));
     printf("%11s", row->row_depth != 0 ? format_count(row->row_depth).s : "");
     printf("%11s", row->row_filled ? format_count(row->row_highwater).s : "");
     if (row->row_thread != 0)
@@ -39,16 +45,20 @@ print_row(struct target *t, const struct stack_row *row)
 static void
 print_text(struct target *t, const struct stack_table *table, size_t max, bool color)
 {
-    uint64_t used = 0, used_bytes = 0, bytes = 0;
+    uint64_t used = 0, used_bytes = 0, cached = 0, cached_bytes = 0;
     for (size_t i = 0; i < table->tab_count; i++) {
         const struct stack_row *row = &table->tab_rows[i];
+        bool waits = !row->row_used && !row->row_cold;
         used += row->row_used;
         used_bytes += row->row_used ? row->row_size : 0;
-        bytes += row->row_size;
+        cached += waits;
+        cached_bytes += waits ? row->row_size : 0;
     }
-    printf("%s in use (%s bytes), %s cached (%s bytes)\n", format_plural(used, "stack", "stacks").s,
-           format_count(used_bytes).s, format_count(table->tab_count - used).s,
-           format_count(bytes - used_bytes).s);
+    printf("%s in use (%s bytes), %s cached (%s bytes)", format_plural(used, "stack", "stacks").s,
+           format_count(used_bytes).s, format_count(cached).s, format_count(cached_bytes).s);
+    if (table->tab_count > used + cached)
+        printf(", %s cold", format_count(table->tab_count - used - cached).s);
+    putchar('\n');
     if (table->tab_count == 0)
         return;
     printf("\n%s%-16s%6s  %-7s%11s%11s%9s  %-16s%s%s\n", style_bold(color), "base", "size", "state",
@@ -72,7 +82,7 @@ print_json(struct target *t, const struct stack_table *table)
         json_t *one = json_object();
         json_object_set_new(one, "base", json_string(base));
         json_object_set_new(one, "size", json_integer((json_int_t)row->row_size));
-        json_object_set_new(one, "state", json_string(row->row_used ? "in use" : "cached"));
+        json_object_set_new(one, "state", json_string(state_name(row)));
         json_object_set_new(one, "thread", json_integer(row->row_thread));
         json_object_set_new(one, "depth", json_integer((json_int_t)row->row_depth));
         json_object_set_new(one, "high_water",

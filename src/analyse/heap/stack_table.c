@@ -143,6 +143,7 @@ read_slot(struct walk *w, const unsigned char *slot, uint64_t granule)
         (granule << value(w, "TABLE_GRANULE_SHIFT")) + (word & ~(value(w, "STACK_PAGE_MIN") - 1));
     row->row_size = (uint64_t)1 << (value(w, "STACK_SIZE_SHIFT_MIN") + class);
     row->row_used = state == value(w, "STACK_USED");
+    row->row_cold = state == value(w, "STACK_BARE");
     if (word & value(w, "TABLE_OWNED")) {
         row->row_thread =
             (pid_t)word_at(slot + value(w, "table_slot.slot_thread"), sizeof(uint32_t));

@@ -13,7 +13,8 @@
 struct stack_row {
     addr_t row_base;
     uint64_t row_size;
-    bool row_used;      /* else cached */
+    bool row_used;      /* else cached, */
+    bool row_cold;      /* or taken apart, its place still mapped */
     pid_t row_thread;   /* noted by the library, or found on it by its stack pointer; 0: none */
     addr_t row_start;   /* an address in the thread's start function, or 0 */
     uint64_t row_depth; /* of the thread that is on it now, from the high end; 0: none is */
