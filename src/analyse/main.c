@@ -35,6 +35,8 @@ static const struct verb verbs[] = {
     {"whatis", command_whatis, "what an address belongs to"},
     {"history", command_history, "all known transactions of a buffer"},
     {"grep", command_grep, "find a value, say a pointer, in memory"},
+    {"snapshot", command_snapshot, "keep the heap of a process as it is now"},
+    {"core", command_core, "a core file of a process that runs on"},
     {"caches", command_caches, "caches, their geometry and debugging"},
     {"arenas", command_arenas, "vmem arenas"},
     {"threads", command_threads, "threads, their caches, where they are"},

@@ -33,6 +33,8 @@ int command_threads(int argc, char **argv);
 int command_users(int argc, char **argv);
 int command_sizes(int argc, char **argv);
 int command_history(int argc, char **argv);
+int command_snapshot(int argc, char **argv);
+int command_core(int argc, char **argv);
 int command_grep(int argc, char **argv);
 int command_verify(int argc, char **argv);
 

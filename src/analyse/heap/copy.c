@@ -28,14 +28,21 @@ resident_bytes(pid_t pid)
     return n == 2 ? (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE) : UINT64_MAX;
 }
 
+bool
+heap_copy_fits(const struct target *t)
+{
+    uint64_t room = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+
+    return target_is_live(t) && resident_bytes(target_pid(t)) <= room / COPY_FRACTION;
+}
+
 void
 heap_copy_target(struct target *t)
 {
     const struct mapping *maps;
     const unsigned want = MAPPING_READ | MAPPING_WRITE;
-    uint64_t room = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 
-    if (!target_is_live(t) || resident_bytes(target_pid(t)) > room / COPY_FRACTION)
+    if (!heap_copy_fits(t))
         return;
     size_t n = target_mappings(t, &maps);
     for (size_t i = 0; i < n; i++)

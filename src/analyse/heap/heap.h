@@ -161,6 +161,8 @@ struct block {
  * else, and for a core, does nothing.  Before heap_open().
  */
 void heap_copy_target(struct target *t);
+/* Whether there is memory for a copy of it; false for a core. */
+bool heap_copy_fits(const struct target *t);
 
 enum heap_read { HEAP_OK, HEAP_NONE, HEAP_FAILED };
 

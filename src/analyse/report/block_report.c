@@ -177,7 +177,10 @@ incomplete_json(const struct heap *h)
 const char *
 age_suffix(const struct target *t)
 {
-    return target_now(t) != 0 ? "ago" : "before the core's newest allocation or free";
+    if (target_is_live(t))
+        return "ago";
+    return target_now(t) != 0 ? "before the core was taken"
+                              : "before the core's newest allocation or free";
 }
 
 void

@@ -9,18 +9,9 @@
  */
 #include "target/target_impl.h"
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-/* Bits of a pagemap entry (Documentation/admin-guide/mm/pagemap.rst). */
-#define PAGEMAP_PRESENT (1ULL << 63)
-#define PAGEMAP_SWAPPED (1ULL << 62)
-#define PAGEMAP_GUARD (1ULL << 58)
-/* Entries read at once: 32 KiB of them tell of 16 MiB. */
-#define PAGEMAP_BATCH 4096
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -29,25 +20,14 @@
 #define POPULATE_MIN 65536
 #define HUGE_PAGE ((uintptr_t)2 << 20)
 
-enum page { PAGE_ZERO, PAGE_READ, PAGE_HOLE };
-
 struct copier {
     struct target *c_target;
     addr_t c_start; /* of the range */
     unsigned char *c_data;
-    int c_pagemap; /* -1: not readable, every page is read */
     size_t c_page;
     addr_t c_run;    /* start of the segment that is being built */
     size_t c_copied; /* bytes held */
 };
-
-static enum page
-page_kind(uint64_t entry)
-{
-    if ((entry & PAGEMAP_GUARD) != 0)
-        return PAGE_HOLE;
-    return (entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) != 0 ? PAGE_READ : PAGE_ZERO;
-}
 
 /* Ends the segment before a hole that reaches to next. */
 static void
@@ -94,63 +74,15 @@ copy_pages(struct copier *c, addr_t start, addr_t end)
     }
 }
 
-/* Pages from addr on of one kind; how many of count. */
-static size_t
-same_kind(const uint64_t *entries, size_t count)
-{
-    size_t n = 1;
-    while (n < count && page_kind(entries[n]) == page_kind(entries[0]))
-        n++;
-    return n;
-}
-
 static void
-copy_batch(struct copier *c, const uint64_t *entries, size_t count, addr_t addr)
+copy_run(void *arg, addr_t start, addr_t end, enum page kind)
 {
-    for (size_t i = 0; i < count;) {
-        size_t n = same_kind(entries + i, count - i);
-        addr_t start = addr + i * c->c_page;
-        addr_t end = start + n * c->c_page;
-        if (page_kind(entries[i]) == PAGE_READ)
-            copy_pages(c, start, end);
-        else if (page_kind(entries[i]) == PAGE_HOLE)
-            end_run(c, start, end);
-        i += n;
-    }
-}
+    struct copier *c = arg;
 
-static void
-copy_range(struct copier *c, addr_t end)
-{
-    uint64_t entries[PAGEMAP_BATCH];
-    addr_t addr = c->c_start;
-    while (addr < end) {
-        size_t count = (size_t)((end - addr) / c->c_page);
-        if (count > PAGEMAP_BATCH)
-            count = PAGEMAP_BATCH;
-        ssize_t got = c->c_pagemap < 0 ? -1
-                                       : pread(c->c_pagemap, entries, count * sizeof(entries[0]),
-                                               (off_t)(addr / c->c_page * sizeof(entries[0])));
-        if (got < (ssize_t)sizeof(entries[0])) {
-            copy_pages(c, addr, end);
-            return;
-        }
-        count = (size_t)got / sizeof(entries[0]);
-        copy_batch(c, entries, count, addr);
-        addr += count * c->c_page;
-    }
-}
-
-static int
-pagemap_of(struct target *t)
-{
-    char path[64];
-    if (!t->t_pagemap_tried) {
-        t->t_pagemap_tried = true;
-        snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)t->t_pid);
-        t->t_pagemap_fd = open(path, O_RDONLY | O_CLOEXEC);
-    }
-    return t->t_pagemap_fd;
+    if (kind == PAGE_READ)
+        copy_pages(c, start, end);
+    else if (kind == PAGE_HOLE)
+        end_run(c, start, end);
 }
 
 size_t
@@ -171,13 +103,15 @@ target_copy(struct target *t, addr_t start, addr_t end)
     const unsigned zeroed = MAPPING_ANONYMOUS | MAPPING_PRIVATE;
     const struct mapping *map = target_mapping_of(t, start);
     bool sparse = map != NULL && map->map_end >= end && (map->map_flags & zeroed) == zeroed;
-    c.c_pagemap = sparse ? pagemap_of(t) : -1;
     c.c_start = c.c_run = start;
     c.c_data = data;
     /* Ranges mostly come by address; then nothing has to be sorted. */
     size_t before = t->t_segment_count;
     bool sorted = before == 0 || t->t_segments[before - 1].seg_end <= start;
-    copy_range(&c, end);
+    if (sparse)
+        pages_walk(t, start, end, PAGES_SPARSE, copy_run, &c);
+    else
+        copy_pages(&c, start, end);
     end_run(&c, end, end);
     if (!sorted)
         target_sort_segments(t);

@@ -298,6 +298,29 @@ check_stacks(struct target *t)
     }
 }
 
+/*
+ * A core that kept the process's own table of mappings tells their names, what
+ * was shared, and what could not be read.
+ */
+static void
+take_maps(struct target *t)
+{
+    if (t->t_maps == NULL)
+        return;
+    for (size_t i = 0; i < t->t_mapping_count; i++)
+        free((void *)(uintptr_t)t->t_mappings[i].map_name);
+    t->t_mapping_count = 0;
+    for (char *line = t->t_maps, *next; line != NULL && *line != '\0'; line = next) {
+        next = strchr(line, '\n');
+        if (next != NULL)
+            *next++ = '\0';
+        maps_add_line(t, line);
+    }
+    target_sort_mappings(t);
+    for (size_t i = 0; i < t->t_mapping_count; i++)
+        t->t_mappings[i].map_flags &= ~(unsigned)MAPPING_PRESENT; /* mark_present() tells */
+}
+
 static void
 mark_present(struct target *t)
 {
@@ -318,6 +341,7 @@ core_open(struct target *t)
         return false;
     read_all_notes(t, phdrs, &losses);
     read_loads(t, phdrs, &losses);
+    take_maps(t);
     if (t->t_mapping_count == 0)
         return target_complain(t, "has no memory in it; nothing can be read from it");
     report_losses(t, &losses);

@@ -63,7 +63,7 @@ now_ns(void)
 uint64_t
 target_now(const struct target *t)
 {
-    return t->t_live ? now_ns() : 0;
+    return t->t_live ? now_ns() : t->t_time;
 }
 
 /* --- Who is it, and may we? --- */
@@ -287,7 +287,8 @@ static bool
 stop_threads(struct target *t)
 {
     size_t waited = 0;
-    uint64_t deadline = now_ns() + STOP_WAIT_NS;
+    t->t_stop_time = now_ns();
+    uint64_t deadline = t->t_stop_time + STOP_WAIT_NS;
     t->t_stopped = true;
     for (int round = 0; round < STOP_ROUNDS_MAX; round++) {
         int added = seize_new(t);
@@ -357,6 +358,8 @@ read_registers(struct target *t, struct thread *thr)
             memcpy(&thr->thr_fs_base, buf, sizeof(thr->thr_fs_base));
         else
             thread_add_registers(t, thr, buf, iov.iov_len);
+        if (sets[i] == NT_FPREGSET)
+            thr->thr_fp_words = iov.iov_len / sizeof(uint64_t);
     }
 }
 
@@ -377,29 +380,6 @@ read_all_registers(struct target *t)
 
 /* --- Mappings and memory --- */
 
-static void
-parse_map(struct target *t, const char *line)
-{
-    unsigned long long start;
-    unsigned long long end;
-    unsigned long long offset;
-    char access[5];
-    int name = 0;
-    if (sscanf(line, "%llx-%llx %4s %llx %*s %*s %n", &start, &end, access, &offset, &name) < 4)
-        return;
-    const char *text = name > 0 ? line + name : "";
-    unsigned flags = 0;
-    flags |= access[0] == 'r' ? MAPPING_READ | MAPPING_PRESENT : 0;
-    flags |= access[1] == 'w' ? MAPPING_WRITE : 0;
-    flags |= access[2] == 'x' ? MAPPING_EXEC : 0;
-    flags |= access[3] == 'p' ? MAPPING_PRIVATE : 0;
-    flags |= text[0] != '/' ? MAPPING_ANONYMOUS : 0;
-    /* Pages of the kernel's, which it does not let others read. */
-    if (strncmp(text, "[vvar", 5) == 0 || strcmp(text, "[vsyscall]") == 0)
-        flags &= ~(unsigned)MAPPING_PRESENT;
-    target_add_mapping(t, start, end, flags, text, offset);
-}
-
 static bool
 read_maps(struct target *t)
 {
@@ -414,7 +394,7 @@ read_maps(struct target *t)
     while ((n = getline(&line, &capacity, f)) > 0) {
         if (line[n - 1] == '\n')
             line[n - 1] = '\0';
-        parse_map(t, line);
+        maps_add_line(t, line);
     }
     free(line);
     fclose(f);

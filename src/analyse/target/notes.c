@@ -114,6 +114,17 @@ read_files(struct target *t, const unsigned char *desc, size_t size)
     }
 }
 
+/* What target_dump() has written beside what other cores have. */
+static void
+read_own(struct target *t, unsigned type, const unsigned char *desc, size_t size)
+{
+    if (type == DUMP_NOTE_TIME && size >= sizeof(t->t_time)) {
+        t->t_time = word_at(desc);
+    } else if (type == DUMP_NOTE_MAPS && t->t_maps == NULL) {
+        t->t_maps = strndup((const char *)desc, size);
+    }
+}
+
 static void
 read_note(struct target *t, const char *owner, unsigned type, const unsigned char *desc,
           size_t size)
@@ -128,6 +139,8 @@ read_note(struct target *t, const char *owner, unsigned type, const unsigned cha
         auxv_read(t, desc, size);
     } else if (strcmp(owner, "CORE") == 0 && type == NT_FILE) {
         read_files(t, desc, size);
+    } else if (strcmp(owner, DUMP_NOTE_OWNER) == 0) {
+        read_own(t, type, desc, size);
     } else if (last != NULL && linux_note && type == NT_ARM_TLS && size >= 8) {
         last->thr_fs_base = word_at(desc);
     } else if (last != NULL && (type == NT_FPREGSET || linux_note)) {

@@ -367,6 +367,7 @@ target_close(struct target *t)
     free(t->t_signals);
     free(t->t_reasons);
     free(t->t_exe);
+    free(t->t_maps);
     free(t->t_name);
     free(t);
 }

@@ -60,6 +60,7 @@ struct thread {
     addr_t thr_pc;
     addr_t thr_fs_base;       /* thread pointer */
     size_t thr_nregs;         /* words of thr_regs in use, NT_PRSTATUS, FP and XSTATE alike */
+    size_t thr_fp_words;      /* of those behind the general ones that are NT_FPREGSET */
     const uint64_t *thr_regs; /* as many as the CPU has: AMX alone is 8 KiB */
 };
 
@@ -96,6 +97,24 @@ size_t target_copy(struct target *t, addr_t start, addr_t end);
  */
 void target_resume(struct target *t);
 
+struct dump_options {
+    const char *dmp_path;
+    bool dmp_copy; /* take the memory over and let the process run on, then write */
+    bool dmp_all;  /* also what a debugger wants: the first page of each file, text of lost ones */
+};
+struct dump_result {
+    uint64_t dmp_memory;     /* bytes of it in the file */
+    uint64_t dmp_file_size;  /* pages that are zero take no room on the disk */
+    uint64_t dmp_stopped_ns; /* how long the process stood still */
+    size_t dmp_segments;
+};
+/*
+ * Live: writes a core file, with all that gdb expects of one and notes of our
+ * own beside (the time, the mappings).  The file is there when it is whole, or
+ * not at all.  False after one line on stderr.  Once a target.
+ */
+bool target_dump(struct target *t, const struct dump_options *options, struct dump_result *result);
+
 const char *target_name(const struct target *t);
 bool target_is_live(const struct target *t);
 pid_t target_pid(const struct target *t);
@@ -105,7 +124,7 @@ const char *target_executable(const struct target *t);
 bool target_is_complete(const struct target *t);
 /* What is missing, one reason a call of index 0, 1, ...; NULL past the end. */
 const char *target_incomplete_reason(const struct target *t, size_t index);
-/* Now, on the target's CLOCK_MONOTONIC in ns; for a core its newest time known, or 0. */
+/* Now, on the target's CLOCK_MONOTONIC in ns; for a core when it was taken, or 0. */
 uint64_t target_now(const struct target *t);
 
 /* Reads size bytes at addr.  Returns the bytes read from the start on (less at a hole). */

@@ -9,6 +9,10 @@
  *   notes.c      the core's notes: threads, mapped files, auxiliary vector
  *   live.c       a live process: stopping, maps, memory
  *   copy.c       target_copy
+ *   pages.c      which pages of a live process exist
+ *   maps.c       lines of /proc/PID/maps
+ *   dump.c       target_dump: a core file of a live process
+ *   dump_notes.c its notes
  *   machine.c    register layouts
  *   modules.c    which mappings are ELF objects, and the files they came from
  *   symtab.c     target_find_symbol
@@ -92,6 +96,10 @@ struct target {
     addr_t t_vdso;
     addr_t t_execfn;
 
+    /* Of a core that target_dump() wrote; 0 and NULL in others. */
+    uint64_t t_time; /* CLOCK_MONOTONIC then, ns */
+    char *t_maps;    /* /proc/PID/maps */
+
     /* Core. */
     Elf *t_elf;
     const unsigned char *t_image;
@@ -102,7 +110,8 @@ struct target {
     int t_pagemap_fd; /* -1: not readable */
     bool t_pagemap_tried;
     bool t_stopped;
-    bool t_own_child; /* its end is for whoever started it to wait for */
+    uint64_t t_stop_time; /* CLOCK_MONOTONIC when the first thread was asked to stop */
+    bool t_own_child;     /* its end is for whoever started it to wait for */
     struct copy *t_copies;
     size_t t_copy_count;
     int *t_signals; /* one a thread: to be delivered when it goes on */
@@ -142,6 +151,47 @@ size_t live_read(const struct target *t, addr_t addr, void *buf, size_t size);
 const char *compressed_tool(const void *data, size_t size);
 /* A descriptor of the unpacked file; -1 after one line on stderr. */
 int compressed_unpack(struct target *t, int fd, const char *tool);
+
+/* --- pages.c --- */
+
+enum page {
+    PAGE_ZERO, /* it does not exist and reads as zeroes */
+    PAGE_READ, /* it is to be read */
+    PAGE_HOLE, /* a guard: it cannot be read */
+    PAGE_FILE  /* as it is in its file */
+};
+enum page_rule {
+    PAGES_SPARSE,  /* private anonymous memory: zero where it does not exist */
+    PAGES_MODIFIED /* a private file mapping: only what differs from the file is to be read */
+};
+typedef void pages_fn(void *arg, addr_t start, addr_t end, enum page kind);
+/* Calls fn for runs of pages of one kind, by address. */
+void pages_walk(struct target *t, addr_t start, addr_t end, enum page_rule rule, pages_fn *fn,
+                void *arg);
+
+/* --- maps.c --- */
+
+/* Adds the mapping that a line of /proc/PID/maps tells of. */
+void maps_add_line(struct target *t, const char *line);
+
+/* --- dump_notes.c --- */
+
+/*
+ * Owner and types of the notes that only this project's dumps have.  The types
+ * are none of anybody's: gdb goes by them alone.
+ */
+#define DUMP_NOTE_OWNER "UMEM"
+#define DUMP_NOTE_TIME 0x756d0001 /* 8 bytes: CLOCK_MONOTONIC, ns */
+#define DUMP_NOTE_MAPS 0x756d0002 /* the text of /proc/PID/maps */
+
+struct notes_buffer {
+    unsigned char *nb_data;
+    size_t nb_size;
+    size_t nb_room;
+    bool nb_failed; /* no memory */
+};
+/* All notes of a process that is stopped; to be freed. */
+void dump_notes(const struct target *t, struct notes_buffer *notes);
 
 /* --- notes.c --- */
 

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dump.c - target_dump: a core file of a live process.
+ *
+ * While the process stands still it is noted which pages there are, and they
+ * are copied where there is memory for that; all else happens when it runs on.
+ * The file holds
+ *
+ *   ELF header | memory, run after run | notes | program headers | section header
+ *
+ * so that it can be written in one go.  What cannot be read, guard regions for
+ * one, is left out, to the page, and costs its neighbours nothing.  Pages that
+ * are zero are holes of the file.
+ *
+ * The file has no name until it is whole (O_TMPFILE), or one that says that it
+ * is not (FILE.part) where the file system cannot do that.
+ */
+#include "target/target_impl.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Memory is written in pieces of this size, and looked through for zeroes in these. */
+#define PIECE ((size_t)1 << 20)
+#define ZERO_PIECE ((size_t)4096)
+#define NO_SECTIONS_ABOVE 0xffff /* PN_XNUM: the number of headers is in the section header */
+
+struct run {
+    addr_t run_start;
+    addr_t run_end;
+    enum page run_kind;
+    unsigned run_flags; /* of its mapping, MAPPING_* */
+};
+
+struct dump {
+    struct target *d_target;
+    const struct dump_options *d_options;
+    struct dump_result *d_result;
+    struct run *d_runs; /* by address */
+    size_t d_run_count;
+    const struct mapping *d_mapping; /* that is being noted */
+    struct notes_buffer d_notes;
+    Elf64_Phdr *d_phdrs;
+    size_t d_phdr_count;
+    int d_fd;
+    uint64_t d_offset; /* where the next byte of the file goes */
+    unsigned char *d_piece;
+    bool d_open; /* the last program header can be added to */
+};
+
+static uint64_t
+now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000ULL + (uint64_t)ts.tv_nsec;
+}
+
+/* --- What is to be written: while the process is stopped --- */
+
+static void
+note_run(void *arg, addr_t start, addr_t end, enum page kind)
+{
+    struct dump *d = arg;
+
+    if (kind == PAGE_HOLE || start >= end)
+        return;
+    d->d_runs = target_grow(d->d_runs, d->d_run_count, sizeof(*d->d_runs));
+    d->d_runs[d->d_run_count++] = (struct run){start, end, kind, d->d_mapping->map_flags};
+    /* Of a file mapping few pages differ from the file; the rest was copied whole. */
+    if (kind == PAGE_READ && d->d_options->dmp_copy &&
+        (d->d_mapping->map_flags & MAPPING_WRITE) == 0)
+        target_copy(d->d_target, start, end);
+}
+
+static bool
+starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* Memory that is shared and has no file that outlives the process. */
+static bool
+is_shared_memory(const char *name)
+{
+    return starts_with(name, "/dev/zero") || starts_with(name, "/SYSV") ||
+           starts_with(name, "/memfd:") || starts_with(name, "/dev/shm/");
+}
+
+static bool
+is_lost(const char *name)
+{
+    static const char deleted[] = " (deleted)";
+    size_t n = strlen(name);
+    return n >= sizeof(deleted) - 1 && strcmp(name + n - (sizeof(deleted) - 1), deleted) == 0;
+}
+
+static void
+note_mapping(struct dump *d, const struct mapping *map)
+{
+    const unsigned flags = map->map_flags;
+    bool file = (flags & MAPPING_ANONYMOUS) == 0;
+    bool shared = (flags & MAPPING_PRIVATE) == 0;
+    addr_t start = map->map_start;
+
+    d->d_mapping = map;
+    if ((flags & MAPPING_READ) == 0 || (flags & MAPPING_PRESENT) == 0 ||
+        (shared && file && !is_shared_memory(map->map_name))) {
+        note_run(d, start, map->map_end, PAGE_FILE); /* known, not dumped */
+        return;
+    }
+    if ((flags & MAPPING_WRITE) != 0 && d->d_options->dmp_copy)
+        target_copy(d->d_target, start, map->map_end);
+    if (!file && !shared) {
+        pages_walk(d->d_target, start, map->map_end, PAGES_SPARSE, note_run, d);
+    } else if ((flags & MAPPING_WRITE) != 0 || shared ||
+               (d->d_options->dmp_all && is_lost(map->map_name))) {
+        note_run(d, start, map->map_end, PAGE_READ);
+    } else {
+        if (d->d_options->dmp_all && map->map_offset == 0) { /* build id and all */
+            addr_t second = start + (addr_t)sysconf(_SC_PAGESIZE);
+            note_run(d, start, second, PAGE_READ);
+            start = second;
+        }
+        pages_walk(d->d_target, start, map->map_end, PAGES_MODIFIED, note_run, d);
+    }
+}
+
+/* --- Writing --- */
+
+static bool
+write_at(struct dump *d, const void *data, size_t size, uint64_t offset)
+{
+    const char *bytes = data;
+
+    while (size > 0) {
+        ssize_t n = pwrite(d->d_fd, bytes, size, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            errno = n == 0 ? ENOSPC : errno;
+            return false;
+        }
+        bytes += n;
+        size -= (size_t)n;
+        offset += (size_t)n;
+    }
+    return true;
+}
+
+static bool
+append(struct dump *d, const void *data, size_t size)
+{
+    if (!write_at(d, data, size, d->d_offset))
+        return false;
+    d->d_offset += size;
+    return true;
+}
+
+/* The same, with holes for what is zero. */
+static bool
+append_sparse(struct dump *d, const unsigned char *data, size_t size)
+{
+    static const unsigned char zeroes[ZERO_PIECE];
+
+    for (size_t i = 0, n; i < size; i += n) {
+        n = size - i < ZERO_PIECE ? size - i : ZERO_PIECE;
+        if (memcmp(data + i, zeroes, n) == 0)
+            d->d_offset += n;
+        else if (!append(d, data + i, n))
+            return false;
+    }
+    return true;
+}
+
+static void
+begin_segment(struct dump *d, addr_t addr, unsigned flags)
+{
+    d->d_phdrs = target_grow(d->d_phdrs, d->d_phdr_count, sizeof(*d->d_phdrs));
+    d->d_phdrs[d->d_phdr_count++] = (Elf64_Phdr){.p_type = PT_LOAD,
+                                                 .p_flags = (flags & MAPPING_READ ? PF_R : 0U) |
+                                                            (flags & MAPPING_WRITE ? PF_W : 0U) |
+                                                            (flags & MAPPING_EXEC ? PF_X : 0U),
+                                                 .p_offset = d->d_offset,
+                                                 .p_vaddr = addr,
+                                                 .p_align = 1};
+    d->d_open = true;
+}
+
+/* size bytes more of the segment that is open; data: they are in the file. */
+static void
+extend_segment(struct dump *d, uint64_t size, bool data)
+{
+    Elf64_Phdr *phdr = &d->d_phdrs[d->d_phdr_count - 1];
+
+    phdr->p_memsz += size;
+    if (data) {
+        phdr->p_filesz += size;
+        d->d_result->dmp_memory += size;
+    }
+}
+
+/* Whether a run goes on where the open segment ends, so that it can be part of it. */
+static bool
+continues(const struct dump *d, const struct run *run)
+{
+    const Elf64_Phdr *phdr = &d->d_phdrs[d->d_phdr_count - 1];
+    const struct run *before = run - 1;
+
+    if (!d->d_open || phdr->p_vaddr + phdr->p_memsz != run->run_start || run == d->d_runs ||
+        before->run_flags != run->run_flags)
+        return false;
+    /* What is in the file comes first in a segment. */
+    return run->run_kind == PAGE_FILE || phdr->p_filesz == phdr->p_memsz;
+}
+
+static bool
+write_memory(struct dump *d, const struct run *run)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    addr_t at = run->run_start;
+
+    while (at < run->run_end) {
+        size_t want = run->run_end - at < PIECE ? (size_t)(run->run_end - at) : PIECE;
+        size_t got = target_read(d->d_target, at, d->d_piece, want) & ~(page - 1);
+        if (got > 0 && !d->d_open)
+            begin_segment(d, at, run->run_flags);
+        if (got > 0)
+            extend_segment(d, got, true);
+        if (!append_sparse(d, d->d_piece, got))
+            return false;
+        at += got;
+        if (got < want) { /* a page that cannot be read: left out */
+            d->d_open = false;
+            at += page;
+        }
+    }
+    return true;
+}
+
+static bool
+write_runs(struct dump *d)
+{
+    for (size_t i = 0; i < d->d_run_count; i++) {
+        const struct run *run = &d->d_runs[i];
+        if (!continues(d, run))
+            d->d_open = false;
+        if (run->run_kind == PAGE_READ) {
+            if (!write_memory(d, run))
+                return false;
+            continue;
+        }
+        if (!d->d_open)
+            begin_segment(d, run->run_start, run->run_flags);
+        extend_segment(d, run->run_end - run->run_start, run->run_kind == PAGE_ZERO);
+        if (run->run_kind == PAGE_ZERO)
+            d->d_offset += run->run_end - run->run_start;
+    }
+    return true;
+}
+
+/* Notes, program headers, and where their number is too large the section header that has it. */
+static bool
+write_tables(struct dump *d)
+{
+    size_t count = d->d_phdr_count + 1;
+    bool many = count >= NO_SECTIONS_ABOVE;
+    const Elf64_Phdr note = {
+        .p_type = PT_NOTE, .p_offset = d->d_offset, .p_filesz = d->d_notes.nb_size, .p_align = 4};
+    Elf64_Ehdr ehdr = {
+        .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+        .e_type = ET_CORE,
+        .e_machine = (Elf64_Half)d->d_target->t_machine->mach_elf,
+        .e_version = EV_CURRENT,
+        .e_ehsize = sizeof(ehdr),
+        .e_phentsize = sizeof(Elf64_Phdr),
+        .e_phnum = (Elf64_Half)(many ? NO_SECTIONS_ABOVE : count),
+        .e_shentsize = sizeof(Elf64_Shdr)};
+    const Elf64_Shdr shdr = {.sh_info = (Elf64_Word)count};
+
+    if (!append(d, d->d_notes.nb_data, d->d_notes.nb_size))
+        return false;
+    d->d_offset = (d->d_offset + 7) & ~(uint64_t)7;
+    ehdr.e_phoff = d->d_offset;
+    if (!append(d, &note, sizeof(note)) ||
+        !append(d, d->d_phdrs, d->d_phdr_count * sizeof(*d->d_phdrs)))
+        return false;
+    if (many) {
+        ehdr.e_shoff = d->d_offset;
+        ehdr.e_shnum = 1;
+        if (!append(d, &shdr, sizeof(shdr)))
+            return false;
+    }
+    d->d_result->dmp_segments = count;
+    d->d_result->dmp_file_size = d->d_offset;
+    return write_at(d, &ehdr, sizeof(ehdr), 0) && ftruncate(d->d_fd, (off_t)d->d_offset) == 0;
+}
+
+/* --- The file --- */
+
+/* Opens a file that is not there yet; *named: under part, else without a name. */
+static bool
+open_file(struct dump *d, const char *part, bool *named)
+{
+    char folder[PATH_MAX];
+    const char *path = d->d_options->dmp_path;
+    const char *slash = strrchr(path, '/');
+    const mode_t owner_only = S_IRUSR | S_IWUSR; /* there may be secrets in it */
+
+    snprintf(folder, sizeof(folder), "%.*s", slash == NULL ? 1 : (int)(slash - path) + 1,
+             slash == NULL ? "." : path);
+    *named = false;
+    d->d_fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, owner_only);
+    if (d->d_fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
+        *named = true;
+        unlink(part);
+        d->d_fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, owner_only);
+    }
+    return d->d_fd >= 0;
+}
+
+/* Gives the finished file its name, in the place of one that was there. */
+static bool
+name_file(const struct dump *d, const char *part, bool named)
+{
+    const char *path = d->d_options->dmp_path;
+    char self[64];
+
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", d->d_fd);
+    if (!named && linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0)
+        return true;
+    if (!named && errno != EEXIST)
+        return false;
+    if (!named) {
+        unlink(part);
+        if (linkat(AT_FDCWD, self, AT_FDCWD, part, AT_SYMLINK_FOLLOW) != 0)
+            return false;
+    }
+    return rename(part, path) == 0;
+}
+
+static bool
+write_file(struct dump *d)
+{
+    char part[PATH_MAX];
+    struct stat st;
+    bool named;
+    const char *path = d->d_options->dmp_path;
+
+    if ((size_t)snprintf(part, sizeof(part), "%s.part", path) >= sizeof(part)) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        errno = S_ISDIR(st.st_mode) ? EISDIR : EEXIST;
+        return false;
+    }
+    if (!open_file(d, part, &named))
+        return false;
+    d->d_offset = sizeof(Elf64_Ehdr);
+    d->d_offset = (d->d_offset + ZERO_PIECE - 1) & ~(uint64_t)(ZERO_PIECE - 1);
+    bool ok = write_runs(d);
+    target_resume(d->d_target); /* where there was no room for a copy */
+    d->d_result->dmp_stopped_ns = d->d_result->dmp_stopped_ns != 0
+                                      ? d->d_result->dmp_stopped_ns
+                                      : now_ns() - d->d_target->t_stop_time;
+    ok = ok && write_tables(d) && name_file(d, part, named);
+    int error = errno;
+    if (close(d->d_fd) != 0 && ok) {
+        ok = false;
+        error = errno;
+    }
+    if (!ok && named)
+        unlink(part);
+    errno = error;
+    return ok;
+}
+
+static bool
+complain(const struct dump *d, int error)
+{
+    const char *path = d->d_options->dmp_path;
+    const char *advice = error == ENOSPC || error == EFBIG || error == EDQUOT
+                             ? "; give a path on a disk with more room by -o FILE"
+                             : "; give another path by -o FILE";
+
+    fprintf(stderr, "umem: %s: cannot be written: %s%s; nothing was left there\n", path,
+            strerror(error), advice);
+    return false;
+}
+
+bool
+target_dump(struct target *t, const struct dump_options *options, struct dump_result *result)
+{
+    struct dump d = {.d_target = t, .d_options = options, .d_result = result, .d_fd = -1};
+
+    *result = (struct dump_result){0};
+    dump_notes(t, &d.d_notes);
+    for (size_t i = 0; i < t->t_mapping_count; i++)
+        note_mapping(&d, &t->t_mappings[i]);
+    if (options->dmp_copy) {
+        target_resume(t);
+        result->dmp_stopped_ns = now_ns() - t->t_stop_time;
+    }
+    signal(SIGXFSZ, SIG_IGN); /* a limit is to be an error like others */
+    d.d_piece = malloc(PIECE);
+    errno = ENOMEM;
+    bool ok = d.d_piece != NULL && !d.d_notes.nb_failed && write_file(&d);
+    int error = errno;
+    free(d.d_piece);
+    free(d.d_notes.nb_data);
+    free(d.d_phdrs);
+    free(d.d_runs);
+    return ok || complain(&d, error);
+}
