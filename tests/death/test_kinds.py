@@ -10,8 +10,8 @@ import signal
 import pytest
 
 from harness import run
-from test_misuse import (BADADDR, BADBASE, BADCACHE, DUPFREE, MODIFIED, REDZONE, UNDERRUN, Case,
-                         check, frames_after, program)
+from test_misuse import (BADADDR, BADBASE, BADCACHE, CORRUPT, DUPFREE, MODIFIED, REDZONE, UNDERRUN,
+                         Case, check, frames_after, program)
 
 DEBUG = "default,verify"
 
@@ -75,6 +75,29 @@ def test_double_free(programs, kind, how):
                 found="drop_block")
     wanted = how == "later" and kind in ["pages", *OVERSIZE]
     expect(programs, case, kind, how, debug=f"{DEBUG},quarantine=64m" if wanted else DEBUG)
+
+
+def without_audit(programs, headline, *args, debug="guards"):
+    """What is wrong, and with which block, is said as well where nobody recorded who had it."""
+    result = run([programs, *args], debug=debug)
+    address = result.stdout.splitlines()[0]
+    assert result.signal == signal.SIGABRT and "survived" not in result.stdout, result
+    assert result.stderr.startswith(f"umem allocator: {headline}\nbuffer={address} "), result
+    assert CORRUPT in result.stderr and "allocated by" not in result.stderr, result
+
+
+@pytest.mark.parametrize("debug", ["guards", "lite", "guards,quarantine=0"])
+@pytest.mark.parametrize("how", ["at_once", "later", "thread", "other_first"])
+@pytest.mark.parametrize("kind", [kind for kind in ALL_KINDS if kind not in OVERSIZE])
+def test_double_free_without_audit(programs, kind, how, debug):
+    if how in ("later", "thread") and debug != "guards" and kind not in CACHED:
+        pytest.skip("it may have been handed out again")
+    without_audit(program(programs, "freed_twice"), DUPFREE, kind, how, debug=debug)
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_wrong_cache_without_audit(programs, kind):
+    without_audit(program(programs, "given_to_cache"), BADCACHE, kind, 0, UMC_NOTOUCH)
 
 
 @pytest.mark.parametrize("debug", [DEBUG, "default,quarantine=0", "audit"])

@@ -34,10 +34,10 @@ umem_cache_debug_flags(int cflags, uint32_t wanted)
     if (cflags & UMC_NODEBUG)
         return 0;
     uint32_t flags = wanted & UMF_DEBUG;
-    /* Objects that must not be touched, or with no record outside the slab. */
-    if (cflags & (UMC_NOTOUCH | UMC_NOHASH))
-        flags &= ~(uint32_t)(UMF_BUFTAG | UMF_CONTENTS);
-    return flags;
+    if ((cflags & (UMC_NOTOUCH | UMC_NOHASH)) == 0)
+        return flags;
+    /* Objects that must not be touched: what can be kept elsewhere. */
+    return (flags & UMF_AUDIT) | ((wanted & (UMF_BUFTAG | UMF_STATE)) != 0 ? UMF_STATE : 0);
 }
 
 /*

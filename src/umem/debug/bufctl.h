@@ -25,6 +25,11 @@
 #define UMF_DEADBEEF 0x0002 /* fill free and uninitialised memory */
 #define UMF_REDZONE 0x0004  /* buftag and slack bytes */
 #define UMF_CONTENTS 0x0008 /* log freed contents */
+/*
+ * In the place of UMF_BUFTAG where nothing may be written into or behind an
+ * object: its state alone, in a bufctl outside.
+ */
+#define UMF_STATE 0x0010
 #define UMF_BUFTAG (UMF_DEADBEEF | UMF_REDZONE)
 #define UMF_DEBUG (UMF_AUDIT | UMF_BUFTAG | UMF_CONTENTS)
 
