@@ -88,7 +88,11 @@ body_fill(const struct place *at, char *start, size_t length, int locking)
 {
     if (locking < 0 || (locking && page_lock(start, length) != 0))
         return -1;
-    return at->place_form.form_lazy ? 0 : page_populate(at->place_body, at->place_form.form_size);
+    if (at->place_form.form_lazy)
+        return 0;
+    if (at->place_form.form_huge) /* the last stack here may have had small ones: watermark.c */
+        page_want_huge(at->place_body, at->place_form.form_size);
+    return page_populate(at->place_body, at->place_form.form_size);
 }
 
 static int

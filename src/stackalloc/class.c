@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 
+#include "look.h"
 #include "page.h"
 #include "stack.h"
 
@@ -46,8 +47,10 @@ stack_class_form(unsigned index)
     struct stack_form form;
     form.form_low = atomic_load_explicit(&class->class_guard_low, memory_order_relaxed);
     form.form_size = stack_class_size(index);
-    form.form_high = atomic_load_explicit(&class->class_guard_high, memory_order_relaxed);
+    form.form_high = atomic_load_explicit(&class->class_guard_high, memory_order_relaxed) +
+                     atomic_load_explicit(&class->class_gap, memory_order_relaxed);
     form.form_whole = form.form_low + form.form_size + form.form_high;
+    form.form_huge = atomic_load_explicit(&class->class_huge, memory_order_relaxed) != 0;
     form.form_lazy = (choice & CHOICE_LAZY) != 0;
     form.form_backend = (choice >> CHOICE_BACKEND_SHIFT) & CHOICE_BACKEND_MASK;
     return form;
@@ -67,11 +70,17 @@ stack_class_open(unsigned index)
     size_t high = guard_width(choice >> CHOICE_HIGH_SHIFT, STACK_GUARD_HIGH);
     atomic_store_explicit(&class->class_guard_low, low, memory_order_relaxed);
     atomic_store_explicit(&class->class_guard_high, high, memory_order_relaxed);
+    size_t size = stack_class_size(index);
+    if (size == look_huge_page() && (choice & CHOICE_LAZY) == 0) {
+        /* Bodies are as far apart as to begin huge pages each: address space, and no more. */
+        atomic_store_explicit(&class->class_gap, -(low + high) & (size - 1), memory_order_relaxed);
+        atomic_store_explicit(&class->class_huge, 1, memory_order_relaxed);
+    }
     vmem_t *arena = stack_arena(index);
     if (arena == NULL)
         return NULL;
     umem_cache_t *made =
-        umem_cache_create(class_names[index], low + stack_class_size(index) + high, page_size(),
+        umem_cache_create(class_names[index], stack_class_form(index).form_whole, page_size(),
                           stack_construct, stack_destruct, NULL, class, arena, UMC_NOTOUCH);
     if (made == NULL)
         return NULL;

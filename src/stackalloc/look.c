@@ -2,13 +2,14 @@
 /*
  * look.c - what the kernel knows of pages: see look.h.
  *
- * Makes system calls.  Owns the limit of mappings, read once.  No locks.
+ * Makes system calls.  Owns what was read once of the system.  No locks.
  */
 #include "look.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -118,20 +119,52 @@ look_mappings(bool (*ours)(uintptr_t start))
     return count;
 }
 
+/* What a small file of the system's holds, as a string; empty where it cannot be read. */
+static void
+read_file(const char *path, char *text, size_t size)
+{
+    ssize_t n = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        n = read(fd, text, size - 1);
+        close(fd);
+    }
+    text[n > 0 ? n : 0] = 0;
+}
+
+static size_t
+read_number(const char *path)
+{
+    char text[24];
+    size_t number = 0;
+    read_file(path, text, sizeof(text));
+    for (const char *c = text; *c >= '0' && *c <= '9'; c++)
+        number = number * 10 + (size_t)(*c - '0');
+    return number;
+}
+
+/* How a value that is looked for once is kept: so that 0 can be one, too. */
+static size_t
+kept(_Atomic size_t *cached, size_t (*read_it)(void))
+{
+    size_t known = atomic_load_explicit(cached, memory_order_relaxed);
+    if (known == 0) {
+        int error = errno;
+        size_t found = read_it() + 1;
+        errno = error;
+        /* Of several threads all get what the first one found. */
+        if (atomic_compare_exchange_strong(cached, &known, found))
+            known = found;
+    }
+    return known - 1;
+}
+
 #define MAPPINGS_LIMIT_USUAL 65530
 
 static size_t
 read_mappings_limit(void)
 {
-    int fd = open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return MAPPINGS_LIMIT_USUAL;
-    char text[24];
-    ssize_t n = read(fd, text, sizeof(text));
-    close(fd);
-    size_t limit = 0;
-    for (ssize_t i = 0; i < n && text[i] >= '0' && text[i] <= '9'; i++)
-        limit = limit * 10 + (size_t)(text[i] - '0');
+    size_t limit = read_number("/proc/sys/vm/max_map_count");
     return limit != 0 ? limit : MAPPINGS_LIMIT_USUAL;
 }
 
@@ -139,12 +172,25 @@ size_t
 look_mappings_limit(void)
 {
     static _Atomic size_t cached;
-    size_t limit = atomic_load_explicit(&cached, memory_order_relaxed);
-    if (limit == 0) {
-        int error = errno;
-        limit = read_mappings_limit();
-        errno = error;
-        atomic_store_explicit(&cached, limit, memory_order_relaxed);
-    }
-    return limit;
+    return kept(&cached, read_mappings_limit);
+}
+
+#define HUGE_PAGES "/sys/kernel/mm/transparent_hugepage/"
+
+static size_t
+read_huge_page(void)
+{
+    char text[64];
+    read_file(HUGE_PAGES "enabled", text, sizeof(text));
+    if (strstr(text, "[always]") == NULL && strstr(text, "[madvise]") == NULL)
+        return 0;
+    return prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 0 ? read_number(HUGE_PAGES "hpage_pmd_size")
+                                                      : 0;
+}
+
+size_t
+look_huge_page(void)
+{
+    static _Atomic size_t cached;
+    return kept(&cached, read_huge_page);
 }

@@ -3,7 +3,7 @@
  * look.h - what the kernel knows of pages, and what it tells others of them.
  *
  * Beside page.h, which changes pages: nothing here does.  Every function is
- * MT-safe and keeps no state, but for the limit of mappings.
+ * MT-safe and keeps no state, but for what the system is like.
  */
 #ifndef STACKALLOC_LOOK_H
 #define STACKALLOC_LOOK_H
@@ -27,6 +27,8 @@ size_t look_resident(const void *addr, size_t size);
 bool look_locked(const void *addr, size_t size);
 /* Mappings of the process that begin where ours() says so; 0 where /proc is not there. */
 size_t look_mappings(bool (*ours)(uintptr_t start));
+/* Bytes of a transparent huge page, where a range may ask for them; else 0.  Read once. */
+size_t look_huge_page(void);
 /* vm.max_map_count, read once; its default where it cannot be read.  Keeps errno. */
 size_t look_mappings_limit(void);
 

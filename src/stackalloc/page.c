@@ -149,6 +149,12 @@ page_keep_small(void *addr, size_t size)
     madvise(addr, size, MADV_NOHUGEPAGE);
 }
 
+void
+page_want_huge(void *addr, size_t size)
+{
+    madvise(addr, size, MADV_HUGEPAGE);
+}
+
 /*
  * Neighbouring reservations are one mapping to the kernel; cutting one out at
  * vm.max_map_count fails, and nobody can be told.

@@ -36,6 +36,8 @@ int page_guard_each(char *first, size_t size, size_t stride, size_t count);
 bool page_guard_known(void);
 /* Keeps huge pages out of a range; where there are none, nothing is to be done. */
 void page_keep_small(void *addr, size_t size);
+/* Asks for them again, where they fit. */
+void page_want_huge(void *addr, size_t size);
 /* Gives a reservation back; where the system refuses, address space is lost. */
 void page_release(void *addr, size_t size);
 

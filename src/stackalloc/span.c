@@ -90,21 +90,39 @@ class_of(vmem_t *spans)
     return index;
 }
 
+/* Address space for a span; bodies that are to be huge pages begin where those do. */
+static char *
+span_reserve(const struct stack_form *form, size_t size)
+{
+    size_t spare = form->form_huge ? form->form_size : 0;
+    char *span = page_reserve(size + spare);
+    if (span == NULL || spare == 0)
+        return span;
+    size_t before = -((uintptr_t)span + form->form_low) & (spare - 1);
+    if (before != 0)
+        page_release(span, before);
+    if (before != spare)
+        page_release(span + before + size, spare - before);
+    return span + before;
+}
+
 static void *
 span_alloc(vmem_t *source, size_t size, int vmflag)
 {
     (void)vmflag;
     struct row row = {.row_form = stack_class_form(class_of(source))};
-    char *span = page_reserve(size);
+    char *span = span_reserve(&row.row_form, size);
     if (span == NULL && errno == ENOMEM && row.row_form.form_backend == STACK_BACKEND_AUTO &&
         stack_mappings_relieve())
-        span = page_reserve(size);
+        span = span_reserve(&row.row_form, size);
     if (span == NULL)
         return NULL;
     row.row_first = span;
     look_name(span, size, "umem stacks");
-    /* One touched byte of a lazy stack would bring 2 MiB: of its neighbours, too. */
-    page_keep_small(span, size);
+    if (row.row_form.form_huge)
+        page_want_huge(span, size);
+    else /* one touched byte of a lazy stack would bring 2 MiB: of its neighbours, too */
+        page_keep_small(span, size);
     row.row_count = size / row.row_form.form_whole;
     bool regions = stack_wants_regions(&row.row_form) && page_locking() == 0 &&
                    row_guard(&row, span + size) == 0 && page_open(span, size) == 0;

@@ -104,6 +104,8 @@ struct stack_class {
     _Atomic(umem_cache_t *) class_cache; /* NULL until the first stack of this size */
     _Atomic size_t class_guard_low;      /* written before class_arena is published */
     _Atomic size_t class_guard_high;
+    _Atomic size_t class_gap;      /* above that, inaccessible too; up to the next object */
+    _Atomic uint32_t class_huge;   /* a body is one huge page, where the kernel has one */
     _Atomic(vmem_t *) class_spans; /* has nothing to give: see span.c */
     _Atomic(vmem_t *) class_arena;
     /* What stack_free() does beyond its task: an enum stack_scrub | CARE_TRIM, or 0. */
@@ -148,8 +150,9 @@ umem_cache_t *stack_class_open(unsigned index);
 
 /* What a stack of a class is made of, and with; of a class that has an arena. */
 struct stack_form {
-    size_t form_low, form_size, form_high, form_whole; /* bytes: guard, body, guard, all three */
-    bool form_lazy;
+    /* Bytes: guard, body, guard with the gap above it, all three. */
+    size_t form_low, form_size, form_high, form_whole;
+    bool form_lazy, form_huge;
     enum stack_backend form_backend;
 };
 struct stack_form stack_class_form(unsigned index);

@@ -66,8 +66,10 @@ watermark(const struct table_entry *entry, enum stack_watermark_how how)
         return EBUSY;
     if (how == STACK_WATERMARK_FILL)
         pattern_fill(body, size);
-    else
+    else {
         page_discard(body, size);
+        page_keep_small(body, size); /* or the first touch would bring all of it */
+    }
     return table_note(entry, TABLE_FILLED, how == STACK_WATERMARK_FILL) ? 0 : EINVAL;
 }
 

@@ -38,6 +38,16 @@ test_pages(void **state)
 }
 
 static void
+test_huge_page(void **state)
+{
+    (void)state;
+    size_t huge = look_huge_page();
+    assert_true(huge == 0 || (huge % PAGE == 0 && (huge & (huge - 1)) == 0));
+    assert_int_equal(look_huge_page(), huge);
+    assert_true(look_mappings_limit() > 0);
+}
+
+static void
 test_mappings(void **state)
 {
     (void)state;
@@ -56,6 +66,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_huge_page),
         cmocka_unit_test(test_mappings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,8 +146,8 @@ child_failing(void *arg)
     (void)arg;
     struct stack_class *class = &stack_classes[6];
     CHECK(stack_class_open(6) != NULL);
-    size_t low = atomic_load(&class->class_guard_low), high = atomic_load(&class->class_guard_high);
-    char *object = page_reserve(low + 2 * MIB + high), *body = object + low;
+    struct stack_form form = stack_class_form(6);
+    char *object = page_reserve(form.form_whole), *body = object + form.form_low;
     CHECK(table_reserve(body) != NULL);
     struct rlimit limit = {MIB, MIB};
     CHECK(setrlimit(RLIMIT_MEMLOCK, &limit) == 0);
