@@ -25,6 +25,7 @@ struct verb {
 static const struct verb verbs[] = {
     {"run", command_run, "run a program under the library"},
     {"leaks", command_leaks, "find memory that nothing points to any more"},
+    {"diff", command_diff, "what grew between two cores or snapshots"},
     {"verify", command_verify, "check that the heap is not corrupt"},
     {"users", command_users, "who has the memory, by allocating stack"},
     {"stat", command_stat, "usage by cache, arena and thread"},

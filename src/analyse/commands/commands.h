@@ -35,6 +35,7 @@ int command_sizes(int argc, char **argv);
 int command_history(int argc, char **argv);
 int command_snapshot(int argc, char **argv);
 int command_core(int argc, char **argv);
+int command_diff(int argc, char **argv);
 int command_grep(int argc, char **argv);
 int command_verify(int argc, char **argv);
 
