@@ -12,6 +12,7 @@
 
 #include "cache/cache.h"
 #include "cache/firewall.h"
+#include "cache/object_short.h"
 #include "debug/debug.h"
 #include "os/os.h"
 
@@ -75,7 +76,11 @@ umem_free_slow(void *buf, uint64_t word, size_t stated)
         return;
     }
     if (UMEM_LIKELY(pagemap_kind(word) == UMEM_PAGEMAP_SLAB)) {
-        free_in_slab(buf, pagemap_pointer(word), stated, __builtin_frame_address(0));
+        struct slab *slab = pagemap_pointer(word);
+        struct umem_cache *cp = umem_cache_of_slab(slab);
+        const void *frame = __builtin_frame_address(0);
+        if (!cp->cache_short || UMEM_UNLIKELY(!umem_short_free(cp, slab, buf, stated, frame)))
+            free_in_slab(buf, slab, stated, frame);
         UMEM_KEEP_FRAME();
         return;
     }

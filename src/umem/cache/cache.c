@@ -15,6 +15,7 @@
 
 #include "cache/audit.h"
 #include "cache/firewall.h"
+#include "cache/object_short.h"
 #include "cache/quarantine.h"
 #include "cache/twin.h"
 #include "debug/debug.h"
@@ -142,6 +143,7 @@ umem_cache_init(struct umem_cache *cp, const struct umem_cache_args *args)
             tcache_bin_destroy(cp->cache_slow_bin);
         return -1;
     }
+    cp->cache_short = umem_short_suits(cp, args->args_bin != 0);
     umem_lock_acquire(&umem_caches_lock);
     umem_list_push_back(&umem_caches, &cp->cache_link);
     umem_lock_release(&umem_caches_lock);

@@ -30,6 +30,7 @@ struct umem_cache {
     uint32_t cache_slow_bin; /* bin of the slow path; 0: no per-thread caching */
     uint32_t cache_flags;    /* UMF_* */
     uint32_t cache_cflags;   /* UMC_* */
+    bool cache_short;        /* its blocks go the short way: see object_short.h */
     umem_constructor_t *cache_ctor;
     umem_destructor_t *cache_dtor;
     umem_reclaim_t *cache_reclaim;
@@ -169,6 +170,8 @@ void umem_cache_free_from(struct umem_cache *cp, void *buf, size_t stated, const
  */
 void *umem_cache_make(struct umem_cache *cp, int flags);
 void umem_cache_unmake(struct umem_cache *cp, void **objs, unsigned n);
+/* A freed object that need not wait, filled if that is this cache's way, to whoever comes. */
+void umem_cache_put(struct umem_cache *cp, void *obj);
 /* A freed object has waited (quarantine.h): checks it, and gives it to whoever comes. */
 void umem_cache_leave(struct umem_cache *cp, void *obj);
 /* Destroys the objects of a chain of magazines, and the magazines. */
@@ -195,6 +198,24 @@ bool umem_cache_describe(struct umem_cache *cp, const void *addr, struct umem_bu
 void umem_cache_describe_chunk(struct umem_cache *cp, const struct slab *slab, uint32_t index,
                                struct umem_buffer *buf);
 
+/* What a block of this size must be a multiple of; cp: NULL for an oversize one. */
+size_t umem_natural_align(const struct umem_cache *cp, size_t size);
+/*
+ * The size class that has room for a block and its tag (see init.c), at what
+ * umem_alloc() promises to align, if that is asked for: at most a few further.
+ */
+static inline struct umem_cache *
+umem_cache_with_room(struct umem_cache *cp, size_t requested, size_t align, int flags)
+{
+    if (requested <= cp->cache_bufspace)
+        return cp;
+    if (align == 0 && (flags & UMEM_ALIGNED_16) == 0)
+        align = umem_natural_align(cp, requested);
+    while (cp->cache_bufspace < requested || cp->cache_slabs.pool_align < align)
+        cp++;
+    return cp;
+}
+
 static inline struct umem_cache *
 umem_cache_of_slab(const struct slab *slab)
 {
@@ -212,9 +233,6 @@ umem_cache_alloc_fast(struct umem_cache *cp, unsigned bin, size_t requested, int
         return obj;
     return umem_cache_alloc_slow(cp, requested, flags);
 }
-
-/* What a block of this size must be a multiple of; cp: NULL for an oversize one. */
-size_t umem_natural_align(const struct umem_cache *cp, size_t size);
 
 /* --- Blocks of any size (cache/alloc.c, cache/large.c) --- */
 

@@ -197,8 +197,8 @@ get(struct umem_cache *cp, int flags)
     return obj;
 }
 
-static void
-put(struct umem_cache *cp, void *obj)
+void
+umem_cache_put(struct umem_cache *cp, void *obj)
 {
     struct reserve *reserve = atomic_load_explicit(&cp->cache_reserve, memory_order_acquire);
     struct magazine *surplus;
@@ -319,29 +319,13 @@ get_checked(struct umem_cache *cp, size_t requested, int flags, const void *fram
             int error = errno != 0 ? errno : ENOMEM;
             if (umem_debug_free(&buf, SIZE_MAX)) {
                 umem_debug_fill_free(&buf);
-                put(cp, buf.buf_addr);
+                umem_cache_put(cp, buf.buf_addr);
             }
             errno = error;
             return NULL;
         }
     }
     return buf.buf_addr;
-}
-
-/*
- * The size class that has room for a block and its tag (see init.c), at what
- * umem_alloc() promises to align, if that is asked for: at most a few further.
- */
-static inline struct umem_cache *
-with_room(struct umem_cache *cp, size_t requested, size_t align, int flags)
-{
-    if (UMEM_LIKELY(requested <= cp->cache_bufspace))
-        return cp;
-    if (align == 0 && (flags & UMEM_ALIGNED_16) == 0)
-        align = umem_natural_align(cp, requested);
-    while (cp->cache_bufspace < requested || cp->cache_slabs.pool_align < align)
-        cp++;
-    return cp;
 }
 
 /*
@@ -364,7 +348,7 @@ take(struct umem_cache *cp, size_t requested, size_t align, int flags, const voi
             count_alloc(cp);
         return obj;
     }
-    cp = with_room(cp, requested, align, flags);
+    cp = umem_cache_with_room(cp, requested, align, flags);
     struct umem_cache *twin = umem_twin_enter(cp, requested);
     if (UMEM_UNLIKELY(twin != NULL)) {
         obj = get_checked(twin, requested, flags, frame);
@@ -373,12 +357,6 @@ take(struct umem_cache *cp, size_t requested, size_t align, int flags, const voi
             return obj;
     }
     return cp->cache_flags != 0 ? get_checked(cp, requested, flags, frame) : get(cp, flags);
-}
-
-UMEM_NOINLINE void *
-umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags)
-{
-    return umem_cache_alloc_slow_aligned(cp, requested, 0, flags);
 }
 
 UMEM_NOINLINE void *
@@ -437,7 +415,7 @@ umem_cache_leave(struct umem_cache *cp, void *obj)
 
     UMEM_VERIFY(describe(cp, obj, &buf));
     if (umem_debug_check_free(&buf))
-        put(cp, obj);
+        umem_cache_put(cp, obj);
 }
 
 /* The chunk that an address is in; false: it is in none. */
@@ -491,7 +469,7 @@ free_slow(struct umem_cache *cp, void *obj, size_t stated, const void *frame)
     }
     cp = umem_twin_of(cp, obj);
     if (cp->cache_flags == 0) {
-        put(cp, obj);
+        umem_cache_put(cp, obj);
         return;
     }
     umem_debug_signal(cp->cache_flags);
@@ -507,7 +485,7 @@ free_slow(struct umem_cache *cp, void *obj, size_t stated, const void *frame)
     umem_debug_fill_free(&buf);
     if (!waits(cp) ||
         !umem_quarantine_put(cp, obj, buf.buf_bufctl, cp->cache_slabs.pool_chunk_size))
-        put(cp, obj);
+        umem_cache_put(cp, obj);
 }
 
 /* Keeps errno, so that the fast path need not save what it would after this call. */

@@ -14,6 +14,7 @@
  */
 #include "cache/quarantine.h"
 
+#include "cache/object_short.h"
 #include "debug/log.h"
 #include "os/lock.h"
 #include "os/meta.h"
@@ -178,7 +179,9 @@ go_on(struct shard *shard, const struct entry *entry)
         umem_large_leave(entry->entry_block);
         return;
     }
-    umem_cache_leave(entry->entry_cache, entry->entry_block);
+    if (UMEM_UNLIKELY(
+            !umem_short_leave(entry->entry_cache, entry->entry_block, entry->entry_bufctl)))
+        umem_cache_leave(entry->entry_cache, entry->entry_block);
     atomic_store_explicit(&shard->shard_leaving, NULL, memory_order_release);
 }
 

@@ -27,7 +27,7 @@
 #include "debug/contents.h"
 #include "debug/debug.h"
 #include "debug/pattern.h"
-#include "os/lock.h"
+#include "debug/tag.h"
 
 /* Bytes from a buffer's start to its tag. */
 static size_t
@@ -62,71 +62,20 @@ neighbour(const struct umem_buffer *buf, struct umem_bufctl *bc)
     return found;
 }
 
-static uint32_t
-encoded_size(uint64_t size)
-{
-    return size <= (UINT32_MAX - 1) / UMEM_SIZE_PRIME ? UMEM_SIZE_ENCODE(size) : 0;
-}
-
 /* A tag as it is to be; mark is UMEM_BUFTAG_*. */
 static struct umem_buftag
 tag_for(const struct umem_bufctl *bc, uint64_t size, uint32_t mark)
 {
     uint32_t bufctl = (uint32_t)(uintptr_t)bc;
-    struct umem_buftag tag = {UMEM_REDZONE_PATTERN, encoded_size(size), bufctl, bufctl ^ mark};
+    struct umem_buftag tag = {UMEM_REDZONE_PATTERN, umem_encoded_size(size), bufctl, bufctl ^ mark};
 
     return tag;
-}
-
-/* Word by word: the buffer behind may be looking at it. */
-static void
-store_tag(struct umem_buftag *to, const struct umem_buftag *tag)
-{
-    __atomic_store_n(&to->buftag_redzone, tag->buftag_redzone, __ATOMIC_RELAXED);
-    __atomic_store_n(&to->buftag_size, tag->buftag_size, __ATOMIC_RELAXED);
-    __atomic_store_n(&to->buftag_bufctl, tag->buftag_bufctl, __ATOMIC_RELAXED);
-    __atomic_store_n(&to->buftag_state, tag->buftag_state, __ATOMIC_RELAXED);
 }
 
 static void
 write_tag(const struct umem_buffer *buf, uint64_t size, uint32_t mark)
 {
-    struct umem_buftag tag = tag_for(buf->buf_bufctl, size, mark);
-
-    store_tag(tag_of(buf), &tag);
-}
-
-static uint32_t
-state_of(const struct umem_bufctl *bc)
-{
-    return __atomic_load_n(&bc->bc_state, __ATOMIC_ACQUIRE);
-}
-
-static bool
-set_state(struct umem_bufctl *bc, uint32_t from, uint32_t to)
-{
-    if (os_thread_is_alone()) {
-        if (UMEM_UNLIKELY(bc->bc_state != from))
-            return false;
-        __atomic_store_n(&bc->bc_state, to, __ATOMIC_RELEASE);
-        return true;
-    }
-    return __atomic_compare_exchange_n(&bc->bc_state, &from, to, false, __ATOMIC_ACQ_REL,
-                                       __ATOMIC_ACQUIRE);
-}
-
-/*
- * For verifiers, which read beside the owner: bc_sequence is odd from before an
- * allocation writes the first byte until after a free wrote the last.  So a
- * buffer that counts as allocated with an odd one, or as free with an even one,
- * is as it should be, as long as that does not change.
- */
-static void
-set_sequence(struct umem_bufctl *bc)
-{
-    atomic_thread_fence(memory_order_release);
-    __atomic_store_n(&bc->bc_sequence, (uint16_t)(bc->bc_sequence + 1), __ATOMIC_RELAXED);
-    atomic_thread_fence(memory_order_release);
+    umem_tag_store(tag_of(buf), umem_tag_words(buf->buf_bufctl, size, mark));
 }
 
 static uint16_t
@@ -238,74 +187,21 @@ bad_tag(const struct umem_buffer *buf, const struct umem_buftag *right, size_t a
     if (is_overrun(tag_of(buf), right, at)) {
         if (mark == UMEM_BUFTAG_ALLOCATED)
             kind = UMERR_REDZONE;
-    } else if (buf->buf_behind != NULL && state_of(buf->buf_behind) != UMEM_BUFFER_RAW) {
+    } else if (buf->buf_behind != NULL && umem_bufctl_state(buf->buf_behind) != UMEM_BUFFER_RAW) {
         struct umem_buffer behind = neighbour(buf, buf->buf_behind);
         return bad_tag_at(d, UMERR_UNDERRUN, &behind, at - sizeof(*right), right, tag_of(buf), at);
     }
     return bad_tag_at(d, kind, buf, tag_offset(buf) + at, right, tag_of(buf), at);
 }
 
-/* A tag as it is to be, as two words: what is compared at each operation. */
-struct tag_words {
-    uint64_t tag_low, tag_high;
-};
-
-static UMEM_ALWAYS_INLINE struct tag_words
-words_for(const struct umem_bufctl *bc, uint64_t size, uint32_t mark)
-{
-    uint32_t bufctl = (uint32_t)(uintptr_t)bc;
-
-    return (struct tag_words){UMEM_REDZONE_PATTERN | (uint64_t)encoded_size(size) << 32,
-                              bufctl | (uint64_t)(bufctl ^ mark) << 32};
-}
-
-/* What differs of a tag; 0: nothing. */
-static UMEM_ALWAYS_INLINE uint64_t
-differences(const struct umem_buftag *tag, struct tag_words right)
-{
-    const char *p = (const char *)tag;
-
-    return (umem_load_word(p) ^ right.tag_low) | (umem_load_word(p + 8) ^ right.tag_high);
-}
-
-/*
- * Whether slack from end on, and the tag behind it, are as they should be.  The
- * last bytes of slack are read together with the first of the tag: a word that
- * is all ours, where nobody may be writing.
- */
-static UMEM_ALWAYS_INLINE bool
-holds_slack_and_tag(const char *end, const struct umem_buftag *tag, struct tag_words right)
-{
-    size_t slack = (size_t)((const char *)tag - end);
-    uint64_t word = umem_slack_word(end), differs = differences(tag, right);
-
-    for (; slack >= sizeof(word); end += sizeof(word), slack -= sizeof(word))
-        differs |= umem_load_word(end) ^ word;
-    uint64_t ours = ((uint64_t)1 << 8 * slack) - 1;
-    return (differs | (umem_load_word(end) ^ ((word & ours) | right.tag_low << 8 * slack))) == 0;
-}
-
 static UMEM_ALWAYS_INLINE bool
 check_tag(const struct umem_buffer *buf, uint64_t size, uint32_t mark, struct damage *d)
 {
-    if (UMEM_LIKELY(differences(tag_of(buf), words_for(buf->buf_bufctl, size, mark)) == 0))
+    if (UMEM_LIKELY(
+            umem_tag_differences(tag_of(buf), umem_tag_words(buf->buf_bufctl, size, mark)) == 0))
         return true;
     struct umem_buftag right = tag_for(buf->buf_bufctl, size, mark);
     return bad_tag(buf, &right, tag_difference(tag_of(buf), &right), mark, d);
-}
-
-/* Whether a tag that may be changing hands is one of bc's. */
-static UMEM_ALWAYS_INLINE bool
-is_tag_of(const struct umem_buftag *tag, const struct umem_bufctl *bc)
-{
-    uint32_t bufctl = (uint32_t)(uintptr_t)bc;
-    uint32_t size = __atomic_load_n(&tag->buftag_size, __ATOMIC_RELAXED);
-    uint32_t mark = __atomic_load_n(&tag->buftag_state, __ATOMIC_RELAXED) ^ bufctl;
-
-    return __atomic_load_n(&tag->buftag_redzone, __ATOMIC_RELAXED) == UMEM_REDZONE_PATTERN &&
-           __atomic_load_n(&tag->buftag_bufctl, __ATOMIC_RELAXED) == bufctl &&
-           (mark == UMEM_BUFTAG_ALLOCATED || mark == UMEM_BUFTAG_FREE) &&
-           (size == 0 || UMEM_SIZE_VALID(size));
 }
 
 /* What is wrong where slack bytes or tag of an allocated buffer are not as they should be. */
@@ -328,9 +224,9 @@ static UMEM_ALWAYS_INLINE bool
 check_redzone(const struct umem_buffer *buf, struct damage *d)
 {
     uint64_t requested = buf->buf_bufctl->bc_size;
-    struct tag_words right = words_for(buf->buf_bufctl, requested, UMEM_BUFTAG_ALLOCATED);
+    struct umem_tag_words right = umem_tag_words(buf->buf_bufctl, requested, UMEM_BUFTAG_ALLOCATED);
 
-    return UMEM_LIKELY(holds_slack_and_tag(buf->buf_addr + requested, tag_of(buf), right)) ||
+    return UMEM_LIKELY(umem_slack_and_tag_hold(buf->buf_addr + requested, tag_of(buf), right)) ||
            bad_redzone(buf, d);
 }
 
@@ -339,7 +235,7 @@ static UMEM_COLD bool
 bad_front(const struct umem_buffer *buf, struct umem_bufctl *owner, struct damage *d)
 {
     const struct umem_buftag *tag = front_of(buf);
-    bool allocated = owner == buf->buf_before && state_of(owner) == UMEM_BUFFER_ALLOCATED;
+    bool allocated = owner == buf->buf_before && umem_bufctl_state(owner) == UMEM_BUFFER_ALLOCATED;
     struct umem_buftag right = tag_for(owner, allocated ? owner->bc_size : 0,
                                        allocated ? UMEM_BUFTAG_ALLOCATED : UMEM_BUFTAG_FREE);
     size_t at = tag_difference(tag, &right);
@@ -360,10 +256,11 @@ check_front(const struct umem_buffer *buf, struct damage *d)
 {
     struct umem_bufctl *owner = buf->buf_before != NULL ? buf->buf_before : buf->buf_bufctl;
 
-    if (UMEM_LIKELY(is_tag_of(front_of(buf), owner)))
+    if (UMEM_LIKELY(umem_tag_is_of(front_of(buf), owner)))
         return true;
     /* A neighbour that was never handed out has no tag yet. */
-    if (owner == buf->buf_before && (state_of(owner) == UMEM_BUFFER_RAW || was_reported(owner)))
+    if (owner == buf->buf_before &&
+        (umem_bufctl_state(owner) == UMEM_BUFFER_RAW || was_reported(owner)))
         return true;
     return bad_front(buf, owner, d);
 }
@@ -401,29 +298,16 @@ write_slack(const struct umem_buffer *buf, size_t requested)
     write_tag(buf, requested, UMEM_BUFTAG_ALLOCATED);
 }
 
-/*
- * The fill of fresh memory, the slack behind and the tag, in whole words: the
- * one in which the fill ends, too.
- */
+/* The fill of fresh memory, the slack behind and the tag. */
 static inline void
 fill_and_write_slack(const struct umem_buffer *buf, size_t requested)
 {
-    size_t whole = umem_align_down(requested, sizeof(uint64_t));
-    char *end = buf->buf_addr + whole;
-
     if (UMEM_UNLIKELY((((uintptr_t)buf->buf_addr | buf->buf_space) & 7) != 0)) {
         umem_fill(buf->buf_addr, requested, UMEM_UNINITIALIZED_WORD);
         write_slack(buf, requested);
         return;
     }
-    umem_fill(buf->buf_addr, whole, UMEM_UNINITIALIZED_WORD);
-    if (whole != requested) {
-        uint64_t fresh = ((uint64_t)1 << 8 * (requested - whole)) - 1;
-        uint64_t word = (UMEM_UNINITIALIZED_WORD & fresh) | (UMEM_SLACK_WORD & ~fresh);
-        memcpy(end, &word, sizeof(word));
-        end += sizeof(word);
-    }
-    umem_fill(end, (size_t)(buf->buf_addr + buf->buf_space - end), UMEM_SLACK_WORD);
+    umem_fill_fresh_and_slack(buf->buf_addr, buf->buf_space, requested);
     write_tag(buf, requested, UMEM_BUFTAG_ALLOCATED);
 }
 
@@ -450,7 +334,7 @@ umem_debug_check_free(const struct umem_buffer *buf)
 {
     struct damage d;
 
-    if (UMEM_UNLIKELY(state_of(buf->buf_bufctl) != UMEM_BUFFER_FREE))
+    if (UMEM_UNLIKELY(umem_bufctl_state(buf->buf_bufctl) != UMEM_BUFFER_FREE))
         return bad(UMERR_BADBUFCTL, buf);
     return check_free(buf, &d) || tell(buf, &d);
 }
@@ -465,7 +349,7 @@ bool
 umem_debug_alloc(const struct umem_buffer *buf, size_t requested)
 {
     struct umem_bufctl *bc = buf->buf_bufctl;
-    uint32_t state = state_of(bc);
+    uint32_t state = umem_bufctl_state(bc);
     struct damage d;
 
     UMEM_ASSERT(requested <= buf->buf_space);
@@ -474,7 +358,7 @@ umem_debug_alloc(const struct umem_buffer *buf, size_t requested)
     /* What is raw was never anybody's. */
     if (state == UMEM_BUFFER_FREE && UMEM_UNLIKELY(!check_free(buf, &d)) && !tell(buf, &d))
         return false;
-    set_sequence(bc);
+    umem_bufctl_turn(bc);
     bc->bc_size = requested;
     if ((buf->buf_flags & UMF_BUFTAG) == UMF_BUFTAG)
         fill_and_write_slack(buf, requested);
@@ -484,7 +368,7 @@ umem_debug_alloc(const struct umem_buffer *buf, size_t requested)
         write_slack(buf, requested);
     if ((buf->buf_flags & UMF_AUDIT) != 0)
         audit(buf, UMEM_EVENT_ALLOC);
-    if (UMEM_UNLIKELY(!set_state(bc, state, UMEM_BUFFER_ALLOCATED)))
+    if (UMEM_UNLIKELY(!umem_bufctl_set_state(bc, state, UMEM_BUFFER_ALLOCATED)))
         return bad(UMERR_BADBUFCTL, buf);
     return true;
 }
@@ -524,7 +408,7 @@ check_allocated(const struct umem_buffer *buf, size_t stated)
 static UMEM_COLD bool
 bad_state(const struct umem_buffer *buf)
 {
-    switch (state_of(buf->buf_bufctl)) {
+    switch (umem_bufctl_state(buf->buf_bufctl)) {
     case UMEM_BUFFER_FREE:
         return bad(UMERR_DUPFREE, buf);
     case UMEM_BUFFER_RAW:
@@ -547,12 +431,12 @@ umem_debug_free(const struct umem_buffer *buf, size_t stated)
         umem_audit_fetch(bc);
         now = umem_audit(buf->buf_frame);
     }
-    if (UMEM_UNLIKELY(state_of(bc) != UMEM_BUFFER_ALLOCATED))
+    if (UMEM_UNLIKELY(umem_bufctl_state(bc) != UMEM_BUFFER_ALLOCATED))
         return bad_state(buf);
     /* Checked while it still counts as allocated, which is what a report is to say. */
     if (UMEM_UNLIKELY(!check_allocated(buf, stated)))
         return false;
-    if (UMEM_UNLIKELY(!set_state(bc, UMEM_BUFFER_ALLOCATED, UMEM_BUFFER_FREE)))
+    if (UMEM_UNLIKELY(!umem_bufctl_set_state(bc, UMEM_BUFFER_ALLOCATED, UMEM_BUFFER_FREE)))
         return bad_state(buf);
     if ((buf->buf_flags & UMF_AUDIT) != 0)
         umem_audit_record(bc, &now, buf->buf_addr, buf->buf_cache, UMEM_EVENT_FREE);
@@ -569,7 +453,7 @@ umem_debug_fill_free(const struct umem_buffer *buf)
         umem_fill(buf->buf_addr, buf->buf_space, UMEM_FREE_WORD);
     if ((buf->buf_flags & UMF_REDZONE) != 0)
         write_tag(buf, 0, UMEM_BUFTAG_FREE);
-    set_sequence(buf->buf_bufctl);
+    umem_bufctl_turn(buf->buf_bufctl);
 }
 
 void
@@ -595,8 +479,7 @@ umem_debug_raw(const struct umem_buffer *buf)
     char *gap = buf->buf_addr + buf->buf_space;
     umem_fill(gap, buf->buf_gap, umem_slack_word(gap));
     if (buf->buf_before == NULL) {
-        struct umem_buftag head = tag_for(buf->buf_bufctl, 0, UMEM_BUFTAG_FREE);
-        store_tag(front_of(buf), &head);
+        umem_tag_store(front_of(buf), umem_tag_words(buf->buf_bufctl, 0, UMEM_BUFTAG_FREE));
     }
 }
 
@@ -632,7 +515,7 @@ umem_debug_verify(const struct umem_buffer *buf)
 {
     struct umem_bufctl *bc = buf->buf_bufctl;
     uint16_t sequence = sequence_of(bc);
-    uint32_t state = state_of(bc);
+    uint32_t state = umem_bufctl_state(bc);
     bool allocated = state == UMEM_BUFFER_ALLOCATED, redzone = (buf->buf_flags & UMF_REDZONE) != 0;
     struct damage d;
 
@@ -646,7 +529,7 @@ umem_debug_verify(const struct umem_buffer *buf)
     if (UMEM_LIKELY(sound))
         return true;
     atomic_thread_fence(memory_order_acquire);
-    if (state_of(bc) != state || sequence_of(bc) != sequence)
+    if (umem_bufctl_state(bc) != state || sequence_of(bc) != sequence)
         return true; /* it changed hands meanwhile */
     (void)tell(buf, &d);
     return false;

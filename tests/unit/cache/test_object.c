@@ -6,7 +6,9 @@
  */
 #include "support.h"
 
+#include "cache/object_short.h"
 #include "cache/quarantine.h"
+#include "debug/pattern.h"
 
 #include <sys/mman.h>
 
@@ -341,6 +343,99 @@ test_source_allocates(void **state)
     assert_exits(source_allocates, "guards", 0);
 }
 
+static struct slab *
+slab_of(const void *buf)
+{
+    return pagemap_pointer(pagemap_get(buf));
+}
+
+/* A block that is as it should be, the others of its slab around it. */
+static char *
+middle_block(void)
+{
+    char *buf = NULL;
+
+    for (int i = 0; i < 5; i++)
+        CHECK((buf = umem_alloc_sized(100, UMEM_ALIGNED_16)) != NULL);
+    CHECK(umem_cache_of_slab(slab_of(buf))->cache_short);
+    return buf;
+}
+
+/* What is not as usual is left as it was found. */
+static void
+short_way_leaves_damage(void)
+{
+    char *buf = middle_block();
+    struct slab *slab = slab_of(buf);
+    struct umem_cache *cp = umem_cache_of_slab(slab);
+    struct umem_buffer found;
+    const ptrdiff_t places[] = {100, 111, 112, 127, -1, -16};
+
+    CHECK(umem_cache_describe(cp, buf, &found));
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(places); i++) {
+        buf[places[i]] ^= 1;
+        CHECK(!umem_short_free(cp, slab, buf, SIZE_MAX, NULL));
+        buf[places[i]] ^= 1;
+        CHECK(found.buf_bufctl->bc_state == UMEM_BUFFER_ALLOCATED);
+    }
+    CHECK(!umem_short_free(cp, slab, buf, 99, NULL));
+    CHECK(!umem_short_free(cp, slab, buf + 1, SIZE_MAX, NULL));
+    memset(buf, 'x', 100);
+    CHECK(!umem_short_leave(cp, buf, found.buf_bufctl));
+    CHECK(umem_short_free(cp, slab, buf, 100, NULL));
+    CHECK(!umem_short_free(cp, slab, buf, 100, NULL));
+    for (size_t i = 0; i < cp->cache_slabs.pool_chunk_size; i++) {
+        buf[i] ^= 1;
+        CHECK(!umem_short_leave(cp, buf, found.buf_bufctl));
+        buf[i] ^= 1;
+    }
+    CHECK(umem_quarantine_empty() && verify_caches());
+}
+
+/* A block of before is handed out by the short way, if it was not damaged. */
+static void
+short_way_takes_sound_ones(void)
+{
+    char *buf = middle_block();
+
+    umem_free(buf, 100);
+    (void)umem_quarantine_empty();
+    errno = ERANGE;
+    CHECK(umem_alloc_sized(97, UMEM_ALIGNED_16) == buf && errno == ERANGE);
+    CHECK(umem_load_word(buf + 88) == UMEM_UNINITIALIZED_WORD && usable_size(buf) == 97);
+    CHECK((unsigned char)buf[97] == UMEM_SLACK_BYTE(buf + 97));
+    umem_free(buf, 97);
+    (void)umem_quarantine_empty();
+    buf[17]++;
+    (void)umem_alloc_sized(97, UMEM_ALIGNED_16);
+}
+
+/* Settings under which every operation has to be seen by the long way. */
+static void
+long_way_only(void)
+{
+    for (int i = 0; i < 100; i++)
+        umem_free(umem_alloc(100, UMEM_NOFAIL), 100);
+    for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++)
+        CHECK(!umem_class_cache[c].cache_short);
+    CHECK(!new_cache()->cache_short);
+}
+
+static void
+test_short_way(void **state)
+{
+    const char *settings[] = {NULL,         "lite",           "sample=9,guards",
+                              "firewall=1", "nosignal,audit", "fail=1000000,guards"};
+
+    (void)state;
+    assert_exits(short_way_leaves_damage, "guards", 0);
+    assert_exits(short_way_leaves_damage, "default", 0);
+    assert_dies(short_way_takes_sound_ones, "guards", "modified after being freed");
+    assert_dies(short_way_takes_sound_ones, "default", "offset 0x10");
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(settings); i++)
+        assert_exits(long_way_only, settings[i], 0);
+}
+
 int
 main(void)
 {
@@ -348,7 +443,7 @@ main(void)
         cmocka_unit_test(test_constructed_once),  cmocka_unit_test(test_from_slabs),
         cmocka_unit_test(test_constructor_fails), cmocka_unit_test(test_debugging),
         cmocka_unit_test(test_untouched),         cmocka_unit_test(test_misuse),
-        cmocka_unit_test(test_source_allocates),
+        cmocka_unit_test(test_source_allocates),  cmocka_unit_test(test_short_way),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
