@@ -118,6 +118,13 @@ int umem_cache_seal(umem_cache_t *cp);
 int umem_cache_unseal(umem_cache_t *cp);
 /* Allocations that came when the reserve of the sealed cache was empty. */
 uint64_t umem_cache_breaches(umem_cache_t *cp);
+/*
+ * Whether every allocation from the cache is to reach it: debugging or an audit
+ * looks at each, umem_setmtbf() may make it fail, the cache is sealed or has no
+ * magazines.  0: no.  Who keeps freed objects in a list of its own asks this
+ * first.  An audit that starts calls the reclaim functions of its caches.
+ */
+int umem_cache_watched(umem_cache_t *cp);
 
 /*
  * Takes objects apart that wait in the cache constructed, all but the keep that

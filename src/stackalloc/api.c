@@ -2,8 +2,9 @@
 /*
  * api.c - the public calls: see <stackalloc.h>.
  *
- * The fast paths are umem's plus three loads and one store (alloc) or one
- * compare-and-swap (free) in the address table.  Owns no state, takes no lock.
+ * The fast paths are those of stash.h; free has three loads from the address
+ * table besides.  Past them come umem's, with one store (alloc) or one
+ * compare-and-swap (free) in the table.  Owns no state, takes no lock.
  */
 #include <stackalloc.h>
 
@@ -12,6 +13,7 @@
 
 #include "deferred.h"
 #include "stack.h"
+#include "stash.h"
 #include "table.h"
 
 _Static_assert(STACK_SIZE_SHIFT_MAX < sizeof(uint_t) * 8, "sizes fit fetch_stack_sizes()");
@@ -53,11 +55,10 @@ open_cache(size_t size)
     return open_slow(size);
 }
 
-STACK_EXPORT void *
-stack_alloc(size_t size)
+/* From the cache of the size: the first ones, and where the thread has none at hand. */
+static STACK_NOINLINE void *
+alloc_slow(size_t size)
 {
-    if (STACK_UNLIKELY(deferred_head != NULL))
-        deferred_take_back();
     umem_cache_t *cache = open_cache(size);
     if (STACK_UNLIKELY(cache == NULL))
         return NULL;
@@ -68,9 +69,27 @@ stack_alloc(size_t size)
     char *body =
         object + atomic_load_explicit(&stack_classes[index].class_guard_low, memory_order_relaxed);
     /* No other thread can want this word: the object is ours alone. */
-    atomic_store_explicit(&table_known(body)->slot_word, table_word(body, index, STACK_USED),
+    atomic_store_explicit(&table_known(body)->slot_word,
+                          table_word(body, index, STACK_USED) | stash_bias(index),
                           memory_order_relaxed);
     return body;
+}
+
+static STACK_NOINLINE void *
+alloc_after_deferred(size_t size)
+{
+    deferred_take_back();
+    void *body = stash_take(size);
+    return body != NULL ? body : alloc_slow(size);
+}
+
+STACK_EXPORT void *
+stack_alloc(size_t size)
+{
+    if (STACK_UNLIKELY(deferred_head != NULL))
+        return alloc_after_deferred(size);
+    void *body = stash_take(size);
+    return STACK_LIKELY(body != NULL) ? body : alloc_slow(size);
 }
 
 /* Of a class that stack_config() gave more to do. */
@@ -112,34 +131,41 @@ free_refused(void)
     return -1;
 }
 
-/* The stack may have notes, which the word that was expected has not. */
-static STACK_COLD bool
-take_noted(struct table_slot *slot, const void *address, unsigned index)
+/* A stack that may be anybody's, or none, or no size of one. */
+static STACK_NOINLINE int
+free_slow(struct table_slot *slot, void *address, size_t size)
 {
-    return table_take(slot, table_word(address, index, STACK_USED),
-                      table_word(address, index, STACK_CACHED));
+    unsigned index = size != 0 ? stack_class_index(size) : STACK_CLASSES;
+    if (index >= STACK_CLASSES || size != stack_class_size(index) ||
+        !table_take(slot, table_word(address, index, STACK_USED),
+                    table_word(address, index, STACK_CACHED)))
+        return free_refused();
+    /* Ours now: whoever frees it again finds the other word. */
+    give_back(address, index);
+    return 0;
+}
+
+/* Ours already. */
+static STACK_NOINLINE int
+free_kept_nowhere(void *address, size_t size)
+{
+    give_back(address, stack_class_index(size));
+    return 0;
 }
 
 STACK_EXPORT int
 stack_free(void *address, size_t size)
 {
-    unsigned index = size != 0 ? stack_class_index(size) : STACK_CLASSES;
     /* An address that is no multiple of a page could fake the word's low bits. */
-    if (STACK_UNLIKELY(index >= STACK_CLASSES || size != stack_class_size(index) ||
-                       ((uintptr_t)address & (STACK_PAGE_MIN - 1)) != 0))
+    if (STACK_UNLIKELY(((uintptr_t)address & (STACK_PAGE_MIN - 1)) != 0))
         return free_refused();
     struct table_slot *slot = table_find(address);
     if (STACK_UNLIKELY(slot == NULL))
         return free_refused();
-    uint32_t used = table_word(address, index, STACK_USED);
-    uint32_t cached = table_word(address, index, STACK_CACHED);
-    if (STACK_UNLIKELY(!atomic_compare_exchange_strong_explicit(
-            &slot->slot_word, &used, cached, memory_order_acq_rel, memory_order_relaxed)) &&
-        !take_noted(slot, address, index))
-        return free_refused();
-    /* Ours now: whoever frees it again finds the other word. */
-    give_back(address, index);
-    return 0;
+    enum stash_put put = stash_put(slot, address, size);
+    if (STACK_LIKELY(put == STASH_KEPT))
+        return 0;
+    return put == STASH_FULL ? free_kept_nowhere(address, size) : free_slow(slot, address, size);
 }
 
 STACK_EXPORT uint_t *

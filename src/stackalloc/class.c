@@ -11,6 +11,7 @@
 #include "look.h"
 #include "page.h"
 #include "stack.h"
+#include "stash.h"
 
 struct stack_class stack_classes[STACK_CLASSES];
 
@@ -56,6 +57,13 @@ stack_class_form(unsigned index)
     return form;
 }
 
+/* A umem_reclaim_t: umem_reap() takes what threads have at hand, too. */
+static void
+class_reclaim(void *private)
+{
+    stash_close((unsigned)((struct stack_class *)private - stack_classes));
+}
+
 umem_cache_t *
 stack_class_open(unsigned index)
 {
@@ -79,9 +87,9 @@ stack_class_open(unsigned index)
     vmem_t *arena = stack_arena(index);
     if (arena == NULL)
         return NULL;
-    umem_cache_t *made =
-        umem_cache_create(class_names[index], stack_class_form(index).form_whole, page_size(),
-                          stack_construct, stack_destruct, NULL, class, arena, UMC_NOTOUCH);
+    umem_cache_t *made = umem_cache_create(class_names[index], stack_class_form(index).form_whole,
+                                           page_size(), stack_construct, stack_destruct,
+                                           class_reclaim, class, arena, UMC_NOTOUCH);
     if (made == NULL)
         return NULL;
     if (atomic_compare_exchange_strong(&class->class_cache, &found, made))

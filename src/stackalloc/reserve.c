@@ -11,6 +11,7 @@
 #include <stackalloc.h>
 
 #include "stack.h"
+#include "stash.h"
 
 static _Atomic bool sealed;
 
@@ -40,7 +41,12 @@ stack_reserve(size_t size, size_t n)
         return refuse(EINVAL);
     if (atomic_load(&sealed))
         return refuse(EBUSY);
-    umem_cache_t *cache = stack_class_open(stack_class_index(size));
+    unsigned index = stack_class_index(size);
+    if (n > 0)
+        stash_forbid(index, STASH_RESERVED);
+    else
+        stash_permit(index, STASH_RESERVED);
+    umem_cache_t *cache = stack_class_open(index);
     if (cache != NULL && umem_cache_reserve(cache, n) == 0)
         return 0;
     return refuse(errno == EAGAIN ? EAGAIN : ENOMEM);
@@ -50,6 +56,8 @@ stack_reserve(size_t size, size_t n)
 static void
 unseal(unsigned end)
 {
+    for (unsigned i = 0; i < STACK_CLASSES; i++)
+        stash_permit(i, STASH_SEALED);
     for (unsigned i = 0; i < end; i++)
         if (class_cache(i) != NULL)
             umem_cache_unseal(class_cache(i));
@@ -60,6 +68,8 @@ stack_seal(void)
 {
     if (atomic_load(&sealed))
         return refuse(EINVAL);
+    for (unsigned i = 0; i < STACK_CLASSES; i++)
+        stash_forbid(i, STASH_SEALED);
     for (unsigned i = 0; i < STACK_CLASSES; i++)
         if (class_cache(i) != NULL && umem_cache_seal(class_cache(i)) != 0) {
             unseal(i);

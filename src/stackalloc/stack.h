@@ -3,6 +3,7 @@
  * stack.h - the stack library seen from inside: what each file owns.
  *
  *   api.c    stack_alloc, stack_free, fetch_stack_sizes
+ *   stash.c  what each thread has at hand in front of the caches
  *   class.c  a size class: its umem cache, made on first use
  *   config.c stack_config: what a class is made with
  *   build.c  constructor and destructor of a stack
@@ -20,13 +21,17 @@
  *   layout.c what an analyser has to know to read the table in a core file
  *   stats.c  stack_stats
  *   watermark.c  stack_watermark, stack_highwater: how deep a stack went
- *   thread.c stack_pthread_create: threads, and when they are over; asks the kernel
- *            whether they are
+ *   thread.c stack_pthread_create: threads, and when they are over
  *   join.c   pthread_join and its kin in front of libc's
  *   span.c   the arenas that stacks come from, and the spans they are cut from
  *   mappings.c  which guards are mappings, and where those run out
- *   page.c   the system calls
- *   look.c   the system calls that change no page: what the kernel knows of them
+ *   page.c   the system calls that change pages
+ *   look.c   those that change none: what the kernel knows of pages
+ *   membarrier.c  a memory barrier on all threads
+ *
+ *    Beside the last three these make system calls: fault.c for signals, symbol.c
+ *    to read symbol tables, fault_report.c and preload.c to write what they say,
+ *    thread.c to ask whether a thread is gone, stash.c to wait for one.
  *
  * 1. The object.  One object of a cache is
  *
@@ -46,16 +51,19 @@
  *
  * 3. Who owns a stack is told by its slot's word alone: STACK_NONE (there is
  *    none), STACK_BARE (one was, its object is still mapped), STACK_CACHED (umem
- *    has it), STACK_USED (the caller has it).  The constructor makes NONE or BARE
- *    into CACHED, the destructor CACHED into BARE, unmapping BARE into NONE; only
- *    the thread that umem_cache_alloc() gave the object to makes CACHED into
- *    USED, so that is a plain store; stack_free() makes USED into CACHED by
- *    compare-and-swap, so that one of many racing frees wins.
+ *    has it, or a thread at hand), STACK_USED (the caller has it).  The
+ *    constructor makes NONE or BARE into CACHED, the destructor CACHED into BARE,
+ *    unmapping BARE into NONE; only the thread that was given the object makes
+ *    CACHED into USED, so that is a plain store.  stack_free() makes USED into
+ *    CACHED by compare-and-swap, so that one of many racing frees wins; but the
+ *    thread whose number is in the word, which is the one that allocated the
+ *    stack, by a plain store, until another thread wants to free it: stash.h.
  *
- * 4. No locks, but for the registry of threads (thread.c).  Slots, leaves
- *    of the table, caches and the arena are published by compare-and-swap,
- *    the loser takes its own back.  So fork needs no handler here: the
- *    child finds every stack in the state it had.
+ * 4. Locks.  Slots, leaves of the table, caches and the arena are published by
+ *    compare-and-swap, the loser takes its own back.  So fork needs no handler
+ *    for them: the child finds every stack in the state it had.  There are two
+ *    mutexes: of the registry of threads (thread.c), and of the records of
+ *    stash.c.  Each has its handlers of fork; nobody takes one with the other held.
  *
  * umem is used through <umem.h> and <sys/vmem.h> only.
  */
@@ -73,6 +81,7 @@
 #define STACK_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define STACK_EXPORT __attribute__((visibility("default")))
 #define STACK_COLD __attribute__((cold, noinline))
+#define STACK_NOINLINE __attribute__((noinline))
 
 #define STACK_SIZE_SHIFT_MIN 15 /* 32 KiB */
 #define STACK_SIZE_SHIFT_MAX 21 /* 2 MiB */

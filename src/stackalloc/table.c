@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #include "page.h"
+#include "stash.h"
 
 _Atomic(struct table_middle *) table_root[TABLE_ROOT_SIZE];
 
@@ -174,7 +175,8 @@ table_note(const struct table_entry *entry, uint32_t bit, bool holds)
     _Atomic uint32_t *where = &entry->entry_slot->slot_word;
     uint32_t word = atomic_load_explicit(where, memory_order_relaxed), noted;
     do {
-        if (((word ^ entry->entry_word) & ~TABLE_NOTES) != 0 || table_state(word) != STACK_USED)
+        if (((word ^ entry->entry_word) & ~(TABLE_NOTES | TABLE_BIAS_MASK)) != 0 ||
+            table_state(word) != STACK_USED)
             return false;
         noted = holds ? word | bit : word & ~bit;
     } while (!atomic_compare_exchange_weak_explicit(where, &word, noted, memory_order_release,
@@ -186,10 +188,14 @@ bool
 table_take(struct table_slot *slot, uint32_t used, uint32_t then)
 {
     uint32_t word = atomic_load_explicit(&slot->slot_word, memory_order_relaxed);
-    do
-        if ((word & ~TABLE_NOTES) != used)
-            return false;
-    while (!atomic_compare_exchange_weak_explicit(&slot->slot_word, &word, then,
-                                                  memory_order_acq_rel, memory_order_relaxed));
-    return true;
+    while ((word & ~(TABLE_NOTES | TABLE_BIAS_MASK)) == used) {
+        if ((word & TABLE_BIAS_MASK) != 0) {
+            stash_unbias(slot, word);
+            word = atomic_load_explicit(&slot->slot_word, memory_order_relaxed);
+        } else if (atomic_compare_exchange_weak_explicit(
+                       &slot->slot_word, &word, then, memory_order_acq_rel, memory_order_relaxed)) {
+            return true;
+        }
+    }
+    return false;
 }

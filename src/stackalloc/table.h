@@ -61,7 +61,7 @@ struct table_slot {
     _Atomic uint32_t slot_thread;                 /* where TABLE_OWNED: its number */
     _Atomic uintptr_t slot_start;                 /* and an address in its start function, or 0 */
     _Atomic uint32_t slot_name[TABLE_NAME_WORDS]; /* where TABLE_NAMED: may lack the last zero */
-    struct table_slot *slot_next;                 /* where TABLE_DEFERRED: of its thread's list */
+    struct table_slot *slot_next;                 /* of a list: deferred.h, stash.c */
     void *slot_body;
     uint32_t slot_tool;            /* tools.h; of the constructor and the destructor */
     _Atomic uint32_t slot_regions; /* theirs: guards are regions, all is open: see build.c */
@@ -80,8 +80,9 @@ struct table_middle {
 extern _Atomic(struct table_middle *) table_root[TABLE_ROOT_SIZE];
 
 /*
- * The word of a constructed stack: offset in the granule (a multiple of the
- * page size, so its low 12 bits are 0) | notes | class | state.  0 is STACK_NONE.
+ * The word of a constructed stack: number of the thread that may free it
+ * without an atomic operation (stash.h) or 0 | offset in the granule (a multiple of
+ * the page size, so its low 12 bits are 0) | notes | class | state.  0 is STACK_NONE.
  */
 #define TABLE_STATE_MASK 0xfu
 #define TABLE_CLASS_SHIFT 4
@@ -99,12 +100,20 @@ extern _Atomic(struct table_middle *) table_root[TABLE_ROOT_SIZE];
 #define TABLE_DEFERRED 0x400u /* in use, and freed by the thread that stands on it: deferred.h */
 _Static_assert(((STACK_CLASSES - 1) << TABLE_CLASS_SHIFT) <= TABLE_CLASS_MASK, "class fits");
 _Static_assert((TABLE_NOTES | TABLE_DEFERRED) < STACK_PAGE_MIN, "notes overlap offset");
+#define TABLE_OFFSET_MASK (((uint32_t)1 << TABLE_GRANULE_SHIFT) - (uint32_t)STACK_PAGE_MIN)
+#define TABLE_BIAS_SHIFT TABLE_GRANULE_SHIFT
+#define TABLE_BIAS_MASK (~(uint32_t)0 << TABLE_BIAS_SHIFT)
+
+static inline uint32_t
+table_offset(const void *body)
+{
+    return (uint32_t)(uintptr_t)body & (((uint32_t)1 << TABLE_GRANULE_SHIFT) - 1);
+}
 
 static inline uint32_t
 table_word(const void *body, unsigned class, enum stack_state state)
 {
-    uint32_t offset = (uint32_t)((uintptr_t)body & (((uintptr_t)1 << TABLE_GRANULE_SHIFT) - 1));
-    return offset | class << TABLE_CLASS_SHIFT | (uint32_t)state;
+    return table_offset(body) | class << TABLE_CLASS_SHIFT | (uint32_t)state;
 }
 
 static inline enum stack_state
@@ -123,7 +132,7 @@ table_class(uint32_t word)
 static inline char *
 table_body(uintptr_t granule, uint32_t word)
 {
-    return (char *)((granule << TABLE_GRANULE_SHIFT) | (word & ~(uint32_t)(STACK_PAGE_MIN - 1)));
+    return (char *)((granule << TABLE_GRANULE_SHIFT) | (word & TABLE_OFFSET_MASK));
 }
 
 /* The slot of the granule that holds p, or NULL where no stack ever was near. */
@@ -184,7 +193,10 @@ int table_walk(int (*fn)(const struct table_entry *entry, void *arg), void *arg)
  * not: bit is TABLE_NAMED or the like.  False where it is not in use any more.
  */
 bool table_note(const struct table_entry *entry, uint32_t bit, bool holds);
-/* Makes the word of a stack in use, that may have notes, another.  False: it is none. */
+/*
+ * Makes the word of a stack in use, that may have notes and a thread's number,
+ * another, without either.  False: it is none.
+ */
 bool table_take(struct table_slot *slot, uint32_t used, uint32_t then);
 
 #endif

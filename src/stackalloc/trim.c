@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "stack.h"
+#include "stash.h"
 
 #define MS_PER_S 1000u
 #define NS_PER_MS 1000000u
@@ -115,7 +116,9 @@ stack_trim(size_t size, size_t keep)
     if (is_real_time())
         return refuse(EPERM);
     for (unsigned i = 0; i < STACK_CLASSES; i++)
-        if ((size == 0 || size == stack_class_size(i)) && class_cache(i) != NULL)
+        if ((size == 0 || size == stack_class_size(i)) && class_cache(i) != NULL) {
+            stash_close(i); /* what threads have at hand counts */
             trimmed += umem_cache_trim(class_cache(i), keep, 0);
+        }
     return (ssize_t)trimmed;
 }

@@ -140,7 +140,7 @@ read_slot(struct walk *w, const unsigned char *slot, uint64_t granule)
     if (row == NULL)
         return;
     row->row_base =
-        (granule << value(w, "TABLE_GRANULE_SHIFT")) + (word & ~(value(w, "STACK_PAGE_MIN") - 1));
+        (granule << value(w, "TABLE_GRANULE_SHIFT")) + (word & value(w, "TABLE_OFFSET_MASK"));
     row->row_size = (uint64_t)1 << (value(w, "STACK_SIZE_SHIFT_MIN") + class);
     row->row_used = state == value(w, "STACK_USED");
     row->row_cold = state == value(w, "STACK_BARE");

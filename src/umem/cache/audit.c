@@ -203,6 +203,15 @@ is_valid(const struct umem_audit_spec *spec)
            (spec->audit_thread_count == 0 || spec->audit_threads != NULL);
 }
 
+/* Who keeps freed objects in front of a cache that is audited now is to do so no more. */
+static void
+take_back(void)
+{
+    FOR_CACHES(cp, at)
+    if (cp->cache_reclaim != NULL && atomic_load(&cp->cache_active) != NULL)
+        cp->cache_reclaim(cp->cache_private);
+}
+
 /* Switches with the locks held.  spec: NULL to stop.  0, or -1 with errno. */
 static int
 switch_audit(const struct umem_audit_spec *spec)
@@ -219,6 +228,8 @@ switch_audit(const struct umem_audit_spec *spec)
     else
         stop();
     umem_lock_release(&audit_lock);
+    if (spec != NULL && error == 0)
+        take_back();
     umem_reap_admit(excluded);
     errno = error != 0 ? error : saved;
     return error != 0 ? -1 : 0;

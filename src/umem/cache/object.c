@@ -525,3 +525,12 @@ umem_cache_free(umem_cache_t *cp, void *buf)
         return;
     umem_cache_free_slow(cp, buf, SIZE_MAX);
 }
+
+/* Bin 0: the window is closed, or there is none. */
+UMEM_EXPORT int
+umem_cache_watched(umem_cache_t *cp)
+{
+    return cp->cache_bin == 0 ||
+           atomic_load_explicit(&cp->cache_active, memory_order_relaxed) != NULL ||
+           atomic_load_explicit(&umem_mtbf, memory_order_relaxed) != 0;
+}

@@ -436,6 +436,47 @@ test_short_way(void **state)
         assert_exits(long_way_only, settings[i], 0);
 }
 
+static int reclaimed;
+
+static void
+reclaim(void *unused)
+{
+    (void)unused;
+    reclaimed++;
+}
+
+/* Each reason to see every allocation, and its end. */
+static void
+watched(void)
+{
+    umem_cache_t *cp = umem_cache_create("object", 100, 0, NULL, NULL, reclaim, NULL, NULL, 0);
+    struct umem_audit_spec other = {.audit_cache = "umem_alloc_64"};
+    bool debugged = umem_options.opt_flags != 0;
+
+    CHECK((umem_cache_watched(cp) != 0) == debugged);
+    if (debugged)
+        return;
+    umem_setmtbf(1);
+    CHECK(umem_cache_watched(cp) != 0);
+    umem_setmtbf(0);
+    CHECK(umem_cache_seal(cp) == 0 && umem_cache_watched(cp) != 0);
+    CHECK(umem_cache_unseal(cp) == 0 && umem_cache_watched(cp) == 0);
+    CHECK(umem_audit_start(NULL) == 0 && umem_cache_watched(cp) != 0 && reclaimed == 1);
+    CHECK(umem_audit_stop() == 0 && umem_cache_watched(cp) == 0);
+    CHECK(umem_audit_start(&other) == 0 && umem_cache_watched(cp) == 0 && reclaimed == 1);
+    CHECK(umem_audit_stop() == 0);
+    cp = umem_cache_create("object", 100, 0, NULL, NULL, NULL, NULL, NULL, UMC_NOMAGAZINE);
+    CHECK(umem_cache_watched(cp) != 0);
+}
+
+static void
+test_watched(void **state)
+{
+    (void)state;
+    assert_exits(watched, NULL, 0);
+    assert_exits(watched, "audit", 0);
+}
+
 int
 main(void)
 {
@@ -444,6 +485,7 @@ main(void)
         cmocka_unit_test(test_constructor_fails), cmocka_unit_test(test_debugging),
         cmocka_unit_test(test_untouched),         cmocka_unit_test(test_misuse),
         cmocka_unit_test(test_source_allocates),  cmocka_unit_test(test_short_way),
+        cmocka_unit_test(test_watched),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
