@@ -6,7 +6,9 @@
  */
 #include "stacktest.h"
 
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 
 #define STACK (64 * KIB)
 #define COUNT 200
@@ -150,6 +152,68 @@ child_not_now(void *arg)
     CHECK(cached() <= 10 + BETWEEN_LOOKS + IN_MAGAZINES);
 }
 
+static _Atomic bool over;
+
+/* What a thread has nobody else has, whatever is trimmed meanwhile. */
+static void *
+use_some(void *arg)
+{
+    enum { SOME = 24 };
+    char mark = *(char *)arg, *mine[SOME];
+    for (int round = 0; round < 300; round++) {
+        for (int i = 0; i < SOME; i++) {
+            CHECK((mine[i] = stack_alloc(STACK)) != NULL);
+            memset(mine[i], mark, PAGE);
+            mine[i][STACK - 1] = mark;
+        }
+        for (int i = 0; i < SOME; i++) {
+            for (size_t k = 0; k < PAGE; k += 64)
+                CHECK(mine[i][k] == mark);
+            CHECK(mine[i][STACK - 1] == mark && stack_free(mine[i], STACK) == 0);
+        }
+    }
+    return NULL;
+}
+
+static void *
+trim_all_the_time(void *arg)
+{
+    struct stack_stats stats;
+    for (size_t keep = 0; !over; keep = (keep + 7) % 40) {
+        CHECK(stack_trim(0, keep) >= 0);
+        CHECK(stack_stats(&stats, sizeof(stats)) == 0);
+    }
+    return arg;
+}
+
+static void
+child_threads(void *arg)
+{
+    enum { THREADS = 3 };
+    pthread_t user[THREADS], trimmer;
+    char marks[THREADS] = {1, 2, 3};
+    configure((struct stack_config){.config_backend = *(enum stack_backend *)arg,
+                                    .config_cache_bytes = 20 * STACK,
+                                    .config_idle_ms = 1,
+                                    .config_scrub = STACK_SCRUB_USED});
+    over = false;
+    for (int i = 0; i < THREADS; i++)
+        CHECK(pthread_create(&user[i], NULL, use_some, &marks[i]) == 0);
+    CHECK(pthread_create(&trimmer, NULL, trim_all_the_time, NULL) == 0);
+    for (int i = 0; i < THREADS; i++)
+        CHECK(pthread_join(user[i], NULL) == 0);
+    over = true;
+    CHECK(pthread_join(trimmer, NULL) == 0);
+}
+
+static void
+test_threads(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++)
+        must_succeed(child_threads, (void *)&backends[i]);
+}
+
 static void
 test_trim(void **state)
 {
@@ -185,10 +249,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_trim),
-        cmocka_unit_test(test_bound),
-        cmocka_unit_test(test_idle),
-        cmocka_unit_test(test_neither_reserved_nor_real_time),
+        cmocka_unit_test(test_trim),    cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_idle),    cmocka_unit_test(test_neither_reserved_nor_real_time),
+        cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests_name("stackalloc/trim", tests, NULL, NULL);
 }
