@@ -185,10 +185,12 @@ class Background:
     def wait_for_line(self, text, timeout=DEFAULT_TIMEOUT_S):
         """Waits for a line on stdout that contains text, and returns it."""
         def found():
+            # Asked first: what it says last comes before its end.
+            ended = self.process.poll() is not None and not self._readers[0].is_alive()
             for line in list(self.lines):
                 if text in line:
                     return line
-            if self.process.poll() is not None and not self._readers[0].is_alive():
+            if ended:
                 raise RuntimeError(f"{self.argv[0]} ended ({self.process.returncode}) before "
                                    f"it said {text!r}: {self.lines} {self.errors}")
             return None

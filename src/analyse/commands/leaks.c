@@ -18,7 +18,7 @@ static const char description[] =
     "A block is leaked when no root leads to it: no register, stack, thread-local or static\n"
     "variable of the program, and no block that can be reached from one. Direct leaks are\n"
     "those that no other leaked block points to; the indirect ones hang on them.\n"
-    "A live process is stopped only while its memory is copied.\n"
+    "A live process is stopped for some milliseconds, while it is copied.\n"
     "Exit code: 0 no leaks, 1 leaks, 2 the target could not be read.\n";
 
 struct arguments {

@@ -44,6 +44,7 @@ heap_copy_target(struct target *t)
 
     if (!heap_copy_fits(t))
         return;
+    (void)target_fork(t); /* else it stays stopped until all is copied */
     size_t n = target_mappings(t, &maps);
     for (size_t i = 0; i < n; i++)
         if ((maps[i].map_flags & want) == want)

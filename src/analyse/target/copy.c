@@ -91,7 +91,7 @@ target_copy(struct target *t, addr_t start, addr_t end)
     struct copier c = {.c_target = t, .c_page = (size_t)sysconf(_SC_PAGESIZE)};
     start &= ~(addr_t)(c.c_page - 1);
     end = (end + c.c_page - 1) & ~(addr_t)(c.c_page - 1);
-    if (!t->t_live || start >= end)
+    if (!t->t_live || start >= end || target_peek(t, start, 1) != NULL)
         return 0;
     void *data = mmap(NULL, (size_t)(end - start), PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -2,8 +2,9 @@
 /*
  * dump.c - target_dump: a core file of a live process.
  *
- * While the process stands still it is noted which pages there are, and they
- * are copied where there is memory for that; all else happens when it runs on.
+ * The process runs on as soon as the kernel has made a copy of it (fork.c).
+ * Where that cannot be, it is noted which pages there are, and they are copied
+ * where there is memory for that, while it stands still.
  * The file holds
  *
  *   ELF header | memory, run after run | notes | program headers | section header
@@ -54,6 +55,7 @@ struct dump {
     int d_fd;
     uint64_t d_offset; /* where the next byte of the file goes */
     unsigned char *d_piece;
+    bool d_copy; /* memory is taken over while the process stands still */
     bool d_open; /* the last program header can be added to */
 };
 
@@ -65,7 +67,7 @@ now_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000ULL + (uint64_t)ts.tv_nsec;
 }
 
-/* --- What is to be written: while the process is stopped --- */
+/* --- What is to be written: while the process, or its copy, stands still --- */
 
 static void
 note_run(void *arg, addr_t start, addr_t end, enum page kind)
@@ -77,8 +79,7 @@ note_run(void *arg, addr_t start, addr_t end, enum page kind)
     d->d_runs = target_grow(d->d_runs, d->d_run_count, sizeof(*d->d_runs));
     d->d_runs[d->d_run_count++] = (struct run){start, end, kind, d->d_mapping->map_flags};
     /* Of a file mapping few pages differ from the file; the rest was copied whole. */
-    if (kind == PAGE_READ && d->d_options->dmp_copy &&
-        (d->d_mapping->map_flags & MAPPING_WRITE) == 0)
+    if (kind == PAGE_READ && d->d_copy && (d->d_mapping->map_flags & MAPPING_WRITE) == 0)
         target_copy(d->d_target, start, end);
 }
 
@@ -118,9 +119,11 @@ note_mapping(struct dump *d, const struct mapping *map)
         note_run(d, start, map->map_end, PAGE_FILE); /* known, not dumped */
         return;
     }
-    if ((flags & MAPPING_WRITE) != 0 && d->d_options->dmp_copy)
+    if ((flags & MAPPING_WRITE) != 0 && d->d_copy)
         target_copy(d->d_target, start, map->map_end);
-    if (!file && !shared) {
+    if (target_peek(d->d_target, start, 1) != NULL && !d->d_copy) {
+        note_run(d, start, map->map_end, PAGE_READ); /* a copy by fork has it not: see fork.c */
+    } else if (!file && !shared) {
         pages_walk(d->d_target, start, map->map_end, PAGES_SPARSE, note_run, d);
     } else if ((flags & MAPPING_WRITE) != 0 || shared ||
                (d->d_options->dmp_all && is_lost(map->map_name))) {
@@ -369,7 +372,7 @@ write_file(struct dump *d)
     d->d_offset = sizeof(Elf64_Ehdr);
     d->d_offset = (d->d_offset + ZERO_PIECE - 1) & ~(uint64_t)(ZERO_PIECE - 1);
     bool ok = write_runs(d);
-    target_resume(d->d_target); /* where there was no room for a copy */
+    target_resume(d->d_target); /* or its copy; itself, where there was no room for one */
     d->d_result->dmp_stopped_ns = d->d_result->dmp_stopped_ns != 0
                                       ? d->d_result->dmp_stopped_ns
                                       : now_ns() - d->d_target->t_stop_time;
@@ -405,9 +408,13 @@ target_dump(struct target *t, const struct dump_options *options, struct dump_re
 
     *result = (struct dump_result){0};
     dump_notes(t, &d.d_notes);
+    bool forked = target_fork(t);
+    d.d_copy = options->dmp_copy && !forked;
+    if (forked)
+        result->dmp_stopped_ns = now_ns() - t->t_stop_time;
     for (size_t i = 0; i < t->t_mapping_count; i++)
         note_mapping(&d, &t->t_mappings[i]);
-    if (options->dmp_copy) {
+    if (d.d_copy) {
         target_resume(t);
         result->dmp_stopped_ns = now_ns() - t->t_stop_time;
     }

@@ -256,6 +256,8 @@ await_stop(struct target *t, size_t i, uint64_t deadline)
         if (got == thr->thr_tid && WIFSTOPPED(status)) {
             if (status >> 16 == 0)
                 t->t_signals[i] = WSTOPSIG(status);
+            else if (WSTOPSIG(status) != SIGTRAP)
+                t->t_job_stopped = true;
             thr->thr_stopped = true;
             return;
         }
@@ -428,7 +430,7 @@ live_read(const struct target *t, addr_t addr, void *buf, size_t size)
         if (got <= 0) {
             struct iovec local = {out + done, n};
             struct iovec remote = {(void *)(uintptr_t)(addr + done), n};
-            got = process_vm_readv(t->t_pid, &local, 1, &remote, 1, 0);
+            got = process_vm_readv(t->t_mem_pid, &local, 1, &remote, 1, 0);
         }
         if (got <= 0)
             break;

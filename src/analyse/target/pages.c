@@ -40,7 +40,7 @@ pagemap_of(struct target *t)
     char path[64];
     if (!t->t_pagemap_tried) {
         t->t_pagemap_tried = true;
-        snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)t->t_pid);
+        snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)t->t_mem_pid);
         t->t_pagemap_fd = open(path, O_RDONLY | O_CLOEXEC);
     }
     return t->t_pagemap_fd;

@@ -311,6 +311,7 @@ target_open(const char *name, const struct target_options *options)
     t->t_pagemap_fd = -1;
     t->t_pid = parse_pid(name);
     t->t_live = t->t_pid >= 0;
+    t->t_mem_pid = t->t_pid;
     bool ok = t->t_live ? live_open(t) : core_open(t);
     if (ok) {
         target_sort_mappings(t);
@@ -343,6 +344,7 @@ target_close(struct target *t)
     helper_stop(t);
     if (t->t_live) {
         live_resume(t);
+        fork_end(t);
         for (size_t i = 0; i < t->t_copy_count; i++)
             munmap(t->t_copies[i].copy_data, t->t_copies[i].copy_size);
         free(t->t_copies);
@@ -375,8 +377,10 @@ target_close(struct target *t)
 void
 target_resume(struct target *t)
 {
-    if (t->t_live)
-        live_resume(t);
+    if (!t->t_live)
+        return;
+    live_resume(t);
+    fork_end(t);
 }
 
 /* --- Answers from the tables --- */

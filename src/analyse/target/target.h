@@ -84,14 +84,22 @@ struct target_options {
 struct target *target_open(const char *name, const struct target_options *options);
 void target_close(struct target *t);
 /*
+ * Live: has the kernel make a copy of the process, as fork(2) does, and lets
+ * the process run on; memory is read from the copy until target_resume() or
+ * target_close(), which end it.  False where that is not possible or might
+ * harm: nothing has changed, the process is still stopped.
+ */
+bool target_fork(struct target *t);
+/*
  * Live: copies [start, end) into our memory, so that reads (and target_peek)
  * are answered from there, then and after target_resume.  Costs memory for the
  * pages that exist only.  Returns the bytes now held; 0 for a core, which needs
- * no copy.  Once a range; ranges must not overlap.
+ * no copy.  Ranges must not overlap; one that begins within another is left
+ * as that one is.
  */
 size_t target_copy(struct target *t, addr_t start, addr_t end);
 /*
- * Live: lets the process run on.  Mappings, modules, threads' registers stay as
+ * Live: lets the process, or its copy, go.  Mappings, modules, threads' registers stay as
  * they were; memory that was not copied is read as it is by then, and stacks
  * can no longer be unwound.
  */
@@ -99,7 +107,7 @@ void target_resume(struct target *t);
 
 struct dump_options {
     const char *dmp_path;
-    bool dmp_copy; /* take the memory over and let the process run on, then write */
+    bool dmp_copy; /* may take the memory over, so that the process runs on meanwhile */
     bool dmp_all;  /* also what a debugger wants: the first page of each file, text of lost ones */
 };
 struct dump_result {

@@ -8,6 +8,7 @@
  *   compressed.c unpacking of compressed cores
  *   notes.c      the core's notes: threads, mapped files, auxiliary vector
  *   live.c       a live process: stopping, maps, memory
+ *   fork.c       target_fork: a live process's copy that the kernel makes
  *   copy.c       target_copy
  *   pages.c      which pages of a live process exist
  *   maps.c       lines of /proc/PID/maps
@@ -109,8 +110,10 @@ struct target {
     int t_mem_fd;
     int t_pagemap_fd; /* -1: not readable */
     bool t_pagemap_tried;
+    pid_t t_mem_pid; /* whose memory is read: t_pid, or a copy of it (fork.c) */
     bool t_stopped;
     uint64_t t_stop_time; /* CLOCK_MONOTONIC when the first thread was asked to stop */
+    bool t_job_stopped;   /* by SIGSTOP or a terminal's */
     bool t_own_child;     /* its end is for whoever started it to wait for */
     struct copy *t_copies;
     size_t t_copy_count;
@@ -144,6 +147,11 @@ bool core_open(struct target *t);
 bool live_open(struct target *t);
 void live_resume(struct target *t);
 size_t live_read(const struct target *t, addr_t addr, void *buf, size_t size);
+
+/* --- fork.c --- */
+
+/* Ends the copy, if there is one; memory is the process's own again. */
+void fork_end(struct target *t);
 
 /* --- compressed.c --- */
 
