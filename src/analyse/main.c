@@ -42,6 +42,7 @@ static const struct verb verbs[] = {
     {"arenas", command_arenas, "vmem arenas"},
     {"threads", command_threads, "threads, their caches, where they are"},
     {"stacks", command_stacks, "thread and fiber stacks, who is on each, how deep"},
+    {"shell", command_shell, "look around with mdb's commands"},
 };
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
 

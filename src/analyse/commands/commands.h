@@ -38,5 +38,6 @@ int command_core(int argc, char **argv);
 int command_diff(int argc, char **argv);
 int command_grep(int argc, char **argv);
 int command_verify(int argc, char **argv);
+int command_shell(int argc, char **argv);
 
 #endif

@@ -101,6 +101,7 @@ add_events(struct heap *h, addr_t events, uint64_t first, uint64_t n, struct eve
     for (uint64_t i = 0; i < n; i++) {
         struct event event = decode(off, &rec, i * off->size_umem_event);
         event.event_place = first + i;
+        event.event_record = at + i * off->size_umem_event;
         if (event.event_time != 0 && event.event_time != off->const_UMEM_EVENT_BUSY)
             list->list[list->count++] = event;
     }

@@ -318,6 +318,46 @@ uint64_t heap_now(struct heap *h);
 /* The time of so many ns ago on that clock, 1 at least. */
 uint64_t heap_after(struct heap *h, uint64_t age);
 
+/* --- bufctls.c: records of blocks by their own address --- */
+
+/*
+ * The address of what is recorded of a block, 0 where nothing is; audited (may
+ * be NULL): it has transactions.
+ */
+addr_t heap_bufctl(const struct heap *h, struct block b, bool *audited);
+
+struct bufctl_table;
+/* NULL: no memory.  Holds as long as the heap's regions do. */
+struct bufctl_table *bufctl_table_create(const struct heap *h);
+void bufctl_table_destroy(struct bufctl_table *table);
+/* The block whose record addr points into. */
+bool bufctl_table_find(const struct bufctl_table *table, addr_t addr, struct block *b);
+
+/* --- records.c: the engine's own structures, one by one --- */
+
+/* Called for each, until it returns false.  The record holds until something else is read. */
+typedef bool heap_record_fn(void *arg, const struct record *rec);
+
+enum slab_lists { SLABS_PARTIAL = 1, SLABS_FULL = 2, SLABS_EMPTY = 4, SLABS_ALL = 7 };
+void heap_each_slab(struct heap *h, const struct heap_cache *cache, unsigned lists,
+                    heap_record_fn *fn, void *arg);
+/* Segments of an arena by address, spans before what lies in them. */
+void heap_each_segment(struct heap *h, addr_t arena, heap_record_fn *fn, void *arg);
+/* Threads' caches. */
+void heap_each_tcache(struct heap *h, heap_record_fn *fn, void *arg);
+
+enum segment_type { SEGMENT_UNKNOWN, SEGMENT_ALLOC, SEGMENT_FREE, SEGMENT_SPAN };
+
+struct segment_info {
+    addr_t seg_start;
+    addr_t seg_end;
+    enum segment_type seg_type;
+    bool seg_import; /* a span that came from the arena's source */
+};
+
+/* Reads the segment at addr.  False: it cannot be read, or is none. */
+bool heap_segment(struct heap *h, addr_t addr, struct segment_info *info);
+
 /* --- state.c --- */
 
 struct heap_state {
@@ -364,6 +404,7 @@ struct event {
     uint64_t event_size;
     uint32_t event_stack;
     uint32_t event_thread;
+    addr_t event_record; /* where it lies in the target */
 };
 
 struct event_list {

@@ -222,6 +222,7 @@ struct field {
     X(UMEM_SIZE_PRIME)                                                                             \
     X(UMEM_BUFTAG_ALLOCATED)                                                                       \
     X(UMEM_BUFTAG_FREE)                                                                            \
+    X(VMEM_SEG_FREE)                                                                               \
     X(UMEM_EVENT_KIND_BITS)                                                                        \
     X(UMEM_EVENT_BUSY)                                                                             \
     X(UMEM_EVENT_ALLOC)                                                                            \

@@ -185,6 +185,13 @@ stack_json(struct symboliser *s, const addr_t *frames, size_t count, bool first_
     return stack;
 }
 
+const struct symbol *
+symboliser_symbol(struct symboliser *s, addr_t addr, bool is_return)
+{
+    const struct entry *e = look_up(s, addr, is_return);
+    return e != NULL ? &e->symbol[e->count - 1] : NULL;
+}
+
 const char *
 symboliser_vtable(struct symboliser *s, addr_t addr)
 {

@@ -32,6 +32,12 @@ void stack_print(struct symboliser *s, const addr_t *frames, size_t count, bool 
                  int indent, bool color);
 json_t *stack_json(struct symboliser *s, const addr_t *frames, size_t count, bool first_is_pc);
 
+/*
+ * The function that addr is in, not one that was inlined there; sym_function is
+ * "" where unknown.  NULL: no memory.
+ */
+const struct symbol *symboliser_symbol(struct symboliser *s, addr_t addr, bool is_return);
+
 /* "vtable for Widget" where addr lies in a C++ virtual table, else "". */
 const char *symboliser_vtable(struct symboliser *s, addr_t addr);
 

@@ -15,6 +15,7 @@
 #include "target/target_impl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -96,7 +97,7 @@ static bool
 answer(struct Dwfl *dwfl, struct target *t, int fd, const struct request *req)
 {
     static struct symbol symbols[REPLY_MAX];
-    static addr_t frames[REPLY_MAX];
+    static struct stack_frame frames[REPLY_MAX];
     size_t max = req->req_max < REPLY_MAX ? req->req_max : REPLY_MAX;
     uint32_t count = 0;
     const void *data = symbols;
@@ -107,7 +108,7 @@ answer(struct Dwfl *dwfl, struct target *t, int fd, const struct request *req)
                                              req->req_return_address != 0, symbols, max);
     } else {
         data = frames;
-        size = sizeof(addr_t);
+        size = sizeof(struct stack_frame);
         if (dwfl != NULL)
             count = (uint32_t)unwind_here(dwfl, t, (size_t)req->req_address, frames, max);
     }
@@ -123,6 +124,15 @@ child_main(struct target *t, int fd, pid_t parent)
     signal(SIGSEGV, SIG_DFL);
     signal(SIGBUS, SIG_DFL);
     signal(SIGABRT, SIG_DFL);
+    /* What interrupts a command of ours is not meant for us. */
+    signal(SIGINT, SIG_IGN);
+    /* Who reads what the parent prints waits for the parent's end, not for ours. */
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null >= 0) {
+        dup2(null, STDIN_FILENO);
+        dup2(null, STDOUT_FILENO);
+        close(null);
+    }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(0);
@@ -236,7 +246,8 @@ target_symbolise(struct target *t, addr_t addr, bool return_address, struct symb
 }
 
 size_t
-target_unwind(struct target *t, const struct thread *thr, addr_t *frames, size_t max)
+target_unwind_frames(struct target *t, const struct thread *thr, struct stack_frame *frames,
+                     size_t max)
 {
     size_t count = 0;
     struct request req = {.req_question = ASK_FRAMES,
@@ -247,6 +258,16 @@ target_unwind(struct target *t, const struct thread *thr, addr_t *frames, size_t
     ask(t, &req, frames, sizeof(*frames), &count);
     if (count > 0)
         return count;
-    frames[0] = thr->thr_pc;
+    frames[0] = (struct stack_frame){thr->thr_pc, thr->thr_sp};
     return 1;
+}
+
+size_t
+target_unwind(struct target *t, const struct thread *thr, addr_t *frames, size_t max)
+{
+    struct stack_frame full[REPLY_MAX];
+    size_t count = target_unwind_frames(t, thr, full, max < REPLY_MAX ? max : REPLY_MAX);
+    for (size_t i = 0; i < count; i++)
+        frames[i] = full[i].frame_pc;
+    return count;
 }

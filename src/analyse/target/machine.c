@@ -12,11 +12,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char *const registers_x86_64[] = {
+    "r15",    "r14", "r13", "r12",     "rbp",     "rbx", "r11",      "r10", "r9",
+    "r8",     "rax", "rcx", "rdx",     "rsi",     "rdi", "orig_rax", "rip", "cs",
+    "eflags", "rsp", "ss",  "fs_base", "gs_base", "ds",  "es",       "fs",  "gs"};
+static const char *const registers_aarch64[] = {
+    "x0",  "x1",  "x2",  "x3",  "x4",  "x5",  "x6",  "x7",  "x8",  "x9",    "x10", "x11",
+    "x12", "x13", "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21",   "x22", "x23",
+    "x24", "x25", "x26", "x27", "x28", "x29", "x30", "sp",  "pc",  "pstate"};
+
 static const struct machine machines[] = {
     {
         .mach_elf = EM_X86_64,
         .mach_name = "x86-64",
         .mach_nregs = 27,
+        .mach_registers = registers_x86_64,
         .mach_sp = 19,
         .mach_pc = 16,
         .mach_thread = 21, /* fs_base */
@@ -24,17 +34,20 @@ static const struct machine machines[] = {
         /* rax rdx rcx rbx rsi rdi rbp rsp r8 to r15, return address */
         .mach_dwarf = {10, 12, 11, 5, 13, 14, 4, 19, 9, 8, 7, 6, 3, 2, 1, 0, 16},
         .mach_dwarf_has_pc = true,
+        .mach_dwarf_sp = 7,
     },
     {
         .mach_elf = EM_AARCH64,
         .mach_name = "aarch64",
         .mach_nregs = 34,
+        .mach_registers = registers_aarch64,
         .mach_sp = 31,
         .mach_pc = 32,
         .mach_thread = MACHINE_NO_REGISTER, /* in NT_ARM_TLS */
         .mach_dwarf_count = 32,
         .mach_dwarf = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
                        16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31},
+        .mach_dwarf_sp = 31,
     },
 };
 
@@ -45,6 +58,13 @@ machine_find(int elf_machine)
         if (machines[i].mach_elf == elf_machine)
             return &machines[i];
     return NULL;
+}
+
+const char *
+target_register_name(const struct target *t, size_t index)
+{
+    const struct machine *mach = t->t_machine;
+    return mach != NULL && index < mach->mach_nregs ? mach->mach_registers[index] : NULL;
 }
 
 struct thread *

@@ -176,4 +176,16 @@ size_t target_symbolise(struct target *t, addr_t addr, bool return_address, stru
  */
 size_t target_unwind(struct target *t, const struct thread *thr, addr_t *frames, size_t max);
 
+struct stack_frame {
+    addr_t frame_pc; /* as target_unwind gives it */
+    addr_t frame_sp; /* the stack pointer in that function; 0 unknown */
+};
+
+/* The same with stack pointers. */
+size_t target_unwind_frames(struct target *t, const struct thread *thr, struct stack_frame *frames,
+                            size_t max);
+
+/* Name of the word of this index in thr_regs, as the kernel has it ("rip"); NULL past the last. */
+const char *target_register_name(const struct target *t, size_t index);
+
 #endif

@@ -54,13 +54,15 @@ struct backing {
 struct machine {
     int mach_elf; /* EM_* */
     const char *mach_name;
-    size_t mach_nregs; /* words of the general registers */
+    size_t mach_nregs;                 /* words of the general registers */
+    const char *const *mach_registers; /* their names */
     size_t mach_sp;
     size_t mach_pc;
     size_t mach_thread; /* thread pointer, or MACHINE_NO_REGISTER */
     unsigned mach_dwarf_count;
     unsigned char mach_dwarf[33]; /* word index of DWARF register 0, 1, ... */
     bool mach_dwarf_has_pc;
+    unsigned mach_dwarf_sp; /* DWARF's number of the stack pointer */
 };
 #define MACHINE_NO_REGISTER ((size_t)-1)
 
@@ -239,6 +241,7 @@ struct Dwfl;
 struct Dwfl *symbolise_session(struct target *t);
 size_t symbolise_here(struct Dwfl *dwfl, struct target *t, addr_t addr, bool return_address,
                       struct symbol *symbols, size_t max);
-size_t unwind_here(struct Dwfl *dwfl, struct target *t, size_t thread, addr_t *frames, size_t max);
+size_t unwind_here(struct Dwfl *dwfl, struct target *t, size_t thread, struct stack_frame *frames,
+                   size_t max);
 
 #endif

@@ -13,7 +13,7 @@
 #include <string.h>
 
 struct frames {
-    addr_t *fr_addrs;
+    struct stack_frame *fr_frames;
     size_t fr_count;
     size_t fr_max;
 };
@@ -74,6 +74,17 @@ set_initial_registers(Dwfl_Thread *thread, void *thread_arg)
     return dwfl_thread_state_registers(thread, 0, mach->mach_dwarf_count, regs);
 }
 
+static addr_t
+stack_pointer(Dwfl_Frame *state)
+{
+    Dwarf_Word sp = 0;
+#ifdef HAVE_DWFL_FRAME_REG /* elfutils 0.188 */
+    if (dwfl_frame_reg(state, unwind_target->t_machine->mach_dwarf_sp, &sp) != 0)
+        sp = 0;
+#endif
+    return sp;
+}
+
 static int
 add_frame(Dwfl_Frame *state, void *arg)
 {
@@ -85,12 +96,13 @@ add_frame(Dwfl_Frame *state, void *arg)
     /* As if it were a return address: see target_unwind. */
     if (exact && fr->fr_count > 0)
         pc++;
-    fr->fr_addrs[fr->fr_count++] = pc;
+    fr->fr_frames[fr->fr_count++] = (struct stack_frame){pc, stack_pointer(state)};
     return DWARF_CB_OK;
 }
 
 size_t
-unwind_here(struct Dwfl *dwfl, struct target *t, size_t thread, addr_t *frames, size_t max)
+unwind_here(struct Dwfl *dwfl, struct target *t, size_t thread, struct stack_frame *frames,
+            size_t max)
 {
     static const Dwfl_Thread_Callbacks callbacks = {
         .next_thread = next_thread,
