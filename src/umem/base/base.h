@@ -18,7 +18,10 @@
 #define UMEM_EXPORT __attribute__((visibility("default")))
 #define UMEM_ALWAYS_INLINE inline __attribute__((always_inline))
 #define UMEM_NOINLINE __attribute__((noinline))
+/* Not on the way of a program that only allocates and frees: lies apart (libumem.ld). */
 #define UMEM_COLD __attribute__((cold, noinline))
+/* And what is, in a file that is not. */
+#define UMEM_USUAL __attribute__((hot))
 #define UMEM_CACHE_LINE 64
 /* Initial-exec: resolved without __tls_get_addr, which may itself malloc. */
 #define UMEM_TLS __thread __attribute__((tls_model("initial-exec")))

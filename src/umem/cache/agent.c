@@ -187,7 +187,7 @@ serve_for_ever(void *arg)
     return arg;
 }
 
-void
+UMEM_USUAL void
 umem_agent_start(void)
 {
     static _Atomic bool started;

@@ -203,7 +203,7 @@ umem_free(void *buf, size_t size)
     umem_free_fast(buf, size);
 }
 
-UMEM_EXPORT void *
+UMEM_EXPORT UMEM_COLD void *
 umem_alloc_align(size_t size, size_t align, int flags)
 {
     if (!umem_is_pow2(align)) {
@@ -223,7 +223,7 @@ umem_free_align(void *buf, size_t size)
     umem_free_fast(buf, size);
 }
 
-UMEM_EXPORT void
+UMEM_EXPORT UMEM_COLD void
 umem_setmtbf(uint32_t mtbf)
 {
     (void)umem_ready();

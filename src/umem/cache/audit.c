@@ -77,7 +77,7 @@ umem_audit_wants(size_t requested)
     return true;
 }
 
-uint32_t
+UMEM_USUAL uint32_t
 umem_audit_large_flags(size_t requested)
 {
     uint32_t flags = atomic_load_explicit(&larges, memory_order_relaxed);
@@ -281,7 +281,7 @@ umem_audit_adopt(struct umem_cache *cp)
     errno = saved;
 }
 
-void
+UMEM_USUAL void
 umem_audit_settle(struct umem_cache *cp)
 {
     bool active = atomic_load_explicit(&cp->cache_active, memory_order_relaxed) != NULL;

@@ -150,7 +150,7 @@ umem_cache_init(struct umem_cache *cp, const struct umem_cache_args *args)
     return 0;
 }
 
-struct umem_cache *
+UMEM_COLD struct umem_cache *
 umem_cache_new(const struct umem_cache_args *args)
 {
     struct umem_cache *cp = umem_meta_alloc(sizeof(*cp));
@@ -163,7 +163,7 @@ umem_cache_new(const struct umem_cache_args *args)
     return NULL;
 }
 
-UMEM_EXPORT umem_cache_t *
+UMEM_EXPORT UMEM_COLD umem_cache_t *
 umem_cache_create(const char *name, size_t bufsize, size_t align, umem_constructor_t *ctor,
                   umem_destructor_t *dtor, umem_reclaim_t *reclaim, void *private_data, vmem_t *vmp,
                   int cflags)
@@ -196,7 +196,7 @@ struct live_report {
     size_t live_count;
 };
 
-static void
+static UMEM_COLD void
 report_live(void *arg, struct slab *slab, void *obj)
 {
     struct live_report *live = arg;
@@ -213,7 +213,7 @@ report_live(void *arg, struct slab *slab, void *obj)
 }
 
 /* Says that objects live, each with what is known of it. */
-static void
+static UMEM_COLD void
 report_not_empty(struct umem_cache *cp, size_t guarded)
 {
     struct live_report live = {.live_cache = cp};
@@ -226,7 +226,7 @@ report_not_empty(struct umem_cache *cp, size_t guarded)
 static bool destroy(struct umem_cache *cp);
 
 /* Those with live objects stay, for frees to find.  False: there are such. */
-static bool
+static UMEM_COLD bool
 destroy_twins(struct umem_cache *cp)
 {
     struct umem_cache *kept = NULL;
@@ -244,7 +244,7 @@ destroy_twins(struct umem_cache *cp)
 }
 
 /* False: objects live, and the record stays in place. */
-static bool
+static UMEM_COLD bool
 destroy(struct umem_cache *cp)
 {
     if (atomic_load_explicit(&cp->cache_reserve, memory_order_relaxed) != NULL)

@@ -43,7 +43,7 @@ static size_t quarantine_bytes;
 static size_t quarantine_bytes_max = QUARANTINE_BYTES_MAX;
 static struct umem_firewall_stats stats;
 
-void
+UMEM_USUAL void
 umem_firewall_init(void)
 {
     size_t limit = umem_options.opt_heap_limit;

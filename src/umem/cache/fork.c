@@ -132,7 +132,7 @@ child(void)
     os_streams_reset_child();
 }
 
-void
+UMEM_USUAL void
 umem_fork_init(void)
 {
     /* ENOMEM alone can fail this, and leaves fork as unsafe as it was before. */

@@ -99,7 +99,7 @@ start_threads(void)
     umem_agent_start();
 }
 
-UMEM_COLD bool
+UMEM_NOINLINE bool
 umem_ready_slow(void)
 {
     bool set_up = false;

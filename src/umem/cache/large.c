@@ -240,7 +240,7 @@ find_enclosing(const void *addr)
     return found;
 }
 
-bool
+UMEM_COLD bool
 umem_large_find(const void *addr, struct umem_buffer *buf)
 {
     struct umem_large *large = find_enclosing(addr);
@@ -250,7 +250,7 @@ umem_large_find(const void *addr, struct umem_buffer *buf)
     return large != NULL;
 }
 
-bool
+UMEM_COLD bool
 umem_large_report_freed(void *buf)
 {
     struct umem_large_freed before;
@@ -338,7 +338,7 @@ waits(struct umem_large *large)
     return false;
 }
 
-size_t
+UMEM_COLD size_t
 umem_large_verify(void)
 {
     size_t corrupt = 0;
@@ -356,7 +356,7 @@ umem_large_verify(void)
     return corrupt;
 }
 
-void
+UMEM_COLD void
 umem_large_leave(struct umem_large *large)
 {
     struct umem_buffer buf = describe_freed(large);

@@ -59,7 +59,7 @@ find(const void *addr, bool exact, struct umem_large_freed *found)
 }
 
 /* The same beside writers; false also where they would not let it read. */
-static bool
+static UMEM_COLD bool
 find_beside_writers(const void *addr, bool exact, struct umem_large_freed *found)
 {
     for (int i = 0; i < READ_TRIES; i++) {
@@ -79,7 +79,7 @@ umem_large_freed_at(const void *base, struct umem_large_freed *found)
     return find_beside_writers(base, true, found);
 }
 
-void
+UMEM_COLD void
 umem_large_explain(const struct os_fault *fault)
 {
     struct umem_large_freed before;

@@ -296,7 +296,7 @@ umem_cache_describe(struct umem_cache *cp, const void *addr, struct umem_buffer 
 }
 
 /* Takes objects until one passes the checks; corrupt ones have been reported and are dropped. */
-static void *
+static UMEM_COLD void *
 get_checked(struct umem_cache *cp, size_t requested, int flags, const void *frame)
 {
     struct umem_buffer buf;
@@ -408,7 +408,7 @@ waits(struct umem_cache *cp)
            atomic_load_explicit(&cp->cache_reserve, memory_order_relaxed) == NULL;
 }
 
-void
+UMEM_COLD void
 umem_cache_leave(struct umem_cache *cp, void *obj)
 {
     struct umem_buffer buf;
@@ -431,7 +431,7 @@ find_chunk(const struct slab *slab, const void *addr, struct umem_buffer *buf)
     return true;
 }
 
-void
+UMEM_COLD void
 umem_cache_report_free(struct umem_cache *cp, void *buf)
 {
     uint64_t word = pagemap_get(buf);

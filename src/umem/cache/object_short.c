@@ -17,7 +17,7 @@
 #include "debug/tag.h"
 #include "os/watch.h"
 
-bool
+UMEM_USUAL bool
 umem_short_suits(const struct umem_cache *cp, bool is_class)
 {
     uint32_t flags = cp->cache_flags;
@@ -124,17 +124,22 @@ is_usual(const struct umem_cache *cp)
            atomic_load_explicit(&cp->cache_active, memory_order_relaxed) == NULL;
 }
 
-UMEM_NOINLINE void *
+static UMEM_NOINLINE void *
+alloc_short(struct umem_cache *cp, size_t requested, int flags, const void *frame)
+{
+    struct umem_cache *from = umem_cache_with_room(cp, requested, 0, flags);
+
+    return UMEM_LIKELY(is_usual(from)) ? take(from, requested, frame) : NULL;
+}
+
+UMEM_USUAL UMEM_NOINLINE void *
 umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags)
 {
     /* Not set before the engine is set up. */
-    if (cp->cache_short) {
-        struct umem_cache *from = umem_cache_with_room(cp, requested, 0, flags);
-        if (UMEM_LIKELY(is_usual(from))) {
-            void *obj = take(from, requested, __builtin_frame_address(0));
-            if (UMEM_LIKELY(obj != NULL))
-                return obj;
-        }
+    if (UMEM_UNLIKELY(cp->cache_short)) {
+        void *obj = alloc_short(cp, requested, flags, __builtin_frame_address(0));
+        if (UMEM_LIKELY(obj != NULL))
+            return obj;
     }
     return umem_cache_alloc_slow_aligned(cp, requested, 0, flags);
 }

@@ -72,7 +72,7 @@ release_reap_lock(void)
     umem_lock_release(&reap_lock);
 }
 
-bool
+UMEM_COLD bool
 umem_reap_exclude(void)
 {
     if (reaping)
@@ -82,14 +82,14 @@ umem_reap_exclude(void)
     return true;
 }
 
-void
+UMEM_COLD void
 umem_reap_admit(bool excluded)
 {
     if (excluded)
         release_reap_lock();
 }
 
-void
+UMEM_COLD void
 umem_reap_fork_child(void)
 {
     if (!reaping)
@@ -130,7 +130,7 @@ umem_cache_next(struct umem_list *at)
     return next;
 }
 
-void
+UMEM_COLD void
 umem_update_forget(struct umem_cache *cp)
 {
     if (update.update_at != &cp->cache_link)
@@ -290,7 +290,7 @@ umem_update_if_due(struct umem_cache *cp)
     return (uint32_t)now;
 }
 
-uint64_t
+UMEM_COLD uint64_t
 umem_update_take_over(void)
 {
     bool excluded = umem_reap_exclude();
@@ -301,7 +301,7 @@ umem_update_take_over(void)
     return pause_ms(true);
 }
 
-uint64_t
+UMEM_COLD uint64_t
 umem_update_step(void)
 {
     if (!umem_reap_try_exclude())
@@ -311,7 +311,7 @@ umem_update_step(void)
     return pause_ms(last);
 }
 
-bool
+UMEM_COLD bool
 umem_cache_reap(struct umem_cache *cp)
 {
     struct magazine *chain;
@@ -326,7 +326,7 @@ umem_cache_reap(struct umem_cache *cp)
 }
 
 /* The lock is held.  constructed: also caches whose objects took work to make. */
-static bool
+static UMEM_COLD bool
 reap_caches(bool constructed)
 {
     struct umem_cache *cp;
@@ -356,7 +356,7 @@ purge_slabs(void)
         }
 }
 
-bool
+UMEM_COLD bool
 umem_reap_plain(void)
 {
     if (!umem_reap_try_exclude())
@@ -367,7 +367,7 @@ umem_reap_plain(void)
     return any;
 }
 
-UMEM_EXPORT void
+UMEM_EXPORT UMEM_COLD void
 umem_reap(void)
 {
     struct umem_cache *cp;

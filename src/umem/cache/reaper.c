@@ -21,7 +21,7 @@
 /* Between two looks at whether others are left: a file of /proc is read, some 20 us. */
 #define LOOK_INTERVAL_MS 1000u
 
-static void *
+static UMEM_COLD void *
 reap_for_ever(void *arg)
 {
     uint64_t left_ms = umem_update_take_over(), unlooked_ms = 0;

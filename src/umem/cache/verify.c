@@ -67,7 +67,7 @@ umem_verify(void)
     return corrupt;
 }
 
-void
+UMEM_USUAL void
 umem_verify_init(void)
 {
     if (umem_options.opt_verify_signal != 0 &&
@@ -96,7 +96,7 @@ umem_verify_answer(const struct umem_cache *cp)
  * Behind the program's exit handlers and the destructors of all that uses this
  * library.  Not where _exit() or a signal ends the process.
  */
-__attribute__((destructor)) static void
+UMEM_USUAL __attribute__((destructor)) static void
 verify_at_exit(void)
 {
     if (umem_options.opt_verify &&

@@ -216,7 +216,7 @@ is_blank(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f';
 }
 
-static struct span
+static UMEM_COLD struct span
 trimmed(const char *start, const char *end)
 {
     while (start < end && is_blank(*start))
@@ -233,7 +233,7 @@ span_is(struct span span, const char *word)
 }
 
 /* The item as a message shows it: cut, and without what could drive a terminal. */
-static void
+static UMEM_COLD void
 say(const struct item *item, const char *what)
 {
     char shown[ITEM_SHOWN + sizeof("...")];
@@ -370,7 +370,7 @@ parse_item(struct item *item, const char *start, const char *end, const struct o
     say(item, "no such option");
 }
 
-static void
+static UMEM_COLD void
 parse_list(const char *source, const char *text, const struct option *table)
 {
     struct item item = {.item_source = source};

@@ -359,7 +359,7 @@ depot_update(struct depot *depot)
     umem_lock_release(&depot->depot_lock);
 }
 
-void
+UMEM_COLD void
 depot_zero_working_set(struct depot *depot)
 {
     umem_lock_acquire(&depot->depot_lock);
@@ -396,7 +396,7 @@ depot_take_reapable(struct depot *depot, size_t max, struct magazine **chain)
     return taken;
 }
 
-size_t
+UMEM_COLD size_t
 depot_take_oldest(struct depot *depot, size_t keep, bool idle, struct magazine **chain)
 {
     struct magazine_list *full = &depot->depot_full;
@@ -428,7 +428,7 @@ depot_take_oldest(struct depot *depot, size_t keep, bool idle, struct magazine *
     return taken;
 }
 
-struct magazine *
+UMEM_COLD struct magazine *
 depot_take_all(struct depot *depot)
 {
     struct magazine *chain;
@@ -452,7 +452,7 @@ verify_list(const struct magazine_list *list, bool full, size_t *rounds)
     return count == list->list_count && list->list_min <= count;
 }
 
-bool
+UMEM_COLD bool
 depot_verify(struct depot *depot)
 {
     size_t rounds = 0;

@@ -43,7 +43,7 @@ tcache_open(const struct tcache *tc, struct tbin *b)
     __atomic_store_n(&b->bin_limit, limit, __ATOMIC_RELAXED);
 }
 
-void
+UMEM_COLD void
 tcache_divert(unsigned bin, unsigned sides)
 {
     umem_lock_acquire(&umem_tcaches_lock);
@@ -76,7 +76,7 @@ tcache_choose(struct tcache *tc)
     atomic_store_explicit(&tc->tc_exempt, is_exempt(tc->tc_thread), memory_order_relaxed);
 }
 
-void
+UMEM_COLD void
 tcache_choose_threads(const uint32_t *ids, unsigned n)
 {
     umem_lock_acquire(&umem_tcaches_lock);
@@ -88,7 +88,7 @@ tcache_choose_threads(const uint32_t *ids, unsigned n)
     umem_lock_release(&umem_tcaches_lock);
 }
 
-bool
+UMEM_COLD bool
 tcache_is_exempt(void)
 {
     if (UMEM_LIKELY(tcache_is_live(tcache_self)))

@@ -165,7 +165,7 @@ tcache_flush_self(void)
 }
 
 /* Takes the bin out of every thread cache; the list's lock is held. */
-static void
+static UMEM_COLD void
 retire_everywhere(unsigned bin)
 {
     UMEM_LIST_FOR (node, &umem_tcaches) {
@@ -178,7 +178,7 @@ retire_everywhere(unsigned bin)
     }
 }
 
-void
+UMEM_COLD void
 tcache_bin_flush(unsigned bin)
 {
     umem_lock_acquire(&umem_tcaches_lock);
@@ -186,7 +186,7 @@ tcache_bin_flush(unsigned bin)
     umem_lock_release(&umem_tcaches_lock);
 }
 
-void
+UMEM_COLD void
 tcache_bin_destroy(unsigned bin)
 {
     umem_lock_acquire(&umem_tcaches_lock);
@@ -234,21 +234,21 @@ for_locks(void (*fn)(struct umem_lock *lock))
         fn(&UMEM_CONTAINER_OF(node, struct tcache, tc_link)->tc_lock);
 }
 
-void
+UMEM_COLD void
 tcache_fork_prepare(void)
 {
     umem_lock_acquire_fork(&umem_tcaches_lock);
     for_locks(umem_lock_acquire_fork);
 }
 
-void
+UMEM_COLD void
 tcache_fork_parent(void)
 {
     for_locks(umem_lock_release);
     umem_lock_release(&umem_tcaches_lock);
 }
 
-void
+UMEM_COLD void
 tcache_fork_child(void)
 {
     for_locks(umem_lock_reset_child);

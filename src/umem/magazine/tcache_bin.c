@@ -136,7 +136,7 @@ visit_if_due(struct tcache *tc, struct tbin *b, struct depot *depot, uint32_t no
         visit(tc, b, depot, now_ms, false);
 }
 
-bool
+UMEM_COLD bool
 tcache_sample_due(struct tcache *tc, unsigned bin, uint32_t now_ms)
 {
     struct tbin *b = &tc->tc_bin[bin];
@@ -403,7 +403,7 @@ tcache_retire_bin(struct tcache *tc, unsigned bin)
 
 /* Reads other threads' bin_cur as it moves, one word; the lock keeps the magazines where they are.
  */
-__attribute__((no_sanitize("thread"))) size_t
+UMEM_COLD __attribute__((no_sanitize("thread"))) size_t
 tcache_bin_rounds(unsigned bin)
 {
     size_t rounds = 0;

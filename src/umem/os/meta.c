@@ -257,7 +257,7 @@ umem_meta_free(void *ptr, size_t size)
     umem_lock_release(&meta_lock);
 }
 
-size_t
+UMEM_COLD size_t
 umem_meta_mapped(void)
 {
     umem_lock_acquire(&meta_lock);

@@ -153,7 +153,7 @@ os_secure(void)
     return getauxval(AT_SECURE) != 0;
 }
 
-_Noreturn void
+UMEM_COLD _Noreturn void
 os_abort(void)
 {
     struct sigaction action;

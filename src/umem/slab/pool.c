@@ -212,7 +212,7 @@ slab_pool_reap(struct slab_pool *pool, size_t keep)
     return bytes;
 }
 
-void
+UMEM_COLD void
 slab_pool_fini(struct slab_pool *pool)
 {
     (void)slab_pool_reap(pool, 0);
@@ -221,7 +221,7 @@ slab_pool_fini(struct slab_pool *pool)
     pool->pool_hash_size = 0;
 }
 
-static bool
+static UMEM_COLD bool
 verify_slab(struct slab_pool *pool, const struct slab *slab)
 {
     uint32_t free_bits = 0;
@@ -245,7 +245,7 @@ verify_slab(struct slab_pool *pool, const struct slab *slab)
 }
 
 /* Counts the list's slabs and their allocated chunks into *slabs and *allocated. */
-static bool
+static UMEM_COLD bool
 verify_list(struct slab_pool *pool, struct umem_list *list, size_t *slabs, size_t *allocated)
 {
     UMEM_LIST_FOR (node, list) {
@@ -261,7 +261,7 @@ verify_list(struct slab_pool *pool, struct umem_list *list, size_t *slabs, size_
     return true;
 }
 
-bool
+UMEM_COLD bool
 slab_pool_verify(struct slab_pool *pool)
 {
     size_t slabs = 0, allocated = 0, empty = 0, none = 0;
@@ -277,7 +277,7 @@ slab_pool_verify(struct slab_pool *pool)
     return good;
 }
 
-void
+UMEM_COLD void
 slab_pool_visit(struct slab_pool *pool, void (*fn)(void *arg, struct slab *slab), void *arg)
 {
     struct umem_list *const lists[] = {&pool->pool_partial, &pool->pool_full, &pool->pool_empty};
@@ -289,7 +289,7 @@ slab_pool_visit(struct slab_pool *pool, void (*fn)(void *arg, struct slab *slab)
     umem_lock_release(&pool->pool_lock);
 }
 
-static void
+static UMEM_COLD void
 walk_slab(struct slab *slab, void (*fn)(void *arg, struct slab *slab, void *obj), void *arg)
 {
     for (uint32_t i = 0; i < slab->slab_chunks; i++)
@@ -297,7 +297,7 @@ walk_slab(struct slab *slab, void (*fn)(void *arg, struct slab *slab, void *obj)
             fn(arg, slab, slab_chunk(slab, i));
 }
 
-void
+UMEM_COLD void
 slab_pool_walk(struct slab_pool *pool, void (*fn)(void *arg, struct slab *slab, void *obj),
                void *arg)
 {

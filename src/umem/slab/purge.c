@@ -163,7 +163,7 @@ slab_pool_purge(struct slab_pool *pool, bool all, size_t *budget)
     return over;
 }
 
-void
+UMEM_COLD void
 slab_pool_fork_child(struct slab_pool *pool)
 {
     if (pool->pool_purging != NULL)

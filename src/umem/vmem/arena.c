@@ -123,7 +123,7 @@ list_arena(struct vmem *vmp, uint32_t policy)
     umem_lock_release(&vmem_arenas_lock);
 }
 
-int
+UMEM_COLD int
 vmem_init_arena(struct vmem *vmp, const char *name, void *base, size_t size, size_t quantum,
                 vmem_alloc_t *afunc, vmem_free_t *ffunc, struct vmem *source, size_t qcache_max,
                 int vmflag)
@@ -161,7 +161,7 @@ vmem_init_arena(struct vmem *vmp, const char *name, void *base, size_t size, siz
     return 0;
 }
 
-vmem_t *
+UMEM_COLD vmem_t *
 vmem_new(const char *name, void *base, size_t size, size_t quantum, vmem_alloc_t *afunc,
          vmem_free_t *ffunc, vmem_t *source, size_t qcache_max, int vmflag)
 {
@@ -192,7 +192,7 @@ drop_span(struct vmem *vmp, uintptr_t *startp)
     return import ? size : 0;
 }
 
-UMEM_EXPORT void
+UMEM_EXPORT UMEM_COLD void
 vmem_destroy(vmem_t *vmp)
 {
     if (vmp == &vmem_heap)
@@ -217,7 +217,7 @@ vmem_destroy(vmem_t *vmp)
         umem_meta_free(vmp, sizeof(*vmp));
 }
 
-UMEM_EXPORT void *
+UMEM_EXPORT UMEM_COLD void *
 vmem_add(vmem_t *vmp, void *addr, size_t size, int vmflag)
 {
     uintptr_t start = (uintptr_t)addr;
@@ -241,7 +241,7 @@ vmem_add(vmem_t *vmp, void *addr, size_t size, int vmflag)
     return addr;
 }
 
-UMEM_EXPORT int
+UMEM_EXPORT UMEM_COLD int
 vmem_contains(vmem_t *vmp, void *addr, size_t size)
 {
     uintptr_t start = (uintptr_t)addr;
@@ -253,7 +253,7 @@ vmem_contains(vmem_t *vmp, void *addr, size_t size)
     return contains;
 }
 
-UMEM_EXPORT size_t
+UMEM_EXPORT UMEM_COLD size_t
 vmem_size(vmem_t *vmp, int typemask)
 {
     size_t size = 0;

@@ -224,14 +224,14 @@ vmem_decay_step(struct vmem *vmp)
     return true;
 }
 
-void
+UMEM_COLD void
 vmem_decay_all(struct vmem *vmp)
 {
     while (purge_oldest(vmp, SIZE_MAX / 2, 0) != 0)
         ;
 }
 
-void
+UMEM_COLD void
 vmem_decay_fork_child(struct vmem *vmp)
 {
     while (!umem_list_empty(&vmp->vm_purging))

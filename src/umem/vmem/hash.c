@@ -125,7 +125,7 @@ vmem_hash_remove(struct vmem *vmp, struct vmem_seg *seg)
     move_some(vmp);
 }
 
-void
+UMEM_COLD void
 vmem_hash_fini(struct vmem *vmp)
 {
     if (vmp->vm_hash_old != NULL)

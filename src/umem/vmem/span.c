@@ -274,7 +274,7 @@ node_verify(const struct vmem_seg *span)
     return span->seg_type == VMEM_SEG_SPAN && span->seg_start < span->seg_end;
 }
 
-bool
+UMEM_COLD bool
 vmem_span_tree_verify(const struct vmem *vmp, size_t *countp)
 {
     /* In order, from successor to successor: no recursion, and it tests the look-up. */

@@ -99,7 +99,7 @@ vmem_tag_put(struct vmem *vmp, struct vmem_seg *seg)
     umem_lock_release(&tags_lock);
 }
 
-void
+UMEM_COLD void
 vmem_tags_release(struct vmem *vmp)
 {
     umem_lock_acquire(&tags_lock);

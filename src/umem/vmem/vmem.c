@@ -52,7 +52,7 @@
 
 #include "vmem/private.h"
 
-static void *
+static UMEM_COLD void *
 fail(struct vmem *vmp, int error)
 {
     umem_lock_acquire(&vmp->vm_lock);
@@ -375,7 +375,7 @@ vmem_resize(struct vmem *vmp, void *addr, size_t old_size, size_t new_size)
     return resized;
 }
 
-void
+UMEM_COLD void
 vmem_reap(struct vmem *vmp)
 {
     for (uint32_t i = 0; i < vmp->vm_qcaches; i++)

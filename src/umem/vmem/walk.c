@@ -25,7 +25,7 @@ cursor_of(struct umem_list *link)
     return UMEM_CONTAINER_OF(link, struct vmem_cursor, cursor_link);
 }
 
-void
+UMEM_USUAL void
 vmem_cursors_move(struct vmem *vmp, const struct umem_list *from, struct umem_list *to)
 {
     UMEM_LIST_FOR (link, &vmp->vm_cursors) {
