@@ -129,8 +129,8 @@ push(struct shard *shard, const struct entry *entry)
 }
 
 /* Drops what is used up in front; the lock is held.  The oldest entry, or NULL. */
-static struct entry *
-oldest(struct shard *shard)
+static UMEM_NOINLINE struct entry *
+oldest_slow(struct shard *shard)
 {
     struct part *part = shard->shard_oldest;
 
@@ -151,11 +151,22 @@ oldest(struct shard *shard)
     return NULL;
 }
 
+static UMEM_ALWAYS_INLINE struct entry *
+oldest(struct shard *shard)
+{
+    struct part *part = shard->shard_oldest;
+
+    if (UMEM_LIKELY(part != NULL && part->part_first < part->part_end &&
+                    part->part_entry[part->part_first].entry_block != NULL))
+        return &part->part_entry[part->part_first];
+    return oldest_slow(shard);
+}
+
 /*
  * Takes the oldest block out; the lock is held.  Its bytes, which the caller
  * counts; 0: none, or one is on its way.
  */
-static size_t
+static UMEM_ALWAYS_INLINE size_t
 pop(struct shard *shard, struct entry *out)
 {
     struct entry *entry = oldest(shard);
@@ -172,7 +183,7 @@ pop(struct shard *shard, struct entry *out)
     return size;
 }
 
-static void
+static UMEM_ALWAYS_INLINE void
 go_on(struct shard *shard, const struct entry *entry)
 {
     if (entry->entry_cache == NULL) {
