@@ -12,7 +12,7 @@ import shutil
 import pytest
 
 from harness import compile_c, core_pattern_is_usable, gcore
-from leak_support import build, refused, sleeping, target_of, umem, umem_json, waiting
+from leak_support import build, refused, target_of, umem, umem_json, waiting
 
 # (kind, site) -> (buffers, bytes requested); site is the function that allocated.
 LOST = {
@@ -291,16 +291,6 @@ def test_text(tmp_path):
     assert result.returncode == 1, result
     assert result.stderr == ""
     assert normal(result.stdout) == (GOLDEN / "leaks.txt").read_text()
-
-
-def test_no_library():
-    process = sleeping()
-    try:
-        line = refused("leaks", str(process.pid))
-    finally:
-        process.kill()
-        process.wait()
-    assert "no libumem in it" in line and "umem run" in line
 
 
 @pytest.mark.parametrize("arguments", [["leaks"], ["leaks", "1", "2"], ["leaks", "/dev/null"],

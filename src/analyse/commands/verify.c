@@ -11,7 +11,8 @@ static const char description[] =
     "Under guards (UMEM_DEBUG=guards) everything is looked at that the library wrote into and\n"
     "round each buffer: fills of freed ones, bytes before and behind live ones, tags, records.\n"
     "Without, only whether the lists of free buffers agree with each other; a buffer that was\n"
-    "freed twice shows in them. A live process is stopped for some milliseconds, while it is copied.\n"
+    "freed twice shows in them. A live process is stopped for some milliseconds, while it is\n"
+    "copied.\n"
     "Exit code: 0 clean, 1 there are problems, 2 the target could not be read.\n";
 
 struct arguments {

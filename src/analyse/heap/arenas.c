@@ -149,7 +149,7 @@ void
 heap_add_segments(struct heap *h)
 {
     size_t sorted = h->heap_region_count;
-    for (size_t i = 0; i < h->heap_arena_count; i++)
+    for (size_t i = 0; h->heap_allocator == HEAP_UMEM && i < h->heap_arena_count; i++)
         add_arena(h, &h->heap_arenas[i], sorted);
     ranges_sort(&h->heap_arena_spans);
 }

@@ -4,6 +4,7 @@
  * audit the stack, thread and time of its last transactions.
  */
 #include "heap/engine.h"
+#include "heap/glibc.h"
 
 #include <string.h>
 
@@ -101,6 +102,10 @@ heap_block_info(struct heap *h, struct block b, struct block_info *info)
         break;
     case REGION_MAPPING:
         info->blk_cache = "mapping";
+        break;
+    case REGION_CHUNKS:
+        info->blk_size = heap_block_scan(h, b);
+        info->blk_cache = h->heap_caches[glibc_class(info->blk_size)].cache_name;
         break;
     }
 }

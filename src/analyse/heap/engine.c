@@ -5,6 +5,7 @@
  * said in heap.h.
  */
 #include "heap/engine.h"
+#include "heap/glibc.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -398,7 +399,15 @@ heap_open(struct heap *h, struct target *t, char *why, size_t size)
         snprintf(why, size, "no memory");
         return HEAP_FAILED;
     }
-    if (offsets_load(t, &h->heap_offsets, why, size) != OFFSETS_OK) {
+    enum offsets_status found = offsets_load(t, &h->heap_offsets, why, size);
+    if (found == OFFSETS_NO_LIBRARY) {
+        enum heap_read other = glibc_open(h);
+        if (other == HEAP_OK)
+            return other;
+        if (other == HEAP_FAILED)
+            snprintf(why, size, "no memory");
+    }
+    if (found != OFFSETS_OK) {
         heap_close(h);
         return HEAP_FAILED;
     }

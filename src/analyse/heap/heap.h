@@ -33,13 +33,25 @@ enum region_kind {
     REGION_LARGE,    /* one oversize block */
     REGION_FIREWALL, /* one block between inaccessible pages */
     REGION_SEGMENT,  /* a vmem_alloc()ed segment of an arena that no cache uses */
-    REGION_MAPPING   /* an anonymous mapping of the program's own */
+    REGION_MAPPING,  /* an anonymous mapping of the program's own */
+    REGION_CHUNKS    /* blocks of another malloc, of all sizes: region_uneven */
 };
+
+/* Where the blocks of a row begin that are not of one size.  uneven.c makes it. */
+struct uneven {
+    uint32_t *une_starts; /* of each block and of the row's end, in UNEVEN_UNIT from the base on */
+    uint32_t *une_pages;  /* for each page from the base on the first block that starts in it
+                             or behind it, and one more */
+    uint32_t une_tail;    /* bytes at each block's end that are not its own */
+};
+/* What blocks are aligned to: 8 bytes on 32-bit machines.  A row is 32 GiB at most. */
+#define UNEVEN_UNIT_SHIFT 3
+#define UNEVEN_PAGE_SHIFT 12
 
 struct region {
     addr_t region_base;         /* of the first block */
     addr_t region_end;          /* of the last one */
-    uint64_t region_chunk;      /* distance of two blocks */
+    uint64_t region_chunk;      /* distance of two blocks; of an uneven row its length */
     uint64_t region_scan;       /* bytes of each that may hold the program's data */
     uint64_t region_first;      /* number of the first block */
     uint64_t region_reciprocal; /* ceil(2^32 / chunk), 0: divide */
@@ -47,6 +59,7 @@ struct region {
     uint32_t region_blocks;
     uint32_t region_cache; /* index in heap_caches, or NO_CACHE */
     enum region_kind region_kind;
+    const struct uneven *region_uneven; /* or NULL: blocks of one size */
 };
 
 struct heap_cache {
@@ -105,8 +118,11 @@ struct granule_index;
 #define HEAP_PROBLEMS_MAX 16
 #define HEAP_PROBLEM_SIZE 160
 
+enum heap_allocator { HEAP_UMEM, HEAP_GLIBC };
+
 struct heap {
     struct target *heap_target;
+    enum heap_allocator heap_allocator;
     struct offsets heap_offsets;
     struct reader heap_reader;
 
@@ -131,6 +147,10 @@ struct heap {
     struct ranges heap_own;         /* the engine's own memory, heap spans left out */
     struct ranges heap_loaded;      /* magazines loaded by a thread: the address of each */
     struct ranges heap_arena_spans; /* of every arena: heap_add_segments() */
+    struct ranges heap_untold;      /* damaged: what blocks are there cannot be told */
+    struct uneven **heap_unevens;   /* those of regions */
+    size_t heap_uneven_count;
+    size_t heap_uneven_room;
     /*
      * Free objects in magazines that keep what their constructor allocated for
      * them: not sorted.  They hold that, though nobody holds them.
@@ -189,6 +209,10 @@ void heap_problem(struct heap *h, const char *fmt, ...) __attribute__((format(pr
  * heap_seal().  NULL: no memory, or the geometry makes no sense.
  */
 struct region *heap_add_region(struct heap *h, const struct region *geometry);
+/* uneven.c: the same for a row of blocks that begin at starts (and end), ascending. */
+struct region *heap_add_uneven(struct heap *h, const addr_t *starts, size_t count, addr_t end,
+                               uint32_t tail);
+void uneven_free(struct uneven *uneven);
 /* Sorts the regions, drops those that overlap others, makes the index. */
 int heap_seal(struct heap *h);
 /* Counts what is live, by cache and in sum, without mappings. */
@@ -232,10 +256,30 @@ bit_clear(uint64_t *bits, uint64_t n)
     bits[n / 64] &= ~((uint64_t)1 << n % 64);
 }
 
+/* Where blocks are of different sizes: the last one that starts at or before the offset. */
+static inline uint32_t
+uneven_index_of(const struct uneven *uneven, uint64_t offset)
+{
+    const uint32_t *pages = &uneven->une_pages[offset >> UNEVEN_PAGE_SHIFT];
+    uint32_t low = pages[0]; /* the one sought is before this, or after it on the same page */
+    uint32_t high = pages[1];
+    uint64_t unit = offset >> UNEVEN_UNIT_SHIFT;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (uneven->une_starts[middle] <= unit)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low - 1; /* the first block starts at 0 */
+}
+
 static inline uint32_t
 region_index_of(const struct region *region, addr_t addr)
 {
     uint64_t offset = addr - region->region_base;
+    if (region->region_uneven != NULL)
+        return uneven_index_of(region->region_uneven, offset);
     if (region->region_reciprocal == 0)
         return (uint32_t)(offset / region->region_chunk);
     /* The reciprocal is rounded up: the product is at most one too large. */
@@ -247,7 +291,31 @@ static inline addr_t
 heap_block_addr(const struct heap *h, struct block b)
 {
     const struct region *region = &h->heap_regions[b.block_region];
+    const struct uneven *uneven = region->region_uneven;
+    if (uneven != NULL)
+        return region->region_base +
+               ((uint64_t)uneven->une_starts[b.block_index] << UNEVEN_UNIT_SHIFT);
     return region->region_base + b.block_index * region->region_chunk;
+}
+
+/* Bytes of a block that may hold the program's data. */
+static inline uint64_t
+heap_block_scan(const struct heap *h, struct block b)
+{
+    const struct region *region = &h->heap_regions[b.block_region];
+    const struct uneven *uneven = region->region_uneven;
+    if (uneven == NULL)
+        return region->region_scan;
+    const uint32_t *start = &uneven->une_starts[b.block_index];
+    return ((uint64_t)(start[1] - start[0]) << UNEVEN_UNIT_SHIFT) - uneven->une_tail;
+}
+
+/* Bytes from a block's start to the next one's, which may be debugging's in part. */
+static inline uint64_t
+heap_block_extent(const struct heap *h, struct block b)
+{
+    const struct region *region = &h->heap_regions[b.block_region];
+    return region->region_uneven != NULL ? heap_block_scan(h, b) : region->region_chunk;
 }
 
 /* The block that addr points into, live or not. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "heap/glibc.h"
 #include "heap/memory.h"
 
 #define RECIPROCAL_ONE ((uint64_t)1 << 32)
@@ -102,6 +103,8 @@ geometry_is_sane(const struct region *g)
 {
     if (g->region_blocks == 0 || g->region_blocks > BLOCKS_MAX || g->region_chunk == 0)
         return false;
+    if (g->region_uneven != NULL)
+        return g->region_chunk <= UINT64_MAX - g->region_base && g->region_base != 0;
     unsigned __int128 size = (unsigned __int128)g->region_chunk * g->region_blocks;
     return size <= UINT64_MAX - g->region_base && g->region_base != 0 &&
            g->region_scan <= g->region_chunk;
@@ -117,7 +120,9 @@ heap_add_region(struct heap *h, const struct region *geometry)
         return NULL;
     struct region *region = &h->heap_regions[h->heap_region_count++];
     *region = *geometry;
-    region->region_end = region->region_base + region->region_chunk * region->region_blocks;
+    region->region_end =
+        region->region_base +
+        region->region_chunk * (region->region_uneven != NULL ? 1 : region->region_blocks);
     bool small = region->region_end - region->region_base < RECIPROCAL_ONE;
     region->region_reciprocal =
         small ? (RECIPROCAL_ONE + region->region_chunk - 1) / region->region_chunk : 0;
@@ -279,12 +284,18 @@ heap_count(struct heap *h)
     h->heap_live_buffers = h->heap_live_bytes = 0;
     for (size_t i = 0; i < h->heap_cache_count; i++)
         h->heap_caches[i].cache_total = h->heap_caches[i].cache_inuse = 0;
+    if (h->heap_allocator == HEAP_GLIBC)
+        glibc_count_cached(h);
     for (size_t i = 0; i < h->heap_region_count; i++) {
         const struct region *region = &h->heap_regions[i];
         uint64_t live = count_live(h, region);
         if (region->region_kind == REGION_MAPPING)
             continue;
         h->heap_live_buffers += live;
+        if (region->region_kind == REGION_CHUNKS) {
+            glibc_count(h, (uint32_t)i);
+            continue;
+        }
         if (region->region_cache == NO_CACHE) {
             h->heap_live_bytes += live * region->region_chunk;
             continue;
@@ -315,6 +326,10 @@ heap_close(struct heap *h)
     ranges_fini(&h->heap_arena_spans);
     ranges_fini(&h->heap_own);
     ranges_fini(&h->heap_constructed);
+    ranges_fini(&h->heap_untold);
+    for (size_t i = 0; i < h->heap_uneven_count; i++)
+        uneven_free(h->heap_unevens[i]);
+    free(h->heap_unevens);
     ranges_fini(&h->heap_twice);
     reader_fini(&h->heap_reader);
     memset(h, 0, sizeof(*h));

@@ -299,7 +299,8 @@ offsets_load(struct target *t, struct offsets *off, char *why, size_t size)
     struct search s = {t, off, OFFSETS_NO_LIBRARY, why, size};
 
     snprintf(why, size,
-             "no libumem in it: run the program under 'umem run' or with LD_PRELOAD=libumem.so.1");
+             "no libumem in it, and no heap of glibc's: run the program under 'umem run' or with "
+             "LD_PRELOAD=libumem.so.1");
     target_find_symbol(t, UMEM_LAYOUT_SYMBOL, consider, &s);
     if (s.s_status == OFFSETS_NO_LIBRARY)
         search_data(&s);

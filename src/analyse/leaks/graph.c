@@ -57,7 +57,7 @@ scan_block(struct graph *g, struct block b, scan_fn *fn)
 {
     addr_t start = heap_block_addr(g->h, b);
     g->self = heap_block_number(g->h, b);
-    scan_words(g->h, start, start + g->h->heap_regions[b.block_region].region_scan, fn, g);
+    scan_words(g->h, start, start + heap_block_scan(g->h, b), fn, g);
 }
 
 /* Calls fn for every leaked block, in order of address. */
@@ -215,8 +215,7 @@ walk_from(struct walk *w, struct block b)
         return false;
     while (w->depth > 0) {
         struct frame *top = &w->frames[w->depth - 1];
-        addr_t end = heap_block_addr(h, top->frm_block) +
-                     h->heap_regions[top->frm_block.block_region].region_scan;
+        addr_t end = heap_block_addr(h, top->frm_block) + heap_block_scan(h, top->frm_block);
         w->next_found = false;
         scan_words(h, top->frm_next, end, find_edge, w);
         top->frm_next = w->next_at + h->heap_offsets.off_word;

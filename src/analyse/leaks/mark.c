@@ -121,7 +121,7 @@ look_ahead(struct marker *m)
 {
     struct block b = m->m_stack[--m->m_depth];
     struct ahead a = {.ahd_start = heap_block_addr(m->m_heap, b),
-                      .ahd_size = m->m_heap->heap_regions[b.block_region].region_scan};
+                      .ahd_size = heap_block_scan(m->m_heap, b)};
     if (a.ahd_size <= AHEAD_SIZE_MAX && a.ahd_start % sizeof(uint64_t) == 0)
         a.ahd_data = target_peek(m->m_heap->heap_target, a.ahd_start, a.ahd_size);
     for (size_t i = 0; a.ahd_data != NULL && i < a.ahd_size; i += CACHE_LINE)

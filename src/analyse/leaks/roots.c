@@ -99,7 +99,7 @@ stack_in_block(struct finder *f, const struct thread *thr, const struct stack_ex
                struct block b)
 {
     addr_t start = heap_block_addr(f->h, b);
-    addr_t end = start + f->h->heap_regions[b.block_region].region_chunk;
+    addr_t end = start + heap_block_extent(f->h, b);
     addr_t low = thr->thr_sp - RED_ZONE;
     bool own = ext->ext_found && thr->thr_sp >= ext->ext_start && thr->thr_sp < ext->ext_end;
 
@@ -302,6 +302,20 @@ split_mapping(struct finder *f, const struct mapping *map, piece_fn *data, piece
     }
 }
 
+/*
+ * Data that the loader wrote and then protected lies just before what stays
+ * writable: a static program's libc has addresses of blocks there.
+ */
+static bool
+is_relro(const struct finder *f, const struct mapping *maps, size_t i, size_t n)
+{
+    const unsigned kind = MAPPING_READ | MAPPING_WRITE | MAPPING_EXEC | MAPPING_PRIVATE;
+    const struct module *mod = module_of(f->h, maps[i].map_start);
+    return i + 1 < n && (maps[i].map_flags & kind) == (MAPPING_READ | MAPPING_PRIVATE) &&
+           is_writable(&maps[i + 1]) && maps[i + 1].map_start == maps[i].map_end && mod != NULL &&
+           mod == module_of(f->h, maps[i + 1].map_start);
+}
+
 static void
 for_mappings(struct finder *f, bool dead_only)
 {
@@ -309,7 +323,8 @@ for_mappings(struct finder *f, bool dead_only)
     size_t n = target_mappings(f->h->heap_target, &maps);
 
     for (size_t i = 0; i < n; i++) {
-        if (!is_writable(&maps[i]) || (maps[i].map_flags & MAPPING_READ) == 0)
+        bool relro = !dead_only && is_relro(f, maps, i, n);
+        if ((!is_writable(&maps[i]) && !relro) || (maps[i].map_flags & MAPPING_READ) == 0)
             continue;
         bool own = strncmp(maps[i].map_name, OWN_NAME, strlen(OWN_NAME)) == 0;
         bool unnamed = is_unnamed(&maps[i]);
@@ -326,6 +341,12 @@ static void
 cut_known(struct finder *f)
 {
     struct heap *h = f->h;
+    /* Damaged parts of the heap may hold anything: what they lead to is no leak. */
+    for (size_t i = 0; i < h->heap_untold.count; i++) {
+        add_root(f->roots, h->heap_untold.list[i].range_start, h->heap_untold.list[i].range_end,
+                 ROOT_MAPPING, 0);
+        cut(f, h->heap_untold.list[i].range_start, h->heap_untold.list[i].range_end);
+    }
     for (size_t i = 0; i < h->heap_spans.count; i++)
         cut(f, h->heap_spans.list[i].range_start, h->heap_spans.list[i].range_end);
     for (size_t i = 0; i < h->heap_arena_spans.count; i++)

@@ -3,10 +3,11 @@
  * roots.h - sorts the target's memory into what the program holds by itself
  * (roots), what must be pointed at to count (nodes), and what is neither.
  *
- * Roots: writable data of every module, thread-local storage, each thread's
- * stack from its stack pointer less the red zone up, named and shared writable
- * mappings, and constructed objects that lie in magazines, for what their
- * constructor allocated.  (Registers are roots too: see mark.h.)
+ * Roots: writable data of every module, and what the loader protected of it,
+ * thread-local storage, each thread's stack from its stack pointer less the red
+ * zone up, named and shared writable mappings, and constructed objects that lie
+ * in magazines, for what their constructor allocated.  (Registers are roots
+ * too: see mark.h.)
  * Nodes: blocks of the heap, and unnamed private mappings outside it.
  * Neither: the allocator's own data and memory, what lies below a stack
  * pointer, stacks of threads that are gone and that libc keeps for reuse, free

@@ -27,6 +27,21 @@
 #define PIECE ((size_t)64 << 10)
 #define PAGE ((addr_t)4096)
 
+/*
+ * Blocks of glibc's heap in what would be the stack of a control block that is
+ * in none: a static program has its first one just below the heap, whose words
+ * are not libc's to tell a stack by.
+ */
+static bool
+reaches_into_heap(const struct heap *h, addr_t tcb, addr_t start, addr_t end)
+{
+    struct block b;
+    if (h->heap_allocator != HEAP_GLIBC || heap_find(h, tcb, &b))
+        return false;
+    size_t i = ranges_find(&h->heap_spans, start);
+    return i < h->heap_spans.count && h->heap_spans.list[i].range_start < end;
+}
+
 /* Looks for start and size, side by side, in [from, from + TCB_SEARCH). */
 static void
 search_extent(struct heap *h, addr_t from, struct stack_extent *ext)
@@ -40,7 +55,8 @@ search_extent(struct heap *h, addr_t from, struct stack_extent *ext)
         uint64_t start = record_get(&rec, i, (struct field){0, word});
         uint64_t size = record_get(&rec, i + word, (struct field){0, word});
         if (start == 0 || start >= ext->ext_tcb || size < STACK_SIZE_MIN || size > STACK_SIZE_MAX ||
-            start + size < ext->ext_tcb || start + size - ext->ext_tcb > TCB_TO_END_MAX)
+            start + size < ext->ext_tcb || start + size - ext->ext_tcb > TCB_TO_END_MAX ||
+            reaches_into_heap(h, ext->ext_tcb, start, start + size))
             continue;
         ext->ext_start = start;
         ext->ext_end = start + size;

@@ -337,7 +337,7 @@ suppressions_apply(struct suppressions *s, struct heap *h, uint64_t *leaked)
         addr_t start = heap_block_addr(h, b);
         a.line = a.list[i].tak_line;
         count_in(a.line, h, b);
-        scan_words(h, start, start + h->heap_regions[b.block_region].region_scan, follow, &a);
+        scan_words(h, start, start + heap_block_scan(h, b), follow, &a);
     }
     free(a.list);
     return a.failed ? -1 : 0;

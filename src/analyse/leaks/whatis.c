@@ -54,7 +54,7 @@ whatis_block(struct heap *h, struct what *what)
     what->what_base = what->what_info.blk_addr;
     what->what_size = what->what_info.blk_size;
     what->what_kind = what->what_info.blk_live ? WHAT_BUFFER : WHAT_FREE_BUFFER;
-    what->what_thread = thread_in(h, what->what_base, what->what_base + region->region_chunk);
+    what->what_thread = thread_in(h, what->what_base, what->what_base + heap_block_extent(h, b));
     if (what->what_thread != 0)
         snprintf(what->what_note, sizeof(what->what_note), "thread %d runs on it",
                  (int)what->what_thread);
@@ -139,7 +139,8 @@ whatis_library(struct heap *h, struct what *what)
     const struct {
         const struct ranges *ranges;
         const char *note;
-    } known[] = {{&h->heap_spans, "heap, in no buffer"},
+    } known[] = {{&h->heap_untold, "damaged part of the heap: its blocks cannot be told"},
+                 {&h->heap_spans, "heap, in no buffer"},
                  {&h->heap_own, "records of the allocator"}};
     for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++) {
         size_t i = ranges_find(known[k].ranges, what->what_addr);

@@ -90,8 +90,7 @@ run(struct search *s)
     while (!s->found && !s->failed && s->head < s->tail) {
         struct block b = s->queue[s->head++];
         addr_t base = heap_block_addr(s->h, b);
-        scan_words(s->h, base, base + s->h->heap_regions[b.block_region].region_scan, reach_word,
-                   s);
+        scan_words(s->h, base, base + heap_block_scan(s->h, b), reach_word, s);
     }
 }
 

@@ -15,8 +15,20 @@ is_wanted(const struct users_options *options, const char *cache)
     return options->usr_cache_count == 0;
 }
 
+/* Blocks of one size are all of one cache; of others each says. */
+static bool
+is_one(struct heap *h, struct block b, const struct users_options *options)
+{
+    struct block_info info;
+    if (options->usr_cache_count == 0 || h->heap_regions[b.block_region].region_uneven == NULL)
+        return true;
+    heap_block_info(h, b, &info);
+    return is_wanted(options, info.blk_cache);
+}
+
 static void
-add_region(struct heap *h, uint32_t index, struct group_table *table)
+add_region(struct heap *h, uint32_t index, const struct users_options *options,
+           struct group_table *table)
 {
     const struct region *region = &h->heap_regions[index];
     uint64_t words = ((uint64_t)region->region_blocks + 63) / 64;
@@ -24,7 +36,7 @@ add_region(struct heap *h, uint32_t index, struct group_table *table)
     for (uint64_t w = 0; w < words; w++)
         for (uint64_t set = h->heap_live[region->region_first / 64 + w]; set != 0; set &= set - 1) {
             struct block b = {index, (uint32_t)(w * 64) + (uint32_t)__builtin_ctzll(set)};
-            if (!heap_block_in_transit(h, b))
+            if (is_one(h, b, options) && !heap_block_in_transit(h, b))
                 groups_add(table, b, LEAK_DIRECT);
         }
 }
@@ -44,8 +56,8 @@ users_find(struct heap *h, const struct users_options *options, struct leaks *us
         if (h->heap_regions[i].region_kind == REGION_MAPPING)
             continue;
         heap_block_info(h, (struct block){i, 0}, &info);
-        if (is_wanted(options, info.blk_cache))
-            add_region(h, i, table);
+        if (h->heap_regions[i].region_uneven != NULL || is_wanted(options, info.blk_cache))
+            add_region(h, i, options, table);
     }
     size_t problems = h->heap_problem_count;
     groups_finish(table, users);

@@ -152,6 +152,9 @@ incomplete_print(const struct heap *h, bool color)
     size_t part = 0;
     const char *text;
 
+    if (h->heap_allocator == HEAP_GLIBC)
+        printf("%sglibc's own heap, without libumem: who allocated is not recorded%s\n",
+               style_dim(color), style_end(color));
     if (heap_is_complete(h))
         return;
     while ((text = reason(h, &i, &part)) != NULL)

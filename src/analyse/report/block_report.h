@@ -30,7 +30,10 @@ void block_history_print(struct heap *h, struct symboliser *s, const struct bloc
 void block_history_json(struct heap *h, struct symboliser *s, const struct block_info *info,
                         json_t *out);
 
-/* Lines "incomplete: ..." for each reason, or nothing. */
+/*
+ * What a reader should know before anything else: that the heap is not libumem's, and lines
+ * "incomplete: ..." for each reason.  Mostly nothing.
+ */
 void incomplete_print(const struct heap *h, bool color);
 /* An array of the reasons. */
 json_t *incomplete_json(const struct heap *h);

@@ -53,6 +53,7 @@ json_begin(const struct heap *h)
 {
     json_t *out = json_object();
     json_set_text(out, "target", target_name(h->heap_target));
+    json_set_text(out, "allocator", h->heap_allocator == HEAP_GLIBC ? "glibc" : "umem");
     json_object_set_new(out, "complete", json_boolean(heap_is_complete(h)));
     if (!heap_is_complete(h))
         json_object_set_new(out, "incomplete", incomplete_json(h));

@@ -6,6 +6,20 @@
 
 #include "commands/commands.h"
 
+#include <string.h>
+
+/* What can be told of a heap without libumem. */
+static const char *const verbs_for_any[] = {"leaks", "whatis", "stat", "users", "grep", "report"};
+
+static bool
+is_for(const struct heap *h, const char *verb)
+{
+    bool found = h->heap_allocator == HEAP_UMEM;
+    for (size_t i = 0; i < sizeof(verbs_for_any) / sizeof(verbs_for_any[0]); i++)
+        found = found || strcmp(verb, verbs_for_any[i]) == 0;
+    return found;
+}
+
 enum heap_read
 report_open(const char *verb, const char *name, const struct command_options *options, bool copy,
             struct heap *h, const char **why)
@@ -23,6 +37,13 @@ report_open(const char *verb, const char *name, const struct command_options *op
     if (status == HEAP_FAILED) {
         command_error("umem %s %s: %s", verb, name, text);
         target_close(t);
+    }
+    if (status == HEAP_OK && !is_for(h, verb)) {
+        command_error("umem %s %s: no libumem in it: run the program under 'umem run' or with "
+                      "LD_PRELOAD=libumem.so.1; of glibc's heap umem leaks, stat and whatis tell",
+                      verb, name);
+        report_close(h);
+        return HEAP_FAILED;
     }
     return status;
 }

@@ -36,6 +36,13 @@ shell_open(struct shell *sh, const char *name, const char *exe, bool copy)
         heap_copy_target(sh->sh_target);
     sh->sh_has_heap =
         heap_open(&sh->sh_heap, sh->sh_target, sh->sh_no_heap, sizeof(sh->sh_no_heap)) == HEAP_OK;
+    if (sh->sh_has_heap && sh->sh_heap.heap_allocator != HEAP_UMEM) {
+        /* Most commands are of structures that only libumem has. */
+        heap_close(&sh->sh_heap);
+        sh->sh_has_heap = false;
+        snprintf(sh->sh_no_heap, sizeof(sh->sh_no_heap),
+                 "no libumem in it; of glibc's heap umem leaks, stat and whatis tell");
+    }
     sh->sh_symbols = symboliser_create(sh->sh_target);
     if (sh->sh_symbols != NULL)
         return true;

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+"""glibc's own heap: in a program without libumem leaks are found exactly, without stacks.
+
+glibc_kinds.c says what is held how, and what is lost.
+"""
+
+import json
+import pathlib
+import sys
+
+import pytest
+
+from harness import Background, compile_c, core_pattern_is_usable
+from leak_support import refused, target_of, umem, umem_json, waiting
+
+HERE = pathlib.Path(__file__).resolve().parent
+LOST = {("direct", "malloc_104"): 7, ("direct", "malloc_to_8k"): 3, ("direct", "malloc_to_1m"): 2,
+        ("direct", "malloc_56"): 1, ("indirect", "malloc_56"): 4}
+LOST_BY_THREAD = ("direct", "malloc_216"), 4
+# free_some() holds 13 of 40 of each of seven sizes.
+HELD_EACH = 13
+
+KERNEL = pytest.param("kernel", marks=pytest.mark.skipif(
+    not core_pattern_is_usable(), reason="the kernel's core pattern pipes or names a directory"))
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory):
+    return compile_c(HERE / "glibc_kinds.c", tmp_path_factory.mktemp("glibc") / "glibc_kinds",
+                     flags=["-O1", "-pthread"])
+
+
+@pytest.fixture(scope="module")
+def kinds_static(tmp_path_factory):
+    return compile_c(HERE / "glibc_kinds.c", tmp_path_factory.mktemp("static") / "glibc_kinds",
+                     flags=["-O1", "-pthread", "-static"])
+
+
+def groups(report):
+    return {(group["kind"], group["cache"]): group["count"] for group in report["groups"]}
+
+
+@pytest.mark.parametrize("how", ["live", "gcore", KERNEL])
+@pytest.mark.parametrize("threads", [0, 3])
+def test_exact(kinds, tmp_path, threads, how):
+    expected = dict(LOST)
+    if threads:
+        expected[LOST_BY_THREAD[0]] = LOST_BY_THREAD[1] * threads
+    with waiting(kinds, "lose", str(threads), cwd=tmp_path) as process:
+        report = umem_json("leaks", target_of(process, how, tmp_path), expect=1)
+    assert report["allocator"] == "glibc" and report["complete"] is True, report["incomplete"]
+    assert groups(report) == expected
+    assert all(group["stack"] == [] for group in report["groups"])
+
+
+@pytest.mark.parametrize("threads", [0, 3])
+def test_nothing_lost(kinds, threads):
+    with waiting(kinds, "hold", str(threads)) as process:
+        result = umem("leaks", process.pid)
+    assert result.returncode == 0, result
+    assert "glibc's own heap" in result.stdout and "no leaks in" in result.stdout
+
+
+def test_static_program(kinds_static):
+    """Without a libc module to look in."""
+    with waiting(kinds_static, "lose", "2") as process:
+        report = umem_json("leaks", process.pid, expect=1)
+    assert report["allocator"] == "glibc"
+    assert groups(report) == {**LOST, LOST_BY_THREAD[0]: 2 * LOST_BY_THREAD[1]}
+
+
+def test_counts(kinds):
+    """Free chunks in threads' caches, fast bins and bins are not in use."""
+    with waiting(kinds, "hold", "2") as process:
+        caches = {row["name"]: row for row in umem_json("stat", process.pid)["caches"]}
+        arenas = umem_json("stat", process.pid)["arenas"]
+    rounds = 4  # main twice, two threads
+    assert caches["malloc_104"]["inuse"] >= 2 * rounds * HELD_EACH
+    assert caches["malloc_104"]["inuse"] < 2 * rounds * HELD_EACH + 8  # libc's own
+    assert caches["malloc_to_512k"]["inuse"] == rounds * HELD_EACH
+    assert caches["malloc_24"]["cached"] > 7  # more than a thread's cache takes
+    assert [arena["name"] for arena in arenas] == ["main_arena", "arena 1", "arena 2"]
+
+
+def test_whatis(kinds):
+    with waiting(kinds, "lose", "1") as process:
+        report = umem_json("leaks", process.pid, expect=1)
+        for group in report["groups"]:
+            at = int(group["buffers"][0], 16)
+            what = umem_json("whatis", process.pid, hex(at + 5))
+            assert (what["kind"], what["base"], what["offset"]) == ("buffer", hex(at), 5)
+            assert what["cache"] == group["cache"]
+        free = umem_json("users", process.pid, "--max=0")
+    assert free["allocator"] == "glibc"
+
+
+def test_report(kinds, tmp_path):
+    with waiting(kinds, "lose") as process:
+        result = umem("report", process.pid, "--folded=-", "--value=leaked-objects")
+    lines = dict(line.rsplit(" ", 1) for line in result.stdout.splitlines())
+    assert lines["[no stack recorded];malloc_104"] == "7"
+
+
+def test_damaged_heap(kinds, tmp_path):
+    """What can be told is, and how much cannot; what the damaged part leads to is no leak."""
+    with waiting(kinds, "hold", "smash") as process:
+        result = umem("leaks", process.pid)
+        report = umem_json("leaks", process.pid)
+        live = report["live"]["buffers"]
+    with waiting(kinds, "hold") as process:
+        sound = umem_json("leaks", process.pid)["live"]["buffers"]
+    assert result.returncode == 0, result
+    assert report["complete"] is False
+    assert len(report["incomplete"]) == 1
+    assert "bytes of the heap at 0x" in report["incomplete"][0]
+    assert 0 <= sound + 2 - live <= 2  # the one smashed, and the one that its header told of
+
+
+def test_core_of_python(tmp_path):
+    script = "import json, re, decimal; x = [str(i) for i in range(1000)]; print('ready', " \
+             "flush=True); import time; time.sleep(100)"
+    with Background([sys.executable, "-S", "-c", script]) as process:
+        process.wait_for_line("ready")
+        core = target_of(process, "gcore", tmp_path)
+    result = umem("leaks", "--format=json", core)
+    assert result.returncode in (0, 1), result
+    report = json.loads(result.stdout)
+    assert report["allocator"] == "glibc" and report["complete"] is True
+    assert report["live"]["buffers"] > 500
+    assert report["total"]["bytes"] < report["live"]["bytes"] / 100
+
+
+def test_verbs_for_umem_alone(kinds):
+    with waiting(kinds, "hold") as process:
+        for verb in ("status", "log", "verify", "sizes"):
+            assert "no libumem in it" in refused(verb, str(process.pid))
+
+
+NO_HEAP = """#include <unistd.h>
+int main(void) { return write(1, "ready\\n", 6) == 6 ? pause() : 1; }
+"""
+
+
+def test_no_heap_at_all(tmp_path):
+    program = compile_c(NO_HEAP, tmp_path / "no_heap")
+    with waiting(program) as process:
+        line = refused("leaks", str(process.pid))
+    assert "no libumem in it" in line and "umem run" in line
