@@ -54,6 +54,22 @@ def test_huge_refused_under_guard(programs, section):
     assert (result.returncode, result.stdout, result.stderr) == (0, f"ok {section}\n", ""), result
 
 
+# --- Locked memory ---
+
+# What audit remembers of a thread's stacks, when it came by few: some 100.
+LOCKED_KB_MAX = 160
+
+
+@pytest.mark.parametrize("debug", ["audit=64", DEBUG])
+def test_audit_of_a_thread_under_mlockall(programs, debug):
+    """All that is mapped is there at once: so it is mapped as it is needed."""
+    result = run([programs("audit_locked.c", flags=FLAGS)], preload=True, debug=debug)
+    if result.returncode == SKIPPED:
+        pytest.skip("memory cannot be locked here")
+    assert result.returncode == 0 and result.stderr == "", result
+    assert int(result.stdout) <= LOCKED_KB_MAX, result
+
+
 # --- Resource limits ---
 
 @pytest.mark.parametrize("resource", ["as", "data"])

@@ -13,8 +13,8 @@
  * is deeper than what is kept of it, its end moves with each call, and the
  * frames are looked up in the depot.
  *
- * Trails and paths are some 1 MiB of address space each, of which little is
- * touched; threads share a few: by their ids, mostly one has one for itself.
+ * A trail is some 60 KiB, its paths 28 KiB at first and up to 0.9 MiB where a
+ * thread comes by that many; threads share a few: by their ids, mostly one has one for itself.
  * Who finds it in use (by another thread, or by this one, which a signal
  * interrupted in a walk) walks without.
  */
@@ -138,6 +138,17 @@ slot_of(uint32_t thread)
     return &slots[thread % SLOTS];
 }
 
+static UMEM_COLD struct recall *
+make_recall(void)
+{
+    struct recall *recall = umem_meta_alloc(sizeof(*recall));
+
+    if (recall == NULL || umem_paths_init(&recall->recall_paths))
+        return recall;
+    umem_meta_free(recall, sizeof(*recall));
+    return NULL;
+}
+
 static void
 forget(struct recall *recall)
 {
@@ -158,7 +169,7 @@ trail_enter(struct slot *slot, uint32_t max)
         return NULL;
     }
     if (UMEM_UNLIKELY(slot->slot_recall == NULL))
-        slot->slot_recall = umem_meta_alloc(sizeof(*slot->slot_recall));
+        slot->slot_recall = make_recall();
     struct recall *recall = slot->slot_recall;
     if (UMEM_UNLIKELY(slot->slot_max != max) && recall != NULL) {
         forget(recall);
@@ -257,11 +268,8 @@ umem_trails_fork_child(void)
 {
     for (size_t i = 0; i < SLOTS; i++)
         if (atomic_load_explicit(&slots[i].slot_busy, memory_order_relaxed) != 0) {
-            /* Another thread of the parent was in the middle of it. */
-            if (slots[i].slot_recall != NULL) {
-                slots[i].slot_recall->recall_trail.trail_top = 0;
-                umem_paths_forget(&slots[i].slot_recall->recall_paths);
-            }
+            /* Another thread of the parent was in the middle of it: whole or not, who knows. */
+            slots[i].slot_recall = NULL;
             trail_leave(&slots[i]);
         }
 }

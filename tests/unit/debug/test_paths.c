@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * test_paths.c - paths against a plain list of stacks: the same number for the
- * same frames, another for others; fresh starts when there is no room.
+ * same frames, another for others; room that grows, and fresh starts where it
+ * may not.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -60,6 +61,31 @@ other_frames_other_path(void **state)
     assert_int_not_equal(umem_paths_find(&paths, path, FRAME(1)), path_of(stack + 2, 1));
 }
 
+static size_t
+bytes(void)
+{
+    return (sizeof(struct umem_path) + sizeof(uint32_t)) << paths.paths_shift;
+}
+
+/* As many as there are paths, and not all at once; what is there keeps its number. */
+static void
+grows(void **state)
+{
+    const uintptr_t stack[] = {FRAME(3), FRAME(2), FRAME(1)};
+
+    (void)state;
+    assert_true(umem_paths_init(&paths));
+    uint32_t path = path_of(stack, 3);
+    assert_true(bytes() <= 32 << 10);
+    paths.paths_path[path].path_stack = 4711;
+    for (uint32_t i = 1; i < 20000; i++) {
+        assert_int_not_equal(umem_paths_find(&paths, path, FRAME(i)), 0);
+        assert_int_equal(path_of(stack, 3), path);
+        assert_true(i < 1000 || bytes() <= i * 8 * sizeof(struct umem_path));
+    }
+    assert_int_equal(paths.paths_path[path].path_stack, 4711);
+}
+
 /* Every path is one of its own until there is no room; then all begins anew. */
 static void
 room(void **state)
@@ -67,6 +93,7 @@ room(void **state)
     static uint8_t seen[UMEM_PATHS_MAX];
 
     (void)state;
+    assert_true(umem_paths_init(&paths));
     for (int round = 0; round < 3; round++) {
         umem_paths_forget(&paths);
         memset(seen, 0, sizeof(seen));
@@ -91,8 +118,11 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_frames_same_path),
         cmocka_unit_test(other_frames_other_path),
+        cmocka_unit_test(grows),
         cmocka_unit_test(room),
     };
 
+    if (!umem_paths_init(&paths))
+        return 1;
     return cmocka_run_group_tests_name("debug/paths", tests, NULL, NULL);
 }
