@@ -181,6 +181,21 @@ def test_wrong_cache(programs, kind, offset, flags, debug):
     expect(programs, case, kind, offset, flags, debug=debug)
 
 
+@pytest.mark.parametrize("debug", [DEBUG, "guards", "audit"])
+@pytest.mark.parametrize("offset", [1, 8, 16, -1])
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_inner_address(programs, kind, offset, debug):
+    result = run([program(programs, "inner_address"), kind, offset], debug=debug)
+    address = result.stdout.splitlines()[0]
+    assert result.signal == signal.SIGABRT and "survived" not in result.stdout, result
+    freed = int(address, 16) + offset + (0 if offset > 0 else {**KINDS, "notouch": 40}[kind])
+    assert result.stderr.startswith(
+        f"umem allocator: bad free: free address ({freed:#x}) != alloc address ({address})\n"
+        f"buffer={address} "), result
+    assert CORRUPT in result.stderr, result
+    assert debug == "guards" or "make_block" in frames_after(result.stderr, "allocated by"), result
+
+
 @pytest.mark.parametrize("kind", ["large", "huge"])
 def test_deep_inside_of_an_oversize_block(programs, kind):
     case = Case("given_to_cache", BADCACHE, allocated="make_block", found="drop_object",

@@ -121,3 +121,20 @@ def test_random_tells_its_seed(programs):
     assert said, result
     again = run([program(programs, "fills")], preload=True, debug=f"random={said.group(1)}")
     assert (again.stdout, again.stderr) == (result.stdout, ""), (result, again)
+
+
+@pytest.mark.parametrize("how", ["linked", "preloaded"])
+def test_defaults_of_the_program(programs, how):
+    """_umem_debug_init() and its sisters are called, and a variable that is set wins."""
+    flags = ("-O1", "-fno-builtin", "-w", "-rdynamic")
+    made = programs("own_defaults.c", name=f"own_defaults_{how}", flags=flags,
+                    package="umem" if how == "linked" else None)
+    options = dict(preload=how == "preloaded")
+    result = run([made], **options)
+    assert result.signal == signal.SIGABRT, result
+    assert REDZONE in result.stderr and CORRUPT in result.stderr, result
+    assert 1 <= len(frames_after(result.stderr, "allocated by")) <= 7, result
+    for said in ("fnord", "there is no sbrk backend", "audit"):
+        assert said in result.stderr.split("umem allocator: ")[0], result
+    result = run([made], debug="", env={"UMEM_LOGGING": "", "UMEM_OPTIONS": ""}, **options)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "survived\n", ""), result
