@@ -99,6 +99,17 @@ drop_rocket(void *p)
     __asm__ volatile("");
 }
 
+/* A byte behind its end: what ::umem_verify is there for. */
+SITE void
+damage(void)
+{
+    umem_cache_t *victim = umem_cache_create("victim", 40, 0, NULL, NULL, NULL, NULL, NULL, 0);
+    char *p = umem_cache_alloc(victim, UMEM_DEFAULT);
+    keep(filled(p, 40));
+    *(volatile char *)(p + 40) = 0x77;
+    printf("victim %p\nbuffer %p\n", (void *)victim, (void *)p);
+}
+
 SITE void
 fail(void)
 {
@@ -186,6 +197,7 @@ main(void)
 {
     void *rockets[ROCKETS];
 
+    setvbuf(stdout, NULL, _IONBF, 0);
     rocket = umem_cache_create("rocket", 3000, 0, NULL, NULL, NULL, NULL, NULL, 0);
     for (int i = 0; i < ROCKETS; i++)
         rockets[i] = make_rocket();
@@ -196,12 +208,12 @@ main(void)
     strcpy(rockets[ROCKETS - 1], "rocket's own words");
     keep_small();
     make_arenas();
+    damage();
     fail();
     start_threads();
     lose_strings();
     lose_list();
     lose_large();
-    setvbuf(stdout, NULL, _IONBF, 0);
     printf("rocket %p\nlive %p\nfreed %p\nnumbers %p\npool %p\n", (void *)rocket,
            rockets[ROCKETS - 1], rockets[0], (void *)numbers, (void *)pool);
     memset(rockets, 0, sizeof(rockets));

@@ -151,7 +151,7 @@ def test_interrupt(core):
 def test_live_target_runs_on(core, tmp_path):
     with start(tmp_path) as process:
         with Terminal(process.pid) as terminal:
-            terminal.type("::status\n", r"stopped.*\n> $")
+            terminal.type("::status\n", r"as they were.*\n> $")
             assert terminal.type_last("$q\n") == 0
         with open(f"/proc/{process.pid}/stat", encoding="ascii") as file:
             assert file.read().rsplit(")", 1)[1].split()[0] in "SR"

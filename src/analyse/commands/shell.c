@@ -20,7 +20,8 @@ static const char description[] =
     "Commands are mdb's: ::findleaks -d, ADDR::whatis, ::walk umem_alloc_32 | ::bufctl_audit,\n"
     "$c, ADDR,4/J, ::umastat ! less. ::help tells about them. They are typed, with history and\n"
     "completion, or come on standard input, a line each, or from -e.\n"
-    "A live process is stopped until the shell ends, or only while it is copied with --copy.\n"
+    "A live process is stopped for a moment, while the kernel makes a copy to look at; with\n"
+    "--stop until the shell ends.\n"
     "Exit code, but for a shell that is typed to: 0, 1 where ::findleaks found leaks or\n"
     "::umem_verify damage, 2 where a command failed or the target could not be read.\n";
 
@@ -111,13 +112,12 @@ int
 command_shell(int argc, char **argv)
 {
     struct option_list list = {0};
-    bool copy = false;
-    const struct option_row rows[] = {{"execute", 'e', OPTION_LIST, &list, "COMMAND",
-                                       "run this, and no others (repeatable)", NULL},
-                                      {"copy", 0, OPTION_FLAG, &copy, NULL,
-                                       "let a live process run on: look at a copy, without stacks",
-                                       NULL},
-                                      {0}};
+    bool stop = false;
+    const struct option_row rows[] = {
+        {"execute", 'e', OPTION_LIST, &list, "COMMAND", "run this, and no others (repeatable)",
+         NULL},
+        {"stop", 0, OPTION_FLAG, &stop, NULL, "keep a live process stopped until the end", NULL},
+        {0}};
     const struct command_spec spec = {.cmd_name = "shell",
                                       .cmd_usage = "TARGET",
                                       .cmd_summary = "Look around in a core or a live process, "
@@ -132,7 +132,7 @@ command_shell(int argc, char **argv)
     int code = options_parse(&spec, argc, argv, &options);
 
     if (code == OPTIONS_GO) {
-        if (!shell_open(&sh, options.opt_argv[0], options.opt_exe, copy)) {
+        if (!shell_open(&sh, options.opt_argv[0], options.opt_exe, stop)) {
             code = COMMAND_TROUBLE;
         } else {
             code = list.list_count > 0                             ? run_list(&sh, &list)

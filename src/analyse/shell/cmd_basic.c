@@ -188,7 +188,8 @@ dcmd_status(struct shell *sh, const struct call *call)
     printf("debugging %s\n", name);
     printf("file: %s\n", target_executable(sh->sh_target));
     size_t n = target_threads(sh->sh_target, &threads);
-    printf("threads: %zu%s\n", n, target_is_live(sh->sh_target) ? ", stopped" : "");
+    printf("threads: %zu%s\n", n,
+           target_is_live(sh->sh_target) ? ", as they were at the beginning" : "");
     if (!sh->sh_has_heap) {
         printf("heap: %s\n", sh->sh_no_heap);
         return true;

@@ -188,6 +188,13 @@ answer(struct question *q)
         printf("%" PRIx64 " is unknown\n", q->addr);
 }
 
+void
+shell_print_whatis(struct shell *sh, addr_t addr)
+{
+    struct question q = {.sh = sh, .addr = addr, .quiet = true};
+    answer(&q);
+}
+
 static bool
 dcmd_whatis(struct shell *sh, const struct call *call)
 {

@@ -25,15 +25,15 @@ base_name(const char *path)
 }
 
 bool
-shell_open(struct shell *sh, const char *name, const char *exe, bool copy)
+shell_open(struct shell *sh, const char *name, const char *exe, bool stop)
 {
     struct target_options options = {.opt_exe = exe};
 
     *sh = (struct shell){.sh_name = name, .sh_target = target_open(name, &options)};
     if (sh->sh_target == NULL)
         return false;
-    if (copy)
-        heap_copy_target(sh->sh_target);
+    if (!stop)
+        (void)target_fork(sh->sh_target); /* where that cannot be, it stays stopped */
     sh->sh_has_heap =
         heap_open(&sh->sh_heap, sh->sh_target, sh->sh_no_heap, sizeof(sh->sh_no_heap)) == HEAP_OK;
     if (sh->sh_has_heap && sh->sh_heap.heap_allocator != HEAP_UMEM) {

@@ -18,7 +18,8 @@
  * wrong is one line by shell_error(), and the session goes on.
  *
  * The heap is read once, when the session is opened, and never changed by a
- * dcmd: a live process stays stopped, and a core stays as it is.
+ * dcmd: a live process runs on in a copy that the kernel made, or stays stopped
+ * where that cannot be, and a core stays as it is.
  */
 #ifndef ANALYSE_SHELL_SHELL_H
 #define ANALYSE_SHELL_SHELL_H
@@ -163,14 +164,14 @@ const struct walker *walker_at(size_t index);
 /* Groups, ended by an empty row. */
 extern const struct dcmd dcmds_basic[], dcmds_memory[], dcmds_threads[], dcmds_caches[],
     dcmds_bufctls[], dcmds_logs[], dcmds_arenas[], dcmds_leaks[], dcmds_whatis[], dcmds_walk[],
-    dcmds_stackinfo[];
+    dcmds_stackinfo[], dcmds_look[], dcmds_sizes[];
 extern const struct walker walkers_caches[], walkers_bufctls[], walkers_arenas[], walkers_leaks[],
     walkers_threads[];
 
 /* --- session.c --- */
 
-/* False after one line on stderr. */
-bool shell_open(struct shell *sh, const char *name, const char *exe, bool copy);
+/* stop: a live process stays stopped until the end.  False after one line on stderr. */
+bool shell_open(struct shell *sh, const char *name, const char *exe, bool stop);
 void shell_close(struct shell *sh);
 /* One line on stderr.  Always false. */
 bool shell_error(struct shell *sh, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -240,6 +241,8 @@ bool dcmd_plain(struct shell *sh, const struct call *call);
 bool shell_print_bufctl(struct shell *sh, addr_t bufctl, bool heading);
 /* The bufctl of a block, or 0. */
 addr_t shell_bufctl_of(struct shell *sh, addr_t buffer);
+/* What an address is, on one line, without records. */
+void shell_print_whatis(struct shell *sh, addr_t addr);
 /* How many arenas an arena's memory comes through. */
 unsigned shell_arena_depth(const struct heap *h, const struct heap_arena *arena);
 void shell_leaks_free(struct shell *sh);

@@ -12,8 +12,9 @@
 #define ROWS_MAX 128
 
 static const struct dcmd *const dcmd_groups[] = {
-    dcmds_basic,  dcmds_memory, dcmds_threads, dcmds_caches, dcmds_bufctls,  dcmds_logs,
-    dcmds_arenas, dcmds_leaks,  dcmds_whatis,  dcmds_walk,   dcmds_stackinfo};
+    dcmds_basic,     dcmds_memory, dcmds_threads, dcmds_caches, dcmds_bufctls,
+    dcmds_logs,      dcmds_arenas, dcmds_leaks,   dcmds_whatis, dcmds_walk,
+    dcmds_stackinfo, dcmds_look,   dcmds_sizes};
 static const struct walker *const walker_groups[] = {
     walkers_caches, walkers_bufctls, walkers_arenas, walkers_leaks, walkers_threads};
 
