@@ -29,6 +29,7 @@ static const struct verb verbs[] = {
     {"verify", command_verify, "check that the heap is not corrupt"},
     {"users", command_users, "who has the memory, by allocating stack"},
     {"stat", command_stat, "usage by cache, arena and thread"},
+    {"top", command_top, "watch what a process has in use"},
     {"sizes", command_sizes, "how large blocks are, and the overhead"},
     {"status", command_status, "version, settings and message log of the allocator"},
     {"log", command_log, "last transactions, failures and slabs"},

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """`umem stat`: what is counted is what the program did."""
 
+import re
+
 import pytest
 
 from leak_support import build, refused, target_of, umem, umem_json, waiting
@@ -98,6 +100,56 @@ def test_text(counted):
     assert "never used; --all lists them" in result.stdout
     assert len(everything.stdout.splitlines()) > len(lines) + 20
     assert all(len(line) <= 100 for line in everything.stdout.splitlines())
+
+
+SAMPLE = re.compile(r'(umem_[a-z_]+)(\{(cache|arena|thread)="((?:[^"\\\n]|\\.)*)"\})? (\d+)')
+
+
+def samples_of(text):
+    """Name and label to value; each family whole, with its type, before the next begins."""
+    lines = text.split("\n")
+    assert lines[-2:] == ["# EOF", ""]
+    found, types, family = {}, {}, None
+    for line in lines[:-2]:
+        words = line.split(" ", 3)
+        if words[0] == "#":
+            assert words[1] in ("TYPE", "UNIT", "HELP")
+            if words[1] == "TYPE":
+                family = words[2]
+                assert family not in types and words[3] in ("gauge", "counter")
+                types[family] = words[3]
+            assert words[2] == family
+            assert words[1] != "UNIT" or family.endswith("_" + words[3])
+            continue
+        name, _, _, label, value = SAMPLE.fullmatch(line).groups()
+        assert name == family + ("_total" if types[family] == "counter" else "")
+        assert (name, label) not in found
+        found[name, label] = int(value)
+    return found
+
+
+def test_openmetrics(counted):
+    with waiting(counted, debug="audit") as process:
+        report = umem_json("stat", process.pid)
+        result = umem("stat", "--format=openmetrics", process.pid)
+    assert result.returncode == 0, result
+    found = samples_of(result.stdout)
+    assert found["umem_complete", None] == 1
+    for cache in report["caches"]:
+        used = cache["total"] > 0 or cache["allocs"] > 0 or cache["bufsize"] is None
+        assert (("umem_cache_inuse_buffers", cache["name"]) in found) == used
+        if used:
+            assert found["umem_cache_inuse_buffers", cache["name"]] == cache["inuse"]
+            assert found["umem_cache_memory_bytes", cache["name"]] == cache["bytes"]
+    assert found["umem_cache_allocations_total", "counted"] == 1000
+    assert found["umem_cache_buffer_size_bytes", "counted"] == 72
+    assert ("umem_cache_buffer_size_bytes", "umem_oversize") not in found
+    for arena in report["arenas"]:
+        assert found["umem_arena_inuse_bytes", arena["name"]] == arena["inuse"]
+    for thread in report["threads"]:
+        assert found["umem_thread_free_buffers", str(thread["thread"])] == thread["cached"]
+    assert "give text, json or openmetrics" in refused("stat", "--format=xml", process.pid)
+    assert "give text or json" in refused("leaks", "--format=openmetrics", process.pid)
 
 
 def test_refused():

@@ -36,6 +36,7 @@ int command_history(int argc, char **argv);
 int command_snapshot(int argc, char **argv);
 int command_core(int argc, char **argv);
 int command_diff(int argc, char **argv);
+int command_top(int argc, char **argv);
 int command_grep(int argc, char **argv);
 int command_verify(int argc, char **argv);
 int command_shell(int argc, char **argv);

@@ -280,8 +280,11 @@ set_shared(const struct command_spec *spec, struct command_options *options, con
 {
     if (strcmp(format, "json") == 0)
         options->opt_format = FORMAT_JSON;
+    else if (spec->cmd_openmetrics && strcmp(format, "openmetrics") == 0)
+        options->opt_format = FORMAT_OPENMETRICS;
     else if (strcmp(format, "text") != 0)
-        return command_error("%s: --format=%s: give text or json", spec->cmd_name, format);
+        return command_error("%s: --format=%s: give text%s", spec->cmd_name, format,
+                             spec->cmd_openmetrics ? ", json or openmetrics" : " or json");
     if (strcmp(color, "auto") == 0) {
         options->opt_color = options_want_color(STDOUT_FILENO);
     } else if (strcmp(color, "always") == 0) {
@@ -303,7 +306,9 @@ options_parse(const struct command_spec *spec, int argc, char **argv,
     size_t max = OPTIONS_MAX_DEFAULT;
     *options = (struct command_options){0};
     const struct option_row shared[] = {
-        {"format", 0, OPTION_STRING, &format, "text|json", "how to print (text)", NULL},
+        {"format", 0, OPTION_STRING, &format,
+         spec->cmd_openmetrics ? "text|json|openmetrics" : "text|json", "how to print (text)",
+         NULL},
         {"exe", 0, OPTION_STRING, &options->opt_exe, "FILE",
          "the core's executable, where it is not at its old path", NULL},
         {"max", 'n', OPTION_NUMBER, &max, "N", "list at most N items, 0 for all (20)", NULL},

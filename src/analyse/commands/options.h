@@ -59,7 +59,7 @@ struct option_row {
             "only blocks allocated in the last 30s, 10m, 2h, 1d (with audit)", NULL                \
     }
 
-enum output_format { FORMAT_TEXT, FORMAT_JSON };
+enum output_format { FORMAT_TEXT, FORMAT_JSON, FORMAT_OPENMETRICS };
 
 /* Options that many verbs have; cmd_shared says which of them a verb takes. */
 enum shared_options {
@@ -90,6 +90,7 @@ struct command_spec {
     unsigned cmd_shared;
     int cmd_min_args;
     int cmd_max_args;         /* -1: any number */
+    bool cmd_openmetrics;     /* --format=openmetrics, too */
     bool cmd_stop_at_operand; /* options end at the first operand (run) */
 };
 

@@ -10,6 +10,7 @@
 
 #include "report/block_report.h"
 #include "report/json.h"
+#include "report/metrics.h"
 #include "report/open.h"
 #include "report/usage_report.h"
 
@@ -56,6 +57,7 @@ command_stat(int argc, char **argv)
             "In use: buffers that the program has. Cached: free ones in magazines, of a thread\n"
             "or the depot. Total: buffers in all slabs. Sizes in units of 1024 (K, M, G).\n",
         .cmd_rows = rows,
+        .cmd_openmetrics = true,
         .cmd_shared = SHARED_FORMAT | SHARED_EXE | SHARED_COLOR,
         .cmd_min_args = 1,
         .cmd_max_args = 1};
@@ -71,6 +73,8 @@ command_stat(int argc, char **argv)
         return COMMAND_TROUBLE;
     if (options.opt_format == FORMAT_JSON)
         print_json(&h);
+    else if (options.opt_format == FORMAT_OPENMETRICS)
+        metrics_print(&h);
     else
         print_text(&h, status == HEAP_NONE ? why : NULL, all, options.opt_color);
     report_close(&h);

@@ -192,6 +192,25 @@ symboliser_symbol(struct symboliser *s, addr_t addr, bool is_return)
     return e != NULL ? &e->symbol[e->count - 1] : NULL;
 }
 
+void
+stack_line(struct symboliser *s, const addr_t *frames, size_t count, char *out, size_t size)
+{
+    size_t at = 0;
+
+    out[0] = '\0';
+    for (size_t i = 0; i < count && at < size; i++) {
+        const struct entry *e = look_up(s, frames[i], true);
+        for (size_t k = 0; e != NULL && k < e->count && at < size; k++) {
+            char name[320];
+            if (e->symbol[k].sym_function[0] != '\0')
+                snprintf(name, sizeof(name), "%s", e->symbol[k].sym_function);
+            else
+                name_text(&e->symbol[k], e->addr, name, sizeof(name));
+            at += (size_t)snprintf(out + at, size - at, "%s%s", at > 0 ? " < " : "", name);
+        }
+    }
+}
+
 const char *
 symboliser_vtable(struct symboliser *s, addr_t addr)
 {

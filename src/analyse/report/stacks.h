@@ -37,6 +37,8 @@ json_t *stack_json(struct symboliser *s, const addr_t *frames, size_t count, boo
  * "" where unknown.  NULL: no memory.
  */
 const struct symbol *symboliser_symbol(struct symboliser *s, addr_t addr, bool is_return);
+/* "allocate < parse < main": the functions of some frames on one line, innermost first. */
+void stack_line(struct symboliser *s, const addr_t *frames, size_t count, char *out, size_t size);
 
 /* "vtable for Widget" where addr lies in a C++ virtual table, else "". */
 const char *symboliser_vtable(struct symboliser *s, addr_t addr);
