@@ -7,9 +7,13 @@
  *   stacks build  umem|mmap         BYTES MS    a hundred taken, then given back for good
  *   stacks lazy   umem              BYTES MS    a million that nothing is faulted in of
  *   stacks thread umem|glibc|reused BYTES MS    a thread that uses 3/4 of its stack, joined
+ *   stacks storm  umem|glibc|reused BYTES MS    such threads, created by 16 at once, all locked
  *
  * Prints "ns", wall time for one; of threads also "faults", page faults each, of
- * lazy ones "tables", bytes of page tables for all.
+ * lazy ones "tables", bytes of page tables for all.  Of a storm it is the median of
+ * what pthread_create() takes of its caller's processor time, since 16 threads
+ * wait for two processors most of the time, and "worst", the longest of
+ * 4,800 in such medians.
  * mmap: two guards, every page touched, munmap().  glibc: threads with default
  * attributes, whose stacks libc caches.  reused: one stack, faulted in, for all.
  */
@@ -179,12 +183,84 @@ threads(const char *how, uint64_t ms, double *faults)
     return (double)(now - start) / (double)count;
 }
 
+#define STORM_THREADS 16
+#define STORM_CREATES 300
+
+static double storm_ns[STORM_THREADS][STORM_CREATES];
+static pthread_barrier_t storm_begins;
+static const char *storm_how;
+
+static double
+own_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec * NS_PER_S + (double)t.tv_nsec;
+}
+
+static double
+one_create(const pthread_attr_t *attr)
+{
+    pthread_t id;
+    double start = own_ns();
+    int error = strcmp(storm_how, "umem") == 0 ? stack_pthread_create(&id, NULL, size, use, NULL)
+                                               : pthread_create(&id, attr, use, NULL);
+    double took = own_ns() - start;
+    if (error != 0 || pthread_join(id, NULL) != 0)
+        abort();
+    return took;
+}
+
+static void *
+storm_thread(void *arg)
+{
+    double *ns = arg;
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    if (strcmp(storm_how, "reused") == 0)
+        pthread_attr_setstack(&attr, map_stack(), size);
+    for (int i = 0; i < WARM; i++)
+        (void)one_create(&attr);
+    pthread_barrier_wait(&storm_begins);
+    for (int i = 0; i < STORM_CREATES; i++)
+        ns[i] = one_create(&attr);
+    return NULL;
+}
+
+static int
+compare(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static double
+storm(const char *how, double *worst)
+{
+    pthread_t ids[STORM_THREADS];
+    size_t all = (size_t)STORM_THREADS * STORM_CREATES;
+    double *ns = &storm_ns[0][0];
+    storm_how = how;
+    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
+        perror("stacks: mlockall, done without");
+    if (pthread_barrier_init(&storm_begins, NULL, STORM_THREADS) != 0)
+        abort();
+    for (int i = 0; i < STORM_THREADS; i++)
+        if (pthread_create(&ids[i], NULL, storm_thread, storm_ns[i]) != 0)
+            abort();
+    for (int i = 0; i < STORM_THREADS; i++)
+        pthread_join(ids[i], NULL);
+    qsort(ns, all, sizeof(*ns), compare);
+    *worst = ns[all - 1] / ns[all / 2];
+    return ns[all / 2];
+}
+
 int
 main(int argc, char **argv)
 {
-    double faults = -1, tables = -1, ns;
+    double faults = -1, tables = -1, worst = -1, ns;
     if (argc != 5) {
-        fprintf(stderr, "usage: stacks pair|build|lazy|thread HOW BYTES MS\n");
+        fprintf(stderr, "usage: stacks pair|build|lazy|thread|storm HOW BYTES MS\n");
         return 2;
     }
     int ours = strcmp(argv[2], "umem") == 0;
@@ -196,6 +272,8 @@ main(int argc, char **argv)
         ns = builds(ours, ms);
     else if (strcmp(argv[1], "lazy") == 0)
         ns = lazy(&tables);
+    else if (strcmp(argv[1], "storm") == 0)
+        ns = storm(argv[2], &worst);
     else
         ns = threads(argv[2], ms, &faults);
     printf("ns %.2f\n", ns);
@@ -203,5 +281,7 @@ main(int argc, char **argv)
         printf("tables %.0f\n", tables);
     if (faults >= 0)
         printf("faults %.2f\n", faults);
+    if (worst >= 0)
+        printf("worst %.1f\n", worst);
     return 0;
 }
