@@ -52,6 +52,23 @@ static const struct verb verbs[] = {
 /* Longer words than this are no misspelt verb. */
 #define SUGGEST_WORD_MAX 31
 
+/* For who does not know where to begin: one screen of 80 columns and 24 lines. */
+static const char overview[] =
+    "umem looks into the memory of programs that run under libumem.\n\n"
+    "  umem run --audit --guards -- PROGRAM   start one so that all can be told of it\n"
+    "  umem leaks TARGET                      what leaks, and who allocated it\n"
+    "  umem verify TARGET                     whether the heap is corrupt\n"
+    "  umem top PID                           what is in use, and how that changes\n\n"
+    "TARGET is the number of a process, a core file, or a snapshot. The verbs:\n\n"
+    "  to start with       run\n"
+    "  leaks and growth    leaks  diff  users  top  report\n"
+    "  corruption          verify  history  log\n"
+    "  one address         whatis  grep\n"
+    "  usage               stat  sizes  status  caches  arenas  threads  stacks\n"
+    "  to keep for later   snapshot  core\n"
+    "  all of it, asked    shell\n\n"
+    "A line on each: umem --help. All about one: umem VERB --help, man umem-VERB.\n";
+
 static int
 usage(void)
 {
@@ -136,8 +153,8 @@ int
 main(int argc, char **argv)
 {
     if (argc < 2) {
-        fputs("umem: needs a verb; 'umem --help' lists them\n", stderr);
-        return COMMAND_TROUBLE;
+        fputs(overview, stdout);
+        return finish(COMMAND_TROUBLE); /* nothing was asked for */
     }
     const char *name = argv[1];
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {

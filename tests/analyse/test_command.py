@@ -42,6 +42,17 @@ def test_help_of_a_verb(umem, verb):
     assert max(len(line) for line in result.stdout.splitlines()) <= 100
 
 
+def test_overview_is_one_screen(umem):
+    """Without a verb: what there is, by task; every verb once."""
+    result = run([umem])
+    assert result.returncode == 2 and result.stderr == ""
+    lines = result.stdout.splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80
+    rows = [line[22:].split("  ") for line in lines if line.startswith("  ") and "umem" not in line]
+    named = [word for row in rows for word in row]
+    assert sorted(named) == sorted(VERBS)
+
+
 def test_version(umem):
     result = run([umem, "--version"])
     assert result.returncode == 0
@@ -50,7 +61,6 @@ def test_version(umem):
 
 
 @pytest.mark.parametrize("arguments,said", [
-    ([], "needs a verb"),
     (["leasks"], "did you mean 'umem leaks'"),
     (["leak"], "did you mean 'umem leaks'"),
     (["sta"], "did you mean 'umem stat"),
