@@ -5,6 +5,7 @@
  *
  *   stacks pair   umem|mmap         BYTES MS    one taken and given back
  *   stacks build  umem|mmap         BYTES MS    a hundred taken, then given back for good
+ *   stacks alone  umem|mmap         BYTES MS    one taken, then given back for good
  *   stacks lazy   umem              BYTES MS    a million that nothing is faulted in of
  *   stacks thread umem|glibc|reused BYTES MS    a thread that uses 3/4 of its stack, joined
  *   stacks storm  umem|glibc|reused BYTES MS    such threads, created by 16 at once, all locked
@@ -84,22 +85,23 @@ pairs(int ours, uint64_t ms)
 }
 
 static double
-builds(int ours, uint64_t ms)
+builds(int ours, int at_once, uint64_t ms)
 {
     uint64_t count = 0, spent = 0, begin = 0;
     void *stacks[AT_ONCE];
     while (now_ns() - begin < ms * NS_PER_MS || count == 0) {
         uint64_t start = now_ns();
-        for (int i = 0; i < AT_ONCE; i++)
+        for (int i = 0; i < at_once; i++)
             stacks[i] = take(ours);
         if (begin != 0) {
             spent += now_ns() - start;
-            count += AT_ONCE;
+            count += (uint64_t)at_once;
         } else /* a virtual machine's memory may have had to come from its host */
             begin = now_ns();
-        for (int i = 0; i < AT_ONCE; i++)
+        for (int i = 0; i < at_once; i++)
             give(ours, stacks[i]);
-        umem_reap();
+        if (ours && stack_trim(size, 0) < 0)
+            abort();
     }
     return (double)spent / (double)count;
 }
@@ -260,7 +262,7 @@ main(int argc, char **argv)
 {
     double faults = -1, tables = -1, worst = -1, ns;
     if (argc != 5) {
-        fprintf(stderr, "usage: stacks pair|build|lazy|thread|storm HOW BYTES MS\n");
+        fprintf(stderr, "usage: stacks pair|build|alone|lazy|thread|storm HOW BYTES MS\n");
         return 2;
     }
     int ours = strcmp(argv[2], "umem") == 0;
@@ -269,7 +271,9 @@ main(int argc, char **argv)
     if (strcmp(argv[1], "pair") == 0)
         ns = pairs(ours, ms);
     else if (strcmp(argv[1], "build") == 0)
-        ns = builds(ours, ms);
+        ns = builds(ours, AT_ONCE, ms);
+    else if (strcmp(argv[1], "alone") == 0)
+        ns = builds(ours, 1, ms);
     else if (strcmp(argv[1], "lazy") == 0)
         ns = lazy(&tables);
     else if (strcmp(argv[1], "storm") == 0)

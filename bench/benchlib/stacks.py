@@ -23,6 +23,7 @@ ROWS = {
     "taken and given back, 2 MiB": ("pair", 2048 * KIB, PAIR),
     "built, 32 KiB": ("build", 32 * KIB, (OURS, MMAP)),
     "built, 2 MiB": ("build", 2048 * KIB, (OURS, MMAP)),
+    "built alone, 2 MiB": ("alone", 2048 * KIB, (OURS, MMAP)),
     "lazy, one of a million, 32 KiB": ("lazy", 32 * KIB, (OURS,)),
     "thread that touches 192 KiB": ("thread", 256 * KIB, (OURS, GLIBC, REUSED)),
     "the same, created by 16 threads at once, locked": ("storm", 256 * KIB, (OURS, GLIBC, REUSED)),

@@ -34,7 +34,7 @@ static const char *const arena_names[STACK_CLASSES] = {"stacks_32k",  "stacks_64
                                                        "stacks_256k", "stacks_512k", "stacks_1m",
                                                        "stacks_2m"};
 
-/* The object at a place, counted from the first, in a row of them. */
+/* The objects of a span: the arena, which knows one size, cuts nothing but these. */
 struct row {
     char *row_first;
     size_t row_count;
@@ -66,18 +66,23 @@ row_guard(const struct row *row, char *end)
  * not of those that lay there before it.  -1 with errno: no room for slots.
  */
 static int
-row_note(const struct row *row, size_t size, bool regions)
+row_note(const struct row *row, bool regions)
 {
-    for (size_t offset = 0; offset < size; offset += (size_t)1 << TABLE_GRANULE_SHIFT) {
-        struct table_slot *slot = table_reserve(row->row_first + offset);
+    for (size_t i = 0; i < row->row_count; i++) {
+        struct table_slot *slot = table_reserve(row_body(row, i));
         if (slot == NULL)
             return -1;
-        atomic_store_explicit(&slot->slot_regions, 0, memory_order_relaxed);
+        atomic_store_explicit(&slot->slot_regions, regions, memory_order_relaxed);
     }
-    for (size_t i = 0; regions && i < row->row_count; i++)
-        atomic_store_explicit(&table_known(row_body(row, i))->slot_regions, 1,
-                              memory_order_relaxed);
     return 0;
+}
+
+static void
+row_forget(const struct row *row)
+{
+    for (size_t i = 0; i < row->row_count; i++)
+        atomic_store_explicit(&table_known(row_body(row, i))->slot_word, STACK_NONE,
+                              memory_order_release);
 }
 
 static unsigned
@@ -126,7 +131,7 @@ span_alloc(vmem_t *source, size_t size, int vmflag)
     row.row_count = size / row.row_form.form_whole;
     bool regions = stack_wants_regions(&row.row_form) && page_locking() == 0 &&
                    row_guard(&row, span + size) == 0 && page_open(span, size) == 0;
-    if (row_note(&row, size, regions) == 0)
+    if (row_note(&row, regions) == 0)
         return span;
     int error = errno;
     page_release(span, size);
@@ -137,12 +142,9 @@ span_alloc(vmem_t *source, size_t size, int vmflag)
 static void
 span_free(vmem_t *source, void *addr, size_t size)
 {
-    (void)source;
-    for (size_t offset = 0; offset < size; offset += (size_t)1 << TABLE_GRANULE_SHIFT) {
-        struct table_slot *slot = table_find((char *)addr + offset);
-        if (slot != NULL)
-            atomic_store_explicit(&slot->slot_word, STACK_NONE, memory_order_release);
-    }
+    struct row row = {.row_first = addr, .row_form = stack_class_form(class_of(source))};
+    row.row_count = size / row.row_form.form_whole;
+    row_forget(&row);
     page_release(addr, size);
 }
 
