@@ -164,6 +164,16 @@ def test_without_audit_by_cache(program, tmp_path):
     assert changes["umem_alloc_112"]["stack"] == []
 
 
+def test_of_glibc_heaps(tmp_path):
+    """Without the library: by class of size."""
+    program = build(tmp_path, PROGRAM, package=None, libs=())
+    with waiting(program) as process, waiting(program, "more") as more:
+        report = umem_json("diff", process.pid, more.pid)
+    grown = max(report["changes"], key=lambda row: row["growth_bytes"])
+    assert grown["after"]["buffers"] - grown["before"]["buffers"] == 1000
+    assert report["after"]["leaked_buffers"] - report["before"]["leaked_buffers"] >= 45
+
+
 def test_options_and_text(snapshots):
     result = umem("diff", *snapshots)
     assert result.returncode == 0, result
@@ -188,7 +198,8 @@ def test_refused(snapshots):
     assert "no cache 'mine'" in refused("diff", "--cache=mine", *snapshots)
     other = sleeping()
     try:
-        assert "no libumem" in refused("diff", snapshots[0], other.pid)
+        assert "one has libumem, the other glibc's own heap" in refused("diff", snapshots[0],
+                                                                        other.pid)
     finally:
         other.kill()
         other.wait()

@@ -156,6 +156,10 @@ compare(struct side *sides, const struct arguments *args, const struct command_o
     const char *cache = args->find.dif_cache;
     int code = COMMAND_CLEAN;
 
+    if (sides[0].heap.heap_allocator != sides[1].heap.heap_allocator)
+        return command_error(
+            "umem diff: one has libumem, the other glibc's own heap: give two that "
+            "ran under the same");
     if (cache != NULL && !heap_has_cache(&sides[0].heap, cache) &&
         !heap_has_cache(&sides[1].heap, cache))
         return command_error("umem diff: no cache '%s'; 'umem caches --all %s' lists them", cache,

@@ -9,7 +9,8 @@
 #include <string.h>
 
 /* What can be told of a heap without libumem. */
-static const char *const verbs_for_any[] = {"leaks", "whatis", "stat", "users", "grep", "report"};
+static const char *const verbs_for_any[] = {"leaks", "whatis", "stat",   "users",
+                                            "grep",  "diff",   "report", "top"};
 
 static bool
 is_for(const struct heap *h, const char *verb)
