@@ -101,6 +101,14 @@ int stack_reserve(size_t size, size_t n);
 ssize_t stack_trim(size_t size, size_t keep);
 
 /*
+ * How many bytes of RLIMIT_MEMLOCK n more stacks of size take under
+ * mlockall(MCL_FUTURE), at most, what the library itself needs for them included.  Lazy ones
+ * too: the limit counts what may be touched.  SIZE_MAX where no limit would
+ * do; 0 with errno, EINVAL or ENOMEM.
+ */
+size_t stack_memlock_need(size_t size, size_t n);
+
+/*
  * From here on stack_alloc() and stack_free() of the stacks that there are, of every
  * size that was asked for so far, make no system call, take no fault and wait for
  * no lock, in any thread, until stack_unseal().  An allocation beyond them is made all the

@@ -31,14 +31,21 @@ stack_note_split(bool made)
     atomic_fetch_add_explicit(&split_stacks, made ? 1 : (size_t)-1, memory_order_relaxed);
 }
 
+size_t
+stack_mappings_room(void)
+{
+    size_t share = look_mappings_limit() / MAPPINGS_SHARE / MAPPINGS_PER_STACK;
+    size_t split = atomic_load_explicit(&split_stacks, memory_order_relaxed);
+    bool none = atomic_load_explicit(&ran_out, memory_order_relaxed) || split >= share;
+    return none ? 0 : share - split;
+}
+
 bool
 stack_wants_regions(const struct stack_form *form)
 {
     if (form->form_backend != STACK_BACKEND_AUTO)
         return form->form_backend == STACK_BACKEND_REGIONS;
-    return atomic_load_explicit(&ran_out, memory_order_relaxed) ||
-           atomic_load_explicit(&split_stacks, memory_order_relaxed) >=
-               look_mappings_limit() / MAPPINGS_SHARE / MAPPINGS_PER_STACK;
+    return stack_mappings_room() == 0;
 }
 
 struct joint {

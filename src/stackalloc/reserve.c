@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * reserve.c - stack_reserve, stack_seal: stacks made beforehand, and sizes
- * sealed for threads that may neither fault, nor call the system, nor wait.
+ * sealed for threads that may neither fault, nor call the system, nor wait; and
+ * stack_memlock_need: what they may take of a limit.
  *
  * The engine does it for one cache; this does it for all there are.  Owns
  * nothing but whether they are sealed, which the two calls write, and
@@ -12,6 +13,7 @@
 
 #include "stack.h"
 #include "stash.h"
+#include "table.h"
 
 static _Atomic bool sealed;
 
@@ -50,6 +52,43 @@ stack_reserve(size_t size, size_t n)
     if (cache != NULL && umem_cache_reserve(cache, n) == 0)
         return 0;
     return refuse(errno == EAGAIN ? EAGAIN : ENOMEM);
+}
+
+/*
+ * What is locked besides, for records of the engine and the upper nodes of the table: less in
+ * every test of test_lock.c, for any size.
+ */
+#define RECORDS_BYTES ((size_t)1 << 20)
+
+/* With guard regions a stack is charged whole, guards and all: see build.c. */
+static size_t
+charged(const struct stack_form *form, size_t n)
+{
+    bool regions = form->form_backend != STACK_BACKEND_MPROTECT &&
+                   (form->form_backend == STACK_BACKEND_REGIONS || n > stack_mappings_room());
+    return regions ? form->form_whole : form->form_size;
+}
+
+STACK_EXPORT size_t
+stack_memlock_need(size_t size, size_t n)
+{
+    size_t stacks, span, tables, need;
+    if (!stack_size_supported(size)) {
+        errno = EINVAL;
+        return 0;
+    }
+    unsigned index = stack_class_index(size);
+    if (stack_class_open(index) == NULL)
+        return 0;
+    struct stack_form form = stack_class_form(index);
+    if (__builtin_mul_overflow(n, charged(&form, n), &stacks) ||
+        __builtin_mul_overflow(n, form.form_whole, &span))
+        return SIZE_MAX;
+    /* Leaves of the table, of which the first and the last may be begun only. */
+    tables = (span / (TABLE_LEAF_SIZE << TABLE_GRANULE_SHIFT) + 2) * sizeof(struct table_leaf);
+    if (__builtin_add_overflow(stacks, tables + RECORDS_BYTES, &need))
+        return SIZE_MAX;
+    return need;
 }
 
 /* Of the first end classes. */

@@ -192,6 +192,8 @@ void stack_destruct(void *object, void *private);
 
 /* Whether stacks of this form are to have guard regions, as things are now. */
 bool stack_wants_regions(const struct stack_form *form);
+/* Stacks of the automatic backend that can still be split off. */
+size_t stack_mappings_room(void);
 /* A stack was split off from its span by mappings, or is no more. */
 void stack_note_split(bool made);
 /* The system has no mapping left: makes room among stacks.  False where that was in vain. */

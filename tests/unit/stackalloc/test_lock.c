@@ -343,6 +343,47 @@ test_fork_of_a_locked_process(void **state)
     must_succeed(child_fork, NULL);
 }
 
+struct need {
+    size_t need_size, need_count;
+    enum stack_backend need_backend;
+};
+
+/* What was told is enough, and not much more than what it takes. */
+static void
+child_need(void *arg)
+{
+    const struct need *need = arg;
+    struct stack_config config = {.config_backend = need->need_backend};
+    if (stack_config(need->need_size, &config, sizeof(config)) != 0 || getuid() != 0)
+        _exit(CHILD_SKIP);
+    size_t bytes = stack_memlock_need(need->need_size, need->need_count);
+    lock_all(MCL_FUTURE);
+    rlim_t limit = (rlim_t)status_kib("VmLck:") * KIB + bytes;
+    struct rlimit told = {limit, limit};
+    CHECK(setrlimit(RLIMIT_MEMLOCK, &told) == 0 && setuid(NOBODY) == 0);
+    size_t n = 0;
+    while (stack_alloc(need->need_size) != NULL)
+        n++;
+    CHECK(errno == EAGAIN && n >= need->need_count);
+    CHECK(n <= need->need_count + need->need_count / 2 + 2 * MIB / need->need_size);
+}
+
+static void
+test_need_is_told(void **state)
+{
+    (void)state;
+    const struct need needs[] = {{32 * KIB, 100, STACK_BACKEND_AUTO},
+                                 {256 * KIB, 10, STACK_BACKEND_MPROTECT},
+                                 {64 * KIB, 70, STACK_BACKEND_REGIONS},
+                                 {MIB, 1, STACK_BACKEND_AUTO}};
+    for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
+        must_succeed(child_need, (void *)&needs[i]);
+    /* At the end, as it fixes what a child would choose. */
+    errno = 0;
+    assert_true(stack_memlock_need(1, 1) == 0 && errno == EINVAL);
+    assert_true(stack_memlock_need(32 * KIB, SIZE_MAX / 2) == SIZE_MAX);
+}
+
 int
 main(void)
 {
@@ -354,6 +395,7 @@ main(void)
         cmocka_unit_test(test_reap_unlocks),
         cmocka_unit_test(test_a_thread_faults_nothing),
         cmocka_unit_test(test_fork_of_a_locked_process),
+        cmocka_unit_test(test_need_is_told),
     };
     return cmocka_run_group_tests_name("stackalloc/lock", tests, NULL, NULL);
 }
