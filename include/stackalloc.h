@@ -192,6 +192,7 @@ struct stack_stats {
     size_t stats_classes;       /* entries below that hold */
     struct stack_class_stats stats_class[STACK_STATS_CLASSES];
     size_t stats_class_cold[STACK_STATS_CLASSES]; /* taken apart, and still mapped */
+    size_t stats_faults; /* page faults of the process, on whatever memory */
 };
 
 /*

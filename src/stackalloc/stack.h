@@ -31,7 +31,8 @@
  *
  *    Beside the last three these make system calls: fault.c for signals, symbol.c
  *    to read symbol tables, fault_report.c and preload.c to write what they say,
- *    thread.c to ask whether a thread is gone, stash.c to wait for one.
+ *    thread.c to ask whether a thread is gone, stash.c to wait for one, stats.c to
+ *    count page faults.
  *
  * 1. The object.  One object of a cache is
  *

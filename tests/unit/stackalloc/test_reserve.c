@@ -7,6 +7,9 @@
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <umem.h>
@@ -138,6 +141,65 @@ test_what_cannot_be_is_refused(void **state)
     must_succeed(child_refused, NULL);
 }
 
+enum { THREADS = 6, TURNS = 20000, PLACES = 8 };
+_Static_assert(2 * THREADS + PLACES <= COUNT, "there are enough");
+
+static _Atomic(char *) places[PLACES];
+static _Atomic int started, finished;
+
+/* A stack of one's own bears one's number, wherever it comes from; it goes to whoever swaps it. */
+static void *
+swap_stacks(void *arg)
+{
+    char number = *(char *)arg;
+    atomic_fetch_add(&started, 1);
+    while (atomic_load(&started) < THREADS)
+        sched_yield();
+    forbid_system_calls();
+    for (int i = 0; i < TURNS; i++) {
+        char *stack = stack_alloc(64 * KIB);
+        if (stack == NULL)
+            _exit(2);
+        stack[0] = stack[64 * KIB - 1] = number;
+        for (volatile int pause = 0; pause < i % 50; pause++)
+            ;
+        if (stack[0] != number || stack[64 * KIB - 1] != number)
+            _exit(3);
+        char *other = atomic_exchange(&places[i % PLACES], stack);
+        if (other != NULL && stack_free(other, 64 * KIB) != 0)
+            _exit(4);
+    }
+    atomic_fetch_add(&finished, 1);
+    for (;;) /* to end would be a system call */
+        ;
+}
+
+static void
+child_threads(void *unused)
+{
+    (void)unused;
+    static char numbers[THREADS];
+    pthread_t id;
+    CHECK(stack_reserve(64 * KIB, COUNT) == 0 && stack_seal() == 0);
+    for (int i = 0; i < THREADS; i++) {
+        numbers[i] = (char)(i + 1);
+        CHECK(pthread_create(&id, NULL, swap_stacks, &numbers[i]) == 0);
+    }
+    while (atomic_load(&finished) < THREADS)
+        usleep(1000);
+    CHECK(stack_breaches() == 0);
+}
+
+/* None of them makes a system call, waits, or has a stack that another one has. */
+static void
+test_sealed_for_many_threads(void **state)
+{
+    (void)state;
+    if (SANITIZED)
+        skip();
+    must_succeed(child_threads, NULL);
+}
+
 int
 main(void)
 {
@@ -146,6 +208,7 @@ main(void)
         cmocka_unit_test(test_breach_is_counted),
         cmocka_unit_test(test_reserve_with_guard_regions),
         cmocka_unit_test(test_what_cannot_be_is_refused),
+        cmocka_unit_test(test_sealed_for_many_threads),
     };
     return cmocka_run_group_tests_name("stackalloc/reserve", tests, NULL, NULL);
 }

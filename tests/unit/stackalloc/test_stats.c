@@ -69,6 +69,28 @@ test_locked(void **state)
     must_succeed(count_locked, NULL);
 }
 
+/* A stack that lost its memory takes a fault for each page that is touched. */
+static void
+count_faults(void *arg)
+{
+    (void)arg;
+    struct stack_stats before, after;
+    char *stack = stack_alloc(64 * KIB);
+    CHECK(stack_watermark(stack, 64 * KIB, STACK_WATERMARK_PAGES) == 0);
+    CHECK(stack_stats(&before, sizeof(before)) == 0);
+    for (size_t k = 0; k < 64 * KIB; k += PAGE)
+        stack[k] = 1;
+    CHECK(stack_stats(&after, sizeof(after)) == 0);
+    CHECK(after.stats_faults >= before.stats_faults + 64 * KIB / PAGE);
+}
+
+static void
+test_faults(void **state)
+{
+    (void)state;
+    must_succeed(count_faults, NULL);
+}
+
 static void
 test_other_sizes_of_structure(void **state)
 {
@@ -97,6 +119,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_locked),
+        cmocka_unit_test(test_faults),
         cmocka_unit_test(test_other_sizes_of_structure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
