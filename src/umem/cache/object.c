@@ -282,14 +282,14 @@ describe(struct umem_cache *cp, const void *addr, struct umem_buffer *buf)
     return true;
 }
 
-void
+UMEM_COLD void
 umem_cache_describe_chunk(struct umem_cache *cp, const struct slab *slab, uint32_t index,
                           struct umem_buffer *buf)
 {
     describe_chunk(cp, slab, index, buf);
 }
 
-bool
+UMEM_COLD bool
 umem_cache_describe(struct umem_cache *cp, const void *addr, struct umem_buffer *buf)
 {
     return describe(cp, addr, buf);

@@ -124,22 +124,17 @@ is_usual(const struct umem_cache *cp)
            atomic_load_explicit(&cp->cache_active, memory_order_relaxed) == NULL;
 }
 
-static UMEM_NOINLINE void *
-alloc_short(struct umem_cache *cp, size_t requested, int flags, const void *frame)
-{
-    struct umem_cache *from = umem_cache_with_room(cp, requested, 0, flags);
-
-    return UMEM_LIKELY(is_usual(from)) ? take(from, requested, frame) : NULL;
-}
-
 UMEM_USUAL UMEM_NOINLINE void *
 umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags)
 {
     /* Not set before the engine is set up. */
-    if (UMEM_UNLIKELY(cp->cache_short)) {
-        void *obj = alloc_short(cp, requested, flags, __builtin_frame_address(0));
-        if (UMEM_LIKELY(obj != NULL))
-            return obj;
+    if (cp->cache_short) {
+        struct umem_cache *from = umem_cache_with_room(cp, requested, 0, flags);
+        if (UMEM_LIKELY(is_usual(from))) {
+            void *obj = take(from, requested, __builtin_frame_address(0));
+            if (UMEM_LIKELY(obj != NULL))
+                return obj;
+        }
     }
     return umem_cache_alloc_slow_aligned(cp, requested, 0, flags);
 }
