@@ -251,7 +251,8 @@ int
 heap_seal(struct heap *h)
 {
     do {
-        qsort(h->heap_regions, h->heap_region_count, sizeof(*h->heap_regions), compare_regions);
+        if (h->heap_region_count > 1)
+            qsort(h->heap_regions, h->heap_region_count, sizeof(*h->heap_regions), compare_regions);
     } while (resolve_overlaps(h));
     free_index(h->heap_index);
     h->heap_index = calloc(1, sizeof(*h->heap_index));

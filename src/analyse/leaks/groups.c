@@ -156,8 +156,9 @@ take_group(const struct leak_options *options, struct leaks *leaks, struct leak_
         free(group->grp_addresses);
         return;
     }
-    qsort(group->grp_addresses, group->grp_address_count, sizeof(*group->grp_addresses),
-          compare_addresses);
+    if (group->grp_address_count > 1)
+        qsort(group->grp_addresses, group->grp_address_count, sizeof(*group->grp_addresses),
+              compare_addresses);
     leaks->lks_groups[leaks->lks_group_count++] = *group;
     leaks->lks_count += group->grp_count;
     leaks->lks_bytes += group->grp_bytes;

@@ -24,7 +24,8 @@ marker_init(struct marker *m, struct heap *h, bool start_only)
     m->m_unreached = calloc(words + 1, sizeof(*m->m_unreached));
     if (m->m_unreached == NULL)
         return -1;
-    memcpy(m->m_unreached, h->heap_live, words * sizeof(*m->m_unreached));
+    if (words > 0)
+        memcpy(m->m_unreached, h->heap_live, words * sizeof(*m->m_unreached));
     return 0;
 }
 

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""Bad cores: an answer that says it is partial, or a clear error, and never a crash.
+
+Every 4 KiB a small core is cut; and the fuzz targets run their corpus with a few thousand changes
+(scripts/fuzz does so for hours, under sanitizers).
+"""
+
+import json
+import os
+
+import pytest
+
+from harness import paths, run
+
+# pylint: disable=import-error
+from make_corpus import make
+
+STEP = 4096
+# Answers, leaks found, or a clear error.
+CODES = (0, 1, 2)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("corpus")
+    make(directory)
+    return directory
+
+
+def pieces(core):
+    """Lengths at which a core is cut, without those inside a hole, which are all alike."""
+    with open(core, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        at = 0
+        while at < size:
+            yield at
+            at += STEP
+            try:
+                data = os.lseek(file.fileno(), at, os.SEEK_DATA)
+            except OSError:
+                return
+            at = max(at, data // STEP * STEP)
+
+
+def ask(core, verb, *arguments):
+    result = run([paths.umem(), verb, core, *arguments], timeout=20)
+    assert result.returncode in CODES, result
+    if result.returncode == 2:
+        lines = result.stderr.splitlines()
+        assert result.stdout == "" and lines and lines[-1].startswith("umem: "), result
+    return result
+
+
+@pytest.mark.parametrize("name", ["gcore", "umem",
+                                  pytest.param("gcore-umem", marks=pytest.mark.slow)])
+def test_cut_anywhere(corpus, tmp_path, name):
+    core = corpus / "core" / name
+    whole = json.loads(ask(core, "leaks", "--format=json").stdout)
+    assert whole["complete"] is True and whole["total"]["buffers"] > 0
+    block = whole["groups"][0]["buffers"][0]
+    short = tmp_path / "short"
+    short.write_bytes(core.read_bytes())
+    answers = 0
+    for length in reversed(list(pieces(core))):
+        os.truncate(short, length)
+        result = ask(short, "leaks", "--format=json")
+        if result.returncode != 2:
+            answers += 1
+            assert json.loads(result.stdout)["complete"] is False, length
+        for verb, arguments in (("whatis", [block]), ("status", [])):
+            ask(short, verb, *arguments)
+    # The tables of gcore's cores are in front, those of ours at the end: without, there is none.
+    assert (answers > 0) == (name != "umem")
+
+
+@pytest.mark.parametrize("target, name", [("core", "gcore"), ("core", "umem"), ("heap", "glibc"),
+                                          ("heap", "umem"), ("heap", "audit")])
+def test_changed_at_random(corpus, target, name):
+    """The targets as plain programs."""
+    program = paths.built(f"tests/fuzz/fuzz_{target}")
+    if target == "core":
+        inputs, changes = [corpus / "core" / name], 150
+    else:
+        inputs, changes = sorted((corpus / "heap").iterdir()), 40
+    result = run([program, "-n", str(changes), "-s", "7", *inputs],
+                 env={"FUZZ_CORE": corpus / "core" / name}, timeout=120)
+    assert result.returncode == 0, result
