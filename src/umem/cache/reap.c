@@ -23,6 +23,7 @@
 #include "cache/quarantine.h"
 #include "cache/twin.h"
 #include "debug/debug.h"
+#include "os/meta.h"
 #include "os/os.h"
 
 #define MS_PER_S 1000u
@@ -363,6 +364,7 @@ umem_reap_plain(void)
         return false;
     bool drained = umem_firewall_drain();
     bool any = reap_caches(false) || drained;
+    any = umem_meta_give_back() || any;
     release_reap_lock();
     return any;
 }

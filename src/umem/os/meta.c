@@ -8,7 +8,8 @@
  * Knuth, "The Art of Computer Programming", 2.5, but apart in the chunk's
  * header), so that the records of one size serve the next.  A chunk's units
  * are used front to back and untouched before.  Larger blocks are rounded to a
- * power of two and have a mapping of their own, which is kept for reuse too.
+ * power of two and have a mapping of their own, which is kept for reuse too;
+ * where the system has no more, what is free of those goes back to it.
  */
 #include "os/meta.h"
 
@@ -60,12 +61,43 @@ list_of(size_t size)
     return umem_log2(size - 1) + 1;
 }
 
+/* Unmaps the chunk of a block that has one to itself; the lock is held. */
+static void
+unmap_block(void *block)
+{
+    struct umem_meta_chunk *chunk = (void *)((char *)block - META_HEADER), **at = &umem_meta_chunks;
+
+    while (*at != chunk)
+        at = &(*at)->chunk_next;
+    *at = chunk->chunk_next;
+    mapped_bytes -= chunk->chunk_size;
+    (void)os_unmap(chunk, chunk->chunk_size);
+}
+
+/* The lock is held.  True: there is address space that there was not. */
+static bool
+give_back(void)
+{
+    bool any = false;
+
+    for (unsigned list = list_of(META_BLOCK_MAX + 1); list < META_LISTS; list++)
+        while (free_list[list] != NULL) {
+            struct free_block *block = free_list[list];
+            free_list[list] = block->block_next;
+            unmap_block(block);
+            any = true;
+        }
+    return any;
+}
+
 /* Maps a chunk with its header; the lock is held. */
 static void *
 map_chunk(size_t size, size_t align)
 {
     struct umem_meta_chunk *chunk = os_map(size, align);
 
+    if (chunk == NULL && give_back())
+        chunk = os_map(size, align);
     if (chunk == NULL)
         return NULL;
     os_name(chunk, size, "umem_meta");
@@ -255,6 +287,15 @@ umem_meta_free(void *ptr, size_t size)
         free_list[list_of(size)] = block;
     }
     umem_lock_release(&meta_lock);
+}
+
+UMEM_COLD bool
+umem_meta_give_back(void)
+{
+    umem_lock_acquire(&meta_lock);
+    bool any = give_back();
+    umem_lock_release(&meta_lock);
+    return any;
 }
 
 UMEM_COLD size_t

@@ -6,7 +6,8 @@
  * A pool of blocks carved from mappings of its own, so that no record lies
  * beside the program's data, nothing here recurses into the engine, and a leak
  * finder can leave these mappings out of its roots.  Freed blocks are reused,
- * of larger ones also by other sizes, never unmapped.  Lock: meta_lock (UMEM_RANK_META).
+ * of larger ones also by other sizes; those of more than 32 KiB are unmapped
+ * when memory is short, none else ever.  Lock: meta_lock (UMEM_RANK_META).
  */
 #ifndef UMEM_META_H
 #define UMEM_META_H
@@ -17,7 +18,12 @@
 void *umem_meta_alloc(size_t size);
 /* size must be the one allocated. */
 void umem_meta_free(void *ptr, size_t size);
-/* Bytes mapped so far. */
+/*
+ * Unmaps free blocks where that is possible: memory is short, or an allocation
+ * is about to fail.  Whether there were any.
+ */
+bool umem_meta_give_back(void);
+/* Bytes mapped now. */
 size_t umem_meta_mapped(void);
 
 void umem_meta_fork_prepare(void);

@@ -182,13 +182,39 @@ test_no_memory(void **state)
     assert_int_equal(status, 0);
 }
 
+/* What one size left is there for another, and the chain of chunks stays whole. */
+static void
+test_given_back(void **state)
+{
+    const size_t large = (size_t)256 << 10, kept_size = (size_t)64 << 10;
+    (void)state;
+    char *kept = umem_meta_alloc(kept_size);
+    void *blocks[3];
+    for (int i = 0; i < 3; i++)
+        blocks[i] = umem_meta_alloc(large);
+    (void)umem_meta_give_back(); /* what other tests left */
+    size_t mapped = umem_meta_mapped(), sum = 0;
+    assert_false(umem_meta_give_back());
+    for (int i = 0; i < 3; i++)
+        umem_meta_free(blocks[i], large);
+    assert_int_equal(umem_meta_mapped(), mapped);
+    assert_true(umem_meta_give_back());
+    assert_true(umem_meta_mapped() <= mapped - 3 * large);
+    for (struct umem_meta_chunk *chunk = umem_meta_chunks; chunk != NULL; chunk = chunk->chunk_next)
+        sum += chunk->chunk_size;
+    assert_int_equal(sum, umem_meta_mapped());
+    memset(kept, 1, kept_size);
+    umem_meta_free(kept, kept_size);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),   cmocka_unit_test(test_chunks),
-        cmocka_unit_test(test_merging), cmocka_unit_test(test_random),
-        cmocka_unit_test(test_threads), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_sizes),      cmocka_unit_test(test_chunks),
+        cmocka_unit_test(test_merging),    cmocka_unit_test(test_random),
+        cmocka_unit_test(test_threads),    cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_given_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
