@@ -15,6 +15,7 @@
 #include "stack.h"
 #include "stash.h"
 #include "table.h"
+#include "tools.h"
 
 _Static_assert(STACK_SIZE_SHIFT_MAX < sizeof(uint_t) * 8, "sizes fit fetch_stack_sizes()");
 
@@ -92,11 +93,13 @@ stack_alloc(size_t size)
     return STACK_LIKELY(body != NULL) ? body : alloc_slow(size);
 }
 
-/* Of a class that stack_config() gave more to do. */
+/* Of a class that stack_config(), or a tool, gave more to do. */
 static STACK_COLD void
 give_back_with_care(char *body, unsigned index, uint32_t care)
 {
     struct stack_class *class = &stack_classes[index];
+    if ((care & CARE_TOOLS) != 0)
+        tools_clear(body, stack_class_size(index));
     if ((care & CARE_SCRUB_MASK) != STACK_SCRUB_NONE)
         stack_scrub(body, index, (enum stack_scrub)(care & CARE_SCRUB_MASK));
     umem_cache_free(atomic_load_explicit(&class->class_cache, memory_order_relaxed),

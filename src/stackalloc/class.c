@@ -12,6 +12,7 @@
 #include "page.h"
 #include "stack.h"
 #include "stash.h"
+#include "tools.h"
 
 struct stack_class stack_classes[STACK_CLASSES];
 
@@ -74,6 +75,8 @@ stack_class_open(unsigned index)
     /* From here the choice is fixed, so every thread that comes here stores the same widths. */
     uint32_t choice =
         atomic_fetch_or_explicit(&class->class_choice, CHOICE_FIXED, memory_order_relaxed);
+    if (tools_sanitize())
+        atomic_fetch_or_explicit(&class->class_care, CARE_TOOLS, memory_order_relaxed);
     size_t low = guard_width(choice >> CHOICE_LOW_SHIFT, STACK_GUARD_LOW);
     size_t high = guard_width(choice >> CHOICE_HIGH_SHIFT, STACK_GUARD_HIGH);
     atomic_store_explicit(&class->class_guard_low, low, memory_order_relaxed);

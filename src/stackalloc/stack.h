@@ -118,7 +118,8 @@ struct stack_class {
     _Atomic uint32_t class_huge;   /* a body is one huge page, where the kernel has one */
     _Atomic(vmem_t *) class_spans; /* has nothing to give: see span.c */
     _Atomic(vmem_t *) class_arena;
-    /* What stack_free() does beyond its task: an enum stack_scrub | CARE_TRIM, or 0. */
+    /* What stack_free() does beyond its task: an enum stack_scrub | CARE_TRIM | CARE_TOOLS, or 0.
+     */
     _Atomic uint32_t class_care;
     _Atomic uint32_t class_idle_ms; /* trim.c: 0: for ever */
     _Atomic size_t class_keep;      /* stacks; 0: all */
@@ -126,6 +127,7 @@ struct stack_class {
 };
 #define CARE_SCRUB_MASK 3u
 #define CARE_TRIM 4u
+#define CARE_TOOLS 8u /* tools_clear() */
 extern struct stack_class stack_classes[STACK_CLASSES];
 
 /*

@@ -1,14 +1,37 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tools.h - what tools that run a program are told of its stacks: valgrind,
- * where its header was there when the library was built.  Outside of valgrind
- * a few instructions, and only when a stack is built or torn down.
+ * where its header was there when the library was built, outside of it a few
+ * instructions, and only when a stack is built or torn down; and
+ * AddressSanitizer, where the program was built with it.
  */
 #ifndef STACKALLOC_TOOLS_H
 #define STACKALLOC_TOOLS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* The sanitizer's, if it is in the process. */
+extern void __asan_unpoison_memory_region(const volatile void *addr, size_t size)
+    __attribute__((weak));
+
+static inline bool
+tools_sanitize(void)
+{
+    return __asan_unpoison_memory_region != NULL;
+}
+
+/*
+ * A fiber that is dropped in the midst of its functions leaves what the
+ * sanitizer noted of their frames; the next user of the stack would be blamed.
+ */
+static inline void
+tools_clear(const char *body, size_t size)
+{
+    if (tools_sanitize())
+        __asan_unpoison_memory_region(body, size);
+}
 
 #ifdef STACK_HAVE_VALGRIND
 #include <valgrind/valgrind.h>

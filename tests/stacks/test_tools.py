@@ -19,3 +19,12 @@ def test_valgrind_knows_the_stacks(tmp_path):
     if "STACK_HAVE_VALGRIND" in (paths.build() / "compile_commands.json").read_text():
         assert "client switching stacks" not in result.stderr, result
     assert "Invalid write" not in result.stderr and "Invalid read" not in result.stderr, result
+
+
+def test_sanitizer_forgets_dropped_fibers(tmp_path):
+    """What AddressSanitizer noted of a dropped fiber's frames is not held against the next one."""
+    program = compile_c(paths.REPO / "tests" / "stacks" / "dropped_fiber.c",
+                        tmp_path / "dropped_fiber", package="stackalloc",
+                        flags=["-fsanitize=address"])
+    result = run([program], env={"ASAN_OPTIONS": "detect_stack_use_after_return=0"})
+    assert result.returncode == 0 and result.stdout == "done\n", result
