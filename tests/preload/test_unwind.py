@@ -91,6 +91,7 @@ PLACES = {
     "overrun": ["overrun", None],  # and what it wrote
     "loader": [None, None, None, "lazy_chosen", "call_module", "within_loader", "main"],
     "reloaded": [None, "module_call", "call_module", "reloaded", "main"],
+    "reloaded_at_once": [None, "module_quiet", "call_module", "reloaded_at_once", "main"],
 }
 OUTERMOST = 3  # frames of libc and the program's start behind main()
 
@@ -117,7 +118,8 @@ def functions(report, heading):
 @pytest.mark.parametrize("place", PLACES)
 def test_stacks_from_hard_places(places, place):
     modules = {"loader": ["unwind_lazy_plain", "unwind_lazy_checked"],
-               "reloaded": ["unwind_module_400", "unwind_module_800"]}.get(place, [])
+               "reloaded": ["unwind_module_400", "unwind_module_800"]}.get(
+                   place.removesuffix("_at_once"), [])
     result = run([places, place, *(paths.built(f"tests/unit/os/{name}.so") for name in modules)],
                  preload=True, debug="audit=64,guard")
     assert result.signal == signal.SIGABRT and "survived" not in result.stdout, result

@@ -241,6 +241,20 @@ reloaded(void)
     HERE();
 }
 
+/* No return address of the second module but those that the first one had, and other frames. */
+KEEP void
+reloaded_at_once(void)
+{
+    void *module = load(0);
+
+    for (int n = 0; n < 10; n++)
+        call_module(module, "module_quiet", make_and_free);
+    dlclose(module);
+    module = load(1);
+    call_module(module, "module_quiet", misuse);
+    HERE();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -248,9 +262,15 @@ main(int argc, char **argv)
         const char *name;
         void (*fn)(void);
     } places[] = {
-        {"signal", take_signal},        {"noreturn", calls_last}, {"chain", through_chain},
-        {"no_chain", through_no_chain}, {"deep", deep},           {"overrun", overrun},
-        {"loader", within_loader},      {"reloaded", reloaded},
+        {"signal", take_signal},
+        {"noreturn", calls_last},
+        {"chain", through_chain},
+        {"no_chain", through_no_chain},
+        {"deep", deep},
+        {"overrun", overrun},
+        {"loader", within_loader},
+        {"reloaded", reloaded},
+        {"reloaded_at_once", reloaded_at_once},
     };
     const char *place = argc > 1 ? argv[1] : "";
 

@@ -99,6 +99,8 @@ void os_meet(const char *name);
 
 /* Writes all of buf, retrying on EINTR. (AS) */
 void os_write(int fd, const void *buf, size_t size);
+/* The function of that name which comes behind ours, libc's mostly, or NULL. */
+void *os_next_function(const char *name);
 /*
  * The environment variable, or NULL.  Works before libc has set up environ.
  * The result stays valid for the life of the process.

@@ -5,6 +5,7 @@
  *
  * State: a copy of the environment for the time before libc has one.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -188,4 +189,10 @@ os_futex_wake(_Atomic uint32_t *word, int n)
     os_watch_syscall();
     (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
     errno = saved;
+}
+
+void *
+os_next_function(const char *name)
+{
+    return dlsym(RTLD_NEXT, name);
 }

@@ -76,6 +76,12 @@ struct os_trail {
  */
 uint32_t os_unwind_trail(struct os_trail *trail, uint32_t max, const void *frame);
 
+/*
+ * Something may have been unloaded by this thread: forgets the rules of objects
+ * that are not there any more.  Keeps errno.
+ */
+void os_unwind_unloaded(void);
+
 /* Whether signal frames are known here: a chain of frame pointers does not tell them. */
 #if defined(__x86_64__)
 #define OS_UNWIND_KNOWS_SIGNALS true

@@ -8,7 +8,9 @@
  * takes the loader's lock, which the thread that we interrupt may hold.
  *
  * Staleness.  After dlclose() and dlopen() other code may lie at an address
- * whose rule is in the table, and nobody tells us.  But every object that rules
+ * whose rule is in the table.  Where dlclose() is ours (malloc/dlclose.c) it
+ * tells, and what is not there any more is forgotten at once; libc's own calls,
+ * and all in a program with libumem_core, nobody tells.  But every object that rules
  * came from is remembered with its range and a fingerprint (build id, shape of
  * its table, ld.so's record), and an object found to overlap a remembered one
  * that differs has all rules of the old range forgotten and the walk started
@@ -22,6 +24,7 @@
  * State: the remembered objects, read without a lock, written by whoever gets
  * known_busy by a try.  Nobody waits: who does not get it keeps no rule.
  */
+#include "os/unwind.h"
 #include "os/unwind_impl.h"
 
 #if defined(__x86_64__)
@@ -272,6 +275,40 @@ unwind_object_known(const struct unwind_object *obj, bool *forgotten)
     atomic_store_explicit(&place->known_start, obj->obj_start, memory_order_release);
     atomic_store_explicit(&known_busy, 0, memory_order_release);
     return true;
+}
+
+/* Whether a remembered object is still mapped where it was.  Reads nothing of it: it may be going.
+ */
+static bool
+known_is_there(uintptr_t start, uintptr_t end)
+{
+    struct unwind_object obj;
+
+    return unwind_object_find(start, &obj) && obj.obj_start == start && obj.obj_end == end;
+}
+
+void
+os_unwind_unloaded(void)
+{
+    uint32_t count = atomic_load_explicit(&known_count, memory_order_acquire);
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct known *k = &known[i];
+        uintptr_t start = atomic_load_explicit(&k->known_start, memory_order_relaxed);
+        uintptr_t end = atomic_load_explicit(&k->known_end, memory_order_relaxed);
+
+        /* Whose place another thread takes meanwhile has forgotten it, too. */
+        if (start != 0 && !known_is_there(start, end) &&
+            atomic_compare_exchange_strong(&k->known_start, &start, 0))
+            unwind_table_forget(start, end);
+    }
+}
+
+#else
+
+void
+os_unwind_unloaded(void)
+{
 }
 
 #endif

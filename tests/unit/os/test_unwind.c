@@ -343,6 +343,8 @@ switched_stack(void **state)
 
 /* --- Modules that come and go --- */
 
+static bool tells; /* the unwinder of what was unloaded, as our dlclose() does */
+
 /* Loads a module, calls its function a number of times, then to compare; unloads it. */
 static uintptr_t
 module_run(const char *path, const char *name, int times)
@@ -357,6 +359,8 @@ module_run(const char *path, const char *name, int times)
     call(compare);
     call(compare);
     dlclose(module);
+    if (tells)
+        os_unwind_unloaded();
     return at;
 }
 
@@ -393,6 +397,19 @@ modules_quiet(void **state)
 {
     (void)state;
     modules_alternate("module_quiet", 3000);
+}
+
+/* Nothing has to be noticed: from the first walk on. */
+static void
+modules_told(void **state)
+{
+    (void)state;
+    tells = true;
+    os_unwind_unloaded(); /* the last one of the test before */
+    modules_alternate("module_quiet", 0);
+    os_unwind_unloaded(); /* nothing was */
+    modules_alternate("module_call", 0);
+    tells = false;
 }
 
 static _Atomic bool stop;
@@ -609,6 +626,7 @@ main(int argc, char **argv)
         cmocka_unit_test(switched_stack),
         cmocka_unit_test(modules),
         cmocka_unit_test(modules_quiet),
+        cmocka_unit_test(modules_told),
         cmocka_unit_test(modules_and_threads),
         cmocka_unit_test(no_tables),
         cmocka_unit_test(walks_nonsense),
