@@ -86,11 +86,14 @@ enum umem_state { UMEM_STATE_NEW, UMEM_STATE_STARTING, UMEM_STATE_READY };
 bool umem_ready_slow(void);
 extern _Atomic uint32_t umem_state;
 static inline bool
+umem_is_ready(void)
+{
+    return atomic_load_explicit(&umem_state, memory_order_acquire) == UMEM_STATE_READY;
+}
+static inline bool
 umem_ready(void)
 {
-    return UMEM_LIKELY(atomic_load_explicit(&umem_state, memory_order_acquire) ==
-                       UMEM_STATE_READY) ||
-           umem_ready_slow();
+    return UMEM_LIKELY(umem_is_ready()) || umem_ready_slow();
 }
 
 /* --- Size classes (cache/sizes.c) --- */

@@ -127,8 +127,8 @@ is_usual(const struct umem_cache *cp)
 UMEM_USUAL UMEM_NOINLINE void *
 umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags)
 {
-    /* Not set before the engine is set up. */
-    if (cp->cache_short) {
+    /* While another thread sets the engine up some classes are made, others are not. */
+    if (umem_is_ready() && cp->cache_short) {
         struct umem_cache *from = umem_cache_with_room(cp, requested, 0, flags);
         if (UMEM_LIKELY(is_usual(from))) {
             void *obj = take(from, requested, __builtin_frame_address(0));

@@ -40,7 +40,7 @@ first(void *arg)
 }
 
 static void
-race(void)
+meet(void)
 {
     pthread_t threads[8];
     void *block[8];
@@ -53,8 +53,14 @@ race(void)
         for (int j = 0; j < i; j++)
             CHECK(block[i] != block[j]);
     }
-    awake();
     CHECK(verify_caches());
+}
+
+static void
+race(void)
+{
+    meet();
+    awake();
 }
 
 /* Under debugging the fast path's bins stay closed for good. */
@@ -167,8 +173,10 @@ static void
 test_race(void **state)
 {
     (void)state;
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < 20; i++) {
         assert_exits(race, NULL, 0);
+        assert_exits(meet, "guards", 0);
+    }
 }
 
 static void
