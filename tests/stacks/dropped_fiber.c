@@ -19,12 +19,24 @@ fill(char *buffer, size_t size)
     __asm__ volatile("" : : "r"(buffer) : "memory");
 }
 
+/* Not swapcontext(), which the sanitizer knows: as switches of a runtime's own look to it. */
+static __attribute__((noinline)) void
+enter(void)
+{
+    volatile int entered = 0;
+    getcontext(&here);
+    if (!entered) {
+        entered = 1;
+        setcontext(&fiber);
+    }
+}
+
 static void
 run(void)
 {
     char buffer[100];
     fill(buffer, sizeof(buffer));
-    swapcontext(&fiber, &here); /* for good */
+    setcontext(&here); /* for good */
     fill(buffer, sizeof(buffer));
 }
 
@@ -41,7 +53,7 @@ main(void)
         fiber.uc_stack.ss_size = SIZE;
         fiber.uc_link = &here;
         makecontext(&fiber, run, 0);
-        swapcontext(&here, &fiber);
+        enter();
         if (stack_free(stack, SIZE) != 0)
             return 1;
     }
