@@ -58,6 +58,38 @@ noted_thread(void *stack)
     return NULL;
 }
 
+/* Of stack_pthread_create(): nothing to be called. */
+static void *
+created_thread(void *arg)
+{
+    stack_t now;
+    struct stack_info info;
+    CHECK(sigaltstack(NULL, &now) == 0 && !(now.ss_flags & SS_DISABLE));
+    CHECK(stack_info(now.ss_sp, &info) == 0 && strcmp(info.info_name, "signals") == 0);
+    CHECK(stack_info(&now, &info) == 0 && info.info_thread == gettid());
+    CHECK(info.info_start == (void *)(uintptr_t)created_thread);
+    return arg;
+}
+
+static void
+created_with_alternate(void *arg)
+{
+    pthread_t thread;
+    (void)arg;
+    CHECK(stack_fault_handler_install() == 0);
+    CHECK(stack_pthread_create(&thread, NULL, 64 * KIB, created_thread, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(alternates() == 1);
+}
+
+static void
+test_threads_of_the_library_have_one(void **state)
+{
+    (void)state;
+    if (!SANITIZED)
+        must_succeed(created_with_alternate, NULL);
+}
+
 static void
 run(void *(*fn)(void *), void *stack, size_t size)
 {
@@ -101,6 +133,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alternate_stacks),
+        cmocka_unit_test(test_threads_of_the_library_have_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
