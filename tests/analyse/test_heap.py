@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The heap's structures, damaged or huge: an answer or one clear line, in time."""
 
+import json
 import random
 import struct
 import time
@@ -122,6 +123,20 @@ def test_damage_is_owned_up_to(core, tmp_path):
     assert any("oversize" in reason for reason in report["incomplete"])
     assert {group["kind"] for group in report["groups"]} == {"possible"}
     assert "incomplete:" in umem("leaks", path).stdout
+
+
+def test_circle_in_a_list(core, tmp_path):
+    """One that misses the list's head: walked round once, not until all memory is full."""
+    broken = bytearray(core.read_bytes())
+    chain = Core(bytes(broken))
+    first = chain.word(chain.variable("umem_larges"))
+    WORD.pack_into(broken, chain.offset(first), first)
+    path = tmp_path / "damaged"
+    path.write_bytes(broken)
+    result = umem("leaks", "--format=json", path, timeout=LIMIT_S)
+    assert result.returncode in (0, 1), result
+    reasons = json.loads(result.stdout)["incomplete"]
+    assert "the list of oversize blocks does not end" in reasons
 
 
 def test_replaced_library(core, tmp_path):

@@ -84,10 +84,13 @@ list_next(struct heap *h, struct list_walk *w, uint64_t record_size)
 {
     if (w->walk_next == w->walk_head)
         return false;
-    if (w->walk_left-- == 0) {
+    if (w->walk_left-- == 0 || (w->walk_steps > 0 && w->walk_next == w->walk_mark)) {
         heap_problem(h, "the list of %s does not end", w->walk_what);
         return false;
     }
+    if ((w->walk_steps & (w->walk_steps + 1)) == 0)
+        w->walk_mark = w->walk_next;
+    w->walk_steps++;
     w->walk_addr = w->walk_next - w->walk_link.field_offset;
     w->walk_record = reader_record(&h->heap_reader, w->walk_addr, (size_t)record_size);
     if (w->walk_record.rec_data == NULL) {

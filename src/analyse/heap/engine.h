@@ -16,13 +16,16 @@
  *         ... w.walk_addr, w.walk_record ...
  *
  * The record holds until something else is read, the walk itself longer.  A
- * list that is longer than its limit, or leads nowhere, ends as a problem.
+ * list that is longer than its limit, goes in a circle that misses its head, or
+ * leads nowhere, ends as a problem.
  */
 struct list_walk {
     addr_t walk_head;
     addr_t walk_next; /* link of the next record */
     struct field walk_link;
     uint64_t walk_left;
+    uint64_t walk_steps;
+    addr_t walk_mark; /* a record passed, the first after each power of 2: met again in a circle */
     const char *walk_what;
     addr_t walk_addr;
     struct record walk_record;
