@@ -69,5 +69,5 @@ command_arenas(int argc, char **argv)
 
     return code != OPTIONS_GO
                ? code
-               : report_look("arenas", options.opt_argv[0], &options, false, look_at, NULL);
+               : report_look("arenas", options.opt_argv[0], &options, OPEN_STOPPED, look_at, NULL);
 }

@@ -161,5 +161,5 @@ command_caches(int argc, char **argv)
 
     return code != OPTIONS_GO
                ? code
-               : report_look("caches", options.opt_argv[0], &options, false, look_at, &args);
+               : report_look("caches", options.opt_argv[0], &options, OPEN_STOPPED, look_at, &args);
 }

@@ -185,7 +185,7 @@ open_and_compare(const struct arguments *args, const struct command_options *opt
     while (ok && opened < 2) {
         struct side *side = &sides[opened];
         enum heap_read status =
-            report_open("diff", options->opt_argv[opened], options, true, &side->heap, &why);
+            report_open("diff", options->opt_argv[opened], options, OPEN_COPIED, &side->heap, &why);
         if (status == HEAP_FAILED)
             break;
         opened++;

@@ -221,5 +221,5 @@ command_grep(int argc, char **argv)
     code = read_numbers(&args, &numbers); /* before a process is stopped for nothing */
     return code != COMMAND_CLEAN
                ? code
-               : report_look("grep", options.opt_argv[0], &options, false, look_at, &args);
+               : report_look("grep", options.opt_argv[0], &options, OPEN_FORKED, look_at, &args);
 }

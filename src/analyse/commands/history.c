@@ -143,5 +143,5 @@ command_history(int argc, char **argv)
     if (!command_address(options.opt_argv[1], &addr))
         return command_error("umem history: %s: not an address (give hexadecimal: 0x7f00abcd)",
                              options.opt_argv[1]);
-    return report_look("history", options.opt_argv[0], &options, false, look_at, &addr);
+    return report_look("history", options.opt_argv[0], &options, OPEN_STOPPED, look_at, &addr);
 }

@@ -97,7 +97,7 @@ leaks_open(const char *verb, const char *target, const struct leak_options *find
     const char *why;
 
     *leaks = (struct leaks){0};
-    enum heap_read status = report_open(verb, target, options, true, h, &why);
+    enum heap_read status = report_open(verb, target, options, OPEN_COPIED, h, &why);
     if (status == HEAP_FAILED)
         return COMMAND_TROUBLE;
     progress_begin(&looking.progress, "looking for leaks");

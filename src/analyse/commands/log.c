@@ -186,7 +186,7 @@ command_log(int argc, char **argv)
     code = choose_log(&options, &log);
     if (code != COMMAND_CLEAN)
         return code;
-    if (report_open("log", options.opt_argv[0], &options, false, &h, &why) == HEAP_FAILED)
+    if (report_open("log", options.opt_argv[0], &options, OPEN_STOPPED, &h, &why) == HEAP_FAILED)
         return COMMAND_TROUBLE;
     code = tell(&h, log, &options);
     report_close(&h);

@@ -217,5 +217,5 @@ command_sizes(int argc, char **argv)
         return code;
     if (args.bins == 0 || args.bins > SIZE_BINS_MAX)
         return command_error("sizes: --bins=%zu: give 1 to %d", args.bins, SIZE_BINS_MAX);
-    return report_look("sizes", options.opt_argv[0], &options, true, look_at, &args);
+    return report_look("sizes", options.opt_argv[0], &options, OPEN_COPIED, look_at, &args);
 }

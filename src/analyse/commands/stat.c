@@ -68,7 +68,8 @@ command_stat(int argc, char **argv)
 
     if (code != OPTIONS_GO)
         return code;
-    enum heap_read status = report_open("stat", options.opt_argv[0], &options, false, &h, &why);
+    enum heap_read status =
+        report_open("stat", options.opt_argv[0], &options, OPEN_STOPPED, &h, &why);
     if (status == HEAP_FAILED)
         return COMMAND_TROUBLE;
     if (options.opt_format == FORMAT_JSON)

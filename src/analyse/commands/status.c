@@ -220,7 +220,8 @@ command_status(int argc, char **argv)
 
     if (code != OPTIONS_GO)
         return code;
-    enum heap_read status = report_open("status", options.opt_argv[0], &options, false, &h, &why);
+    enum heap_read status =
+        report_open("status", options.opt_argv[0], &options, OPEN_STOPPED, &h, &why);
     if (status == HEAP_FAILED)
         return COMMAND_TROUBLE;
     gather(&s, &h);

@@ -152,7 +152,7 @@ command_threads(int argc, char **argv)
     struct command_options options;
     int code = options_parse(&spec, argc, argv, &options);
 
-    return code != OPTIONS_GO
-               ? code
-               : report_look("threads", options.opt_argv[0], &options, false, look_at, &stacks);
+    return code != OPTIONS_GO ? code
+                              : report_look("threads", options.opt_argv[0], &options, OPEN_STOPPED,
+                                            look_at, &stacks);
 }

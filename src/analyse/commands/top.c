@@ -3,8 +3,8 @@
  * top.c - umem top: what a process has in use, by cache and by place, over and
  * over.
  *
- * The process is stopped while its heap is read; names are looked up and the
- * picture is drawn when it runs on.  A terminal is cleared before each picture,
+ * The kernel makes a copy of the process, which runs on while that is read; where
+ * it cannot, the process is stopped meanwhile.  A terminal is cleared before each picture,
  * a pipe gets one after the other.
  */
 #include "look/top.h"
@@ -39,17 +39,9 @@ struct viewer {
     bool has_before;
 };
 
-static uint64_t
-now_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * (uint64_t)NS_PER_S + (uint64_t)ts.tv_nsec;
-}
-
-/* The heap is open and the process stands still since start. */
+/* The heap is open, and does not change. */
 static int
-draw(struct viewer *v, struct heap *h, uint64_t start)
+draw(struct viewer *v, struct heap *h)
 {
     struct top top;
     int code = top_take(h, v->has_before ? &v->before : NULL, &top);
@@ -59,7 +51,7 @@ draw(struct viewer *v, struct heap *h, uint64_t start)
                             .tpv_symbols = symboliser_create(h->heap_target),
                             .tpv_names = v->names,
                             .tpv_rows = v->args->rows == 0 ? SIZE_MAX : v->args->rows,
-                            .tpv_stopped_ms = (double)(now_ns() - start) / NS_PER_MS,
+                            .tpv_stopped_ms = (double)target_stopped_ns(h->heap_target) / NS_PER_MS,
                             .tpv_color = v->options->opt_color};
     if (v->has_before)
         view.tpv_seconds = (double)(top.top_time - v->before.top_time) / NS_PER_S;
@@ -84,9 +76,8 @@ picture(struct viewer *v)
 {
     struct heap h;
     const char *why;
-    uint64_t start = now_ns();
     enum heap_read status =
-        report_open("top", v->options->opt_argv[0], v->options, false, &h, &why);
+        report_open("top", v->options->opt_argv[0], v->options, OPEN_FORKED, &h, &why);
     bool clear = !v->args->once && v->options->opt_format == FORMAT_TEXT && isatty(STDOUT_FILENO);
     int code = COMMAND_CLEAN;
 
@@ -100,7 +91,7 @@ picture(struct viewer *v)
     else if (status == HEAP_NONE)
         puts(why);
     else
-        code = draw(v, &h, start);
+        code = draw(v, &h);
     if (code == COMMAND_CLEAN && !clear && !v->args->once && v->options->opt_format == FORMAT_TEXT)
         putchar('\n');
     fflush(stdout);
@@ -153,8 +144,9 @@ command_top(int argc, char **argv)
         .cmd_usage = "PID",
         .cmd_summary = "Watch what a process has in use, by cache and by place",
         .cmd_description =
-            "Until Ctrl-C. Changes are told a second. The process is stopped while its heap is\n"
-            "read. Places are known of programs that run under UMEM_DEBUG=audit.\n",
+            "Until Ctrl-C. Changes are told a second. The process is stopped for some "
+            "milliseconds\n"
+            "each time. Places are known of programs that run under UMEM_DEBUG=audit.\n",
         .cmd_rows = rows,
         .cmd_shared = SHARED_FORMAT | SHARED_EXE | SHARED_COLOR,
         .cmd_min_args = 1,

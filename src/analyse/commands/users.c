@@ -69,7 +69,7 @@ command_users(int argc, char **argv)
     int code = options_parse(&spec, argc, argv, &options);
 
     if (code == OPTIONS_GO)
-        code = report_look("users", options.opt_argv[0], &options, true, look_at, &args);
+        code = report_look("users", options.opt_argv[0], &options, OPEN_COPIED, look_at, &args);
     free(args.caches.list_items);
     return code;
 }

@@ -64,5 +64,5 @@ command_verify(int argc, char **argv)
 
     if (code != OPTIONS_GO)
         return code;
-    return report_look("verify", options.opt_argv[0], &options, true, look_at, &args);
+    return report_look("verify", options.opt_argv[0], &options, OPEN_COPIED, look_at, &args);
 }

@@ -249,5 +249,5 @@ command_whatis(int argc, char **argv)
         if (!command_address(options.opt_argv[i], &addr))
             return command_error("umem whatis: %s: not an address (give hexadecimal: 0x7f00abcd)",
                                  options.opt_argv[i]);
-    return report_look("whatis", options.opt_argv[0], &options, false, look_at, &paths);
+    return report_look("whatis", options.opt_argv[0], &options, OPEN_FORKED, look_at, &paths);
 }

@@ -22,8 +22,8 @@ is_for(const struct heap *h, const char *verb)
 }
 
 enum heap_read
-report_open(const char *verb, const char *name, const struct command_options *options, bool copy,
-            struct heap *h, const char **why)
+report_open(const char *verb, const char *name, const struct command_options *options,
+            enum open_hold hold, struct heap *h, const char **why)
 {
     static char text[512];
     struct target_options target_options = {.opt_exe = options->opt_exe};
@@ -32,8 +32,10 @@ report_open(const char *verb, const char *name, const struct command_options *op
     *why = text;
     if (t == NULL)
         return HEAP_FAILED;
-    if (copy)
+    if (hold == OPEN_COPIED)
         heap_copy_target(t);
+    else if (hold == OPEN_FORKED)
+        (void)target_fork(t); /* else it stays stopped */
     enum heap_read status = heap_open(h, t, text, sizeof(text));
     if (status == HEAP_FAILED) {
         command_error("umem %s %s: %s", verb, name, text);
@@ -58,12 +60,12 @@ report_close(struct heap *h)
 }
 
 int
-report_look(const char *verb, const char *name, const struct command_options *options, bool copy,
-            int (*fn)(const struct look *look, void *arg), void *arg)
+report_look(const char *verb, const char *name, const struct command_options *options,
+            enum open_hold hold, int (*fn)(const struct look *look, void *arg), void *arg)
 {
     struct heap h;
     const char *why;
-    enum heap_read status = report_open(verb, name, options, copy, &h, &why);
+    enum heap_read status = report_open(verb, name, options, hold, &h, &why);
 
     if (status == HEAP_FAILED)
         return COMMAND_TROUBLE;

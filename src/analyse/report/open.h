@@ -10,14 +10,21 @@
 #include "heap/heap.h"
 #include "report/stacks.h"
 
+/* How a live process is kept from changing while it is looked at. */
+enum open_hold {
+    OPEN_STOPPED, /* it stands still until the target is closed or resumed */
+    OPEN_COPIED,  /* its memory is taken over, so that it runs on */
+    OPEN_FORKED   /* the kernel makes a copy, where it can: for a look at a part of it */
+};
+
 /*
  * HEAP_FAILED: one line was printed on stderr, nothing is open.  Else close
  * with report_close().  HEAP_NONE: the library has not been used yet; *why is
- * a line that says so.  copy: let a live process run on meanwhile.
+ * a line that says so.
  */
 enum heap_read report_open(const char *verb, const char *name,
-                           const struct command_options *options, bool copy, struct heap *h,
-                           const char **why);
+                           const struct command_options *options, enum open_hold hold,
+                           struct heap *h, const char **why);
 void report_close(struct heap *h);
 
 /* What a verb that only looks at a heap works with. */
@@ -33,6 +40,6 @@ struct look {
  * does, COMMAND_TROUBLE where it came to nothing.
  */
 int report_look(const char *verb, const char *name, const struct command_options *options,
-                bool copy, int (*fn)(const struct look *look, void *arg), void *arg);
+                enum open_hold hold, int (*fn)(const struct look *look, void *arg), void *arg);
 
 #endif

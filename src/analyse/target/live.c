@@ -340,6 +340,16 @@ live_resume(struct target *t)
             all = false;
     }
     t->t_stopped = !all;
+    if (all)
+        t->t_run_time = now_ns();
+}
+
+uint64_t
+target_stopped_ns(const struct target *t)
+{
+    if (!t->t_live)
+        return 0;
+    return (t->t_run_time != 0 ? t->t_run_time : now_ns()) - t->t_stop_time;
 }
 
 /* --- Registers --- */

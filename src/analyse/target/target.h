@@ -105,6 +105,9 @@ size_t target_copy(struct target *t, addr_t start, addr_t end);
  */
 void target_resume(struct target *t);
 
+/* Live: how long it stood still, ns, or has so far.  0 for a core. */
+uint64_t target_stopped_ns(const struct target *t);
+
 struct dump_options {
     const char *dmp_path;
     bool dmp_copy; /* may take the memory over, so that the process runs on meanwhile */

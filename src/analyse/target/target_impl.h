@@ -114,6 +114,7 @@ struct target {
     bool t_pagemap_tried;
     pid_t t_mem_pid; /* whose memory is read: t_pid, or a copy of it (fork.c) */
     bool t_stopped;
+    uint64_t t_run_time;  /* and when all of them went on; 0: not yet */
     uint64_t t_stop_time; /* CLOCK_MONOTONIC when the first thread was asked to stop */
     bool t_job_stopped;   /* by SIGSTOP or a terminal's */
     bool t_own_child;     /* its end is for whoever started it to wait for */
