@@ -24,6 +24,7 @@ TIMEOUT_S = 120
 VARYING = [
     (re.compile(r"^  [+-]0x[0-9a-f]+ .*$", re.MULTILINE), "  BYTES"),
     (re.compile(r"\b0x[0-9a-f]{8,}\b"), "ADDRESS"),
+    (re.compile(r"\b[0-9a-f]{11,16}\b"), "ADDRESS"),  # as mdb writes it
     (re.compile(r"should be 0x[0-9a-f]+"), "should be BYTE"),
     (re.compile(r"\+0x[0-9a-f]+"), "+OFFSET"),
     (re.compile(r"\b(thread|pid) \d+"), r"\1 N"),
