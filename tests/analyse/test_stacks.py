@@ -109,3 +109,39 @@ def test_cold_stacks(tmp_path):
 def test_no_library():
     with waiting("/bin/sh", "-c", "echo ready; exec sleep 100") as process:
         assert "no libstackalloc" in refused("stacks", str(process.pid))
+
+
+FREED = """#include <stackalloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+static void *volatile freed; /* the program remembers it, and may not use it any more */
+__attribute__((noipa)) static void lose(void)
+{
+    void *volatile *stack = stack_alloc(65536);
+    stack[1000] = malloc(48);
+    stack[2000] = NULL;
+    stack_free((void *)stack, 65536);
+    freed = (void *)stack;
+}
+int main(void)
+{
+    lose();
+    puts("ready");
+    fflush(stdout);
+    pause();
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("debug", [None, "audit=16"])  # in its thread's pile, in a magazine
+def test_freed_stack_holds_nothing(tmp_path, debug):
+    freeing = build(tmp_path, FREED, package="stackalloc", libs=("-lumem",))
+    with waiting(freeing, debug=debug) as process:
+        found = umem_json("leaks", process.pid, expect=1)
+        assert [(group["count"], group["cache"]) for group in found["groups"]] == \
+            [(1, "umem_alloc_48")], found
+        caches = umem_json("stat", process.pid)["caches"]
+        assert [(row["inuse"], row["cached"]) for row in caches
+                if row["name"] == "stack_64k"] == [(0, 1)], caches

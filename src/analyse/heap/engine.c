@@ -435,6 +435,7 @@ heap_open(struct heap *h, struct target *t, char *why, size_t size)
     }
     heap_read_magazines(h);
     heap_read_transit(h);
+    heap_read_cached_stacks(h);
     heap_read_freed(h);
     heap_count(h);
     return HEAP_OK;

@@ -49,6 +49,8 @@ bool heap_find_missing_slabs(struct heap *h);
 void heap_read_magazines(struct heap *h);
 /* Magazines that a thread has in its hands, on their way between depot and cache. */
 void heap_read_transit(struct heap *h);
+/* Freed stacks that libstackalloc keeps for itself. */
+void heap_read_cached_stacks(struct heap *h);
 /* Blocks whose record says that they are free: those in quarantine, or on their way. */
 void heap_read_freed(struct heap *h);
 /* Subtracts the rounds of a magazine whose mag_rounds counts, if it looks like one. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * transit.c - magazines in nobody's list.
+ * transit.c - magazines in nobody's list, and stacks that their own library keeps.
  *
  * A thread that was stopped while it exchanged magazines, or emptied some, has
  * one in its hands: only a register or its stack knows it.  Its rounds are
@@ -8,8 +8,12 @@
  *
  * Looked for where a thread is inside the library, and close to its stack
  * pointer only; what is found must look like a magazine in every word.
+ *
+ * Stacks that a thread freed wait in a pile of libstackalloc's, as good as in a
+ * magazine.
  */
 #include "heap/engine.h"
+#include "heap/stack_table.h"
 
 /* The library's slow paths need less stack than this. */
 #define STACK_WINDOW 2048
@@ -83,4 +87,48 @@ heap_read_transit(struct heap *h)
         for (size_t k = 0; k + word <= w.rec.rec_size; k += word)
             consider(h, record_get(&w.rec, k, (struct field){0, word}));
     }
+}
+
+/* Whether a stack begins in the range. */
+static bool
+has_stack(const struct stack_table *table, const struct range *range)
+{
+    size_t low = 0, high = table->tab_count;
+
+    while (low < high) { /* the first one not below the range */
+        size_t middle = low + (high - low) / 2;
+        if (table->tab_rows[middle].row_base < range->range_start)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < table->tab_count && table->tab_rows[low].row_base < range->range_end;
+}
+
+void
+heap_read_cached_stacks(struct heap *h)
+{
+    struct stack_table table;
+    struct ranges *constructed = &h->heap_constructed;
+    struct block b;
+    size_t kept = 0;
+    char why[HEAP_PROBLEM_SIZE];
+
+    if (!stack_table_read(h->heap_target, &table, why, sizeof(why)))
+        return; /* mostly: the library is not there */
+    /* What their last user left in them is nothing that their constructor made. */
+    for (size_t i = 0; i < constructed->count; i++)
+        if (!has_stack(&table, &constructed->list[i]))
+            constructed->list[kept++] = constructed->list[i];
+    constructed->count = kept;
+    for (size_t i = 0; i < table.tab_count; i++) {
+        const struct stack_row *row = &table.tab_rows[i];
+        if (row->row_used || !heap_find(h, row->row_base, &b) || !heap_is_live(h, b))
+            continue;
+        bit_clear(h->heap_live, heap_block_number(h, b));
+        uint32_t cache = h->heap_regions[b.block_region].region_cache;
+        if (cache != NO_CACHE)
+            h->heap_caches[cache].cache_cached++;
+    }
+    stack_table_fini(&table);
 }
