@@ -6,6 +6,7 @@ run to run.  UMEM_SHELL_GOLDEN=write fills it in anew.
 """
 
 import os
+import random
 import re
 import signal
 
@@ -326,6 +327,35 @@ def test_shell_commands_and_pipes(core):
     assert core.lines("::walk umem_cache c; <c=J")[-1].split()[0] == \
         f"{core.walk('::walk umem_cache')[-1]:x}"
     assert core.lines("10,3::echo x") == ["x"] * 3
+
+
+FUZZ_LINES = 5000
+
+
+def random_line(chance, names, walkers, addresses):
+    """Pieces of commands in any order; nothing that runs a program, ends, or prints for long."""
+    pieces = [f"::{name}" if name[0].isalpha() else name for name in names] + \
+        [f"::walk {name}" for name in walkers] + \
+        [f"{address:x}" for address in addresses] + \
+        ["-v", "-a", "-c", "-t", "-z", "main", "<sp", "<", ".", "0t10", "2", "(", ")", "*", "-", "#",
+         "%", "|", "|", "|", ";", ",2", "/", "=", "X", "4s", "p", ">x", "$[", "]", "\"", "'", "`",
+         "nothing", "\x01", "\xff", "?", "&", "=="]
+    return " ".join(chance.choice(pieces) for _ in range(chance.randrange(1, 7)))
+
+
+def test_any_line_is_survived(core):
+    """Whatever is typed is an answer or one line of complaint, and the next line is read."""
+    chance = random.Random(1)
+    names = [name for name in commands_of(core) if name not in ("quit", "$q", "formats", "help")]
+    walkers = walkers_of(core)
+    addresses = [*core.at.values(), 0, 10, 2 ** 64 - 1, core.pid, *core.walk("::walk leak")]
+    lines = [random_line(chance, names, walkers, addresses) for _ in range(FUZZ_LINES)]
+    text = "".join(line + "\n" for line in lines) + "::echo the end\n"
+    result = umem("shell", core.path, stdin=text)
+    assert result.returncode == 2 and result.stdout.endswith("the end\n"), result
+    complaints = result.stderr.splitlines()
+    assert FUZZ_LINES / 4 < len(complaints) <= FUZZ_LINES
+    assert all(line.startswith("umem: ") for line in complaints)
 
 
 def test_input(core):
