@@ -33,7 +33,7 @@ needs_arena(struct shell *sh, addr_t addr)
 {
     const struct heap_arena *arena = find_arena(&sh->sh_heap, addr);
     if (arena == NULL)
-        shell_error(sh, "0x%" PRIx64 " is no arena; ::vmem lists them", addr);
+        shell_complain(sh, "0x%" PRIx64 " is no arena; ::vmem lists them", addr);
     return arena;
 }
 

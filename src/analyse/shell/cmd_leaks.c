@@ -332,7 +332,7 @@ find_leak(struct shell *sh, addr_t addr)
     for (size_t i = 0; i < sh->sh_leaks->count; i++)
         if (sh->sh_leaks->list[i].leak_bufctl == addr || sh->sh_leaks->list[i].leak_oldest == addr)
             return &sh->sh_leaks->list[i];
-    shell_error(sh, "0x%" PRIx64 " stands for no leak; ::walk leak tells those that do", addr);
+    shell_complain(sh, "0x%" PRIx64 " stands for no leak; ::walk leak tells those that do", addr);
     return NULL;
 }
 

@@ -23,39 +23,39 @@
 #define REPEAT_MAX ((uint64_t)1 << 24)
 
 struct format {
-    char letter;
-    unsigned size;     /* of the value in memory; 0: what it reads depends on what is there */
     const char *print; /* of an unsigned long long; NULL: in its own way */
-    bool is_signed;
     const char *what;
+    unsigned size; /* of the value in memory; 0: what it reads depends on what is there */
+    char letter;
+    bool is_signed;
 };
 
 static const struct format formats[] = {
-    {'B', 1, "%llx", false, "byte, hexadecimal"},
-    {'x', 2, "%llx", false, "2 bytes, hexadecimal"},
-    {'X', 4, "%llx", false, "4 bytes, hexadecimal"},
-    {'J', 8, "%llx", false, "8 bytes, hexadecimal"},
-    {'K', 8, "%llx", false, "a pointer, hexadecimal"},
-    {'b', 1, "0%llo", false, "byte, octal"},
-    {'o', 2, "0%llo", false, "2 bytes, octal"},
-    {'O', 4, "0%llo", false, "4 bytes, octal"},
-    {'V', 1, "%llu", false, "byte, decimal"},
-    {'d', 2, "%lld", true, "2 bytes, decimal with sign"},
-    {'D', 4, "%lld", true, "4 bytes, decimal with sign"},
-    {'e', 8, "%lld", true, "8 bytes, decimal with sign"},
-    {'u', 2, "%llu", false, "2 bytes, decimal"},
-    {'U', 4, "%llu", false, "4 bytes, decimal"},
-    {'E', 8, "%llu", false, "8 bytes, decimal"},
-    {'y', 8, NULL, false, "8 bytes as a time: seconds since 1970"},
-    {'p', 8, NULL, false, "a pointer as symbol and offset"},
-    {'a', 0, NULL, false, "the address itself, as symbol and offset"},
-    {'c', 1, NULL, false, "a character"},
-    {'s', 0, NULL, false, "a string to its 0"},
-    {'n', 0, NULL, false, "a new line"},
-    {'t', 0, NULL, false, "a tab stop"},
-    {'r', 0, NULL, false, "a blank"},
-    {'+', 0, NULL, false, "one byte on"},
-    {'-', 0, NULL, false, "one byte back"},
+    {"%llx", "byte, hexadecimal", 1, 'B', false},
+    {"%llx", "2 bytes, hexadecimal", 2, 'x', false},
+    {"%llx", "4 bytes, hexadecimal", 4, 'X', false},
+    {"%llx", "8 bytes, hexadecimal", 8, 'J', false},
+    {"%llx", "a pointer, hexadecimal", 8, 'K', false},
+    {"0%llo", "byte, octal", 1, 'b', false},
+    {"0%llo", "2 bytes, octal", 2, 'o', false},
+    {"0%llo", "4 bytes, octal", 4, 'O', false},
+    {"%llu", "byte, decimal", 1, 'V', false},
+    {"%lld", "2 bytes, decimal with sign", 2, 'd', true},
+    {"%lld", "4 bytes, decimal with sign", 4, 'D', true},
+    {"%lld", "8 bytes, decimal with sign", 8, 'e', true},
+    {"%llu", "2 bytes, decimal", 2, 'u', false},
+    {"%llu", "4 bytes, decimal", 4, 'U', false},
+    {"%llu", "8 bytes, decimal", 8, 'E', false},
+    {NULL, "8 bytes as a time: seconds since 1970", 8, 'y', false},
+    {NULL, "a pointer as symbol and offset", 8, 'p', false},
+    {NULL, "the address itself, as symbol and offset", 0, 'a', false},
+    {NULL, "a character", 1, 'c', false},
+    {NULL, "a string to its 0", 0, 's', false},
+    {NULL, "a new line", 0, 'n', false},
+    {NULL, "a tab stop", 0, 't', false},
+    {NULL, "a blank", 0, 'r', false},
+    {NULL, "one byte on", 0, '+', false},
+    {NULL, "one byte back", 0, '-', false},
 };
 #define FORMAT_COUNT (sizeof(formats) / sizeof(formats[0]))
 

@@ -31,10 +31,10 @@ thread_of(struct shell *sh, const struct call *call)
         thr = &threads[sh->sh_thread];
     }
     if (thr == NULL)
-        shell_error(sh, "%s: the target has no threads", call->call_dcmd->dcmd_name);
+        shell_complain(sh, "%s: the target has no threads", call->call_dcmd->dcmd_name);
     else if (!thr->thr_stopped)
-        shell_error(sh, "%s: the registers of thread 0t%d are not known",
-                    call->call_dcmd->dcmd_name, (int)thr->thr_tid);
+        shell_complain(sh, "%s: the registers of thread 0t%d are not known",
+                       call->call_dcmd->dcmd_name, (int)thr->thr_tid);
     return thr != NULL && thr->thr_stopped ? thr : NULL;
 }
 

@@ -64,8 +64,8 @@ shell_close(struct shell *sh)
     *sh = (struct shell){0};
 }
 
-bool
-shell_error(struct shell *sh, const char *fmt, ...)
+void
+shell_complain(struct shell *sh, const char *fmt, ...)
 {
     char text[SHELL_WHY_MAX + SHELL_NAME_MAX];
     va_list ap;
@@ -75,7 +75,6 @@ shell_error(struct shell *sh, const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     command_error("%s", text);
-    return false;
 }
 
 bool
@@ -169,7 +168,8 @@ shell_thread(struct shell *sh, addr_t tid)
     for (size_t i = 0; i < n; i++)
         if ((addr_t)threads[i].thr_tid == tid)
             return &threads[i];
-    shell_error(sh, "no thread 0t%" PRIu64 "; ::thread lists them, 0t is for decimal numbers", tid);
+    shell_complain(sh, "no thread 0t%" PRIu64 "; ::thread lists them, 0t is for decimal numbers",
+                   tid);
     return NULL;
 }
 
@@ -179,7 +179,7 @@ shell_cache(struct shell *sh, addr_t addr)
     for (size_t i = 0; i < sh->sh_heap.heap_cache_count; i++)
         if (sh->sh_heap.heap_caches[i].cache_addr == addr)
             return &sh->sh_heap.heap_caches[i];
-    shell_error(sh, "0x%" PRIx64 " is no cache; ::umem_cache lists them", addr);
+    shell_complain(sh, "0x%" PRIx64 " is no cache; ::umem_cache lists them", addr);
     return NULL;
 }
 

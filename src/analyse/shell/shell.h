@@ -173,8 +173,10 @@ extern const struct walker walkers_caches[], walkers_bufctls[], walkers_arenas[]
 /* stop: a live process stays stopped until the end.  False after one line on stderr. */
 bool shell_open(struct shell *sh, const char *name, const char *exe, bool stop);
 void shell_close(struct shell *sh);
-/* One line on stderr.  Always false. */
-bool shell_error(struct shell *sh, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* One line on stderr. */
+void shell_complain(struct shell *sh, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The same, as an expression that is always false: checkers see that, too. */
+#define shell_error(...) (shell_complain(__VA_ARGS__), false)
 /* False where the target has no heap, after saying why. */
 bool shell_needs_heap(struct shell *sh, const char *name);
 bool shell_set(struct shell *sh, const char *name, uint64_t value);
