@@ -337,8 +337,8 @@ def random_line(chance, names, walkers, addresses):
     pieces = [f"::{name}" if name[0].isalpha() else name for name in names] + \
         [f"::walk {name}" for name in walkers] + \
         [f"{address:x}" for address in addresses] + \
-        ["-v", "-a", "-c", "-t", "-z", "main", "<sp", "<", ".", "0t10", "2", "(", ")", "*", "-", "#",
-         "%", "|", "|", "|", ";", ",2", "/", "=", "X", "4s", "p", ">x", "$[", "]", "\"", "'", "`",
+        ["-v", "-a", "-c", "-t", "-z", "main", "<sp", "<", ".", "0t10", "2", "(", ")", "*", "-",
+         "#", "%", "|", "|", "|", ";", ",2", "/", "=", "X", "4s", "p", ">x", "$[", "]", "\"", "'", "`",
          "nothing", "\x01", "\xff", "?", "&", "=="]
     return " ".join(chance.choice(pieces) for _ in range(chance.randrange(1, 7)))
 

@@ -259,10 +259,12 @@ static bool
 put_formats(struct printer *p, const char *text)
 {
     while (*text != '\0') {
-        char *end;
-        uint64_t repeat = isdigit((unsigned char)*text) ? strtoull(text, &end, 10) : 1;
-        if (isdigit((unsigned char)*text))
+        uint64_t repeat = 1;
+        if (isdigit((unsigned char)*text)) {
+            char *end;
+            repeat = strtoull(text, &end, 10);
             text = end;
+        }
         const struct format *format = *text != '\0' ? find_format(*text) : NULL;
         if (format == NULL || repeat > REPEAT_MAX)
             return shell_error(p->sh, "%s: no such format; ::formats lists them",
