@@ -338,8 +338,8 @@ def random_line(chance, names, walkers, addresses):
         [f"::walk {name}" for name in walkers] + \
         [f"{address:x}" for address in addresses] + \
         ["-v", "-a", "-c", "-t", "-z", "main", "<sp", "<", ".", "0t10", "2", "(", ")", "*", "-",
-         "#", "%", "|", "|", "|", ";", ",2", "/", "=", "X", "4s", "p", ">x", "$[", "]", "\"", "'", "`",
-         "nothing", "\x01", "\xff", "?", "&", "=="]
+         "#", "%", "|", "|", "|", ";", ",2", "/", "=", "X", "4s", "p", ">x", "$[", "]", "\"", "'",
+         "`", "nothing", "\x01", "\xff", "?", "&", "=="]
     return " ".join(chance.choice(pieces) for _ in range(chance.randrange(1, 7)))
 
 
