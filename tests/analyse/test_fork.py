@@ -12,7 +12,7 @@ import signal
 import pytest
 
 from harness import wait_for
-from leak_support import build, umem_json, waiting
+from leak_support import build, umem, umem_json, waiting
 
 X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="copies are made on x86-64 only")
 PR_SET_CHILD_SUBREAPER = 36
@@ -55,6 +55,16 @@ def is_stopped(pid):
     """Each of its threads."""
     states = [path.read_text() for path in pathlib.Path(f"/proc/{pid}/task").glob("*/status")]
     return all("\nState:\tT" in state for state in states)
+
+
+@X86
+def test_functions_have_names_when_it_has_ended(program):
+    # A shell waits for it: it is gone when it has ended.
+    with waiting("/bin/sh", "-c", f"{program} & echo pid $!; wait", debug="audit=16") as shell:
+        pid = shell.wait_for_line("pid ").split()[1]
+        gone = f"! kill -9 {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.01; done"
+        result = umem("shell", "-e", gone, "-e", "::findleaks -dv", pid)
+        assert " main+0x" in result.stdout, result
 
 
 @X86

@@ -170,6 +170,8 @@ find_file(const struct target *t, const struct mapping *map, const char *path,
         snprintf(proc, sizeof(proc), "/proc/%d/root%s", (int)t->t_pid, path);
         found = try_path(proc, known, back, lay);
     }
+    if (found != FILE_FOUND && known != NULL) /* it may have ended meanwhile */
+        found = try_path(path, known, back, lay);
     return found;
 }
 
