@@ -9,7 +9,7 @@
  * want more than 2 MiB, and those that bring a stack.  Of the last kind are the
  * threads of stack_pthread_create() itself, whose call comes back here.
  *
- * Owns the option, read once.  No locks; makes no system call but write().
+ * Owns the option, read when the library is loaded.  No locks; makes no system call but write().
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -96,6 +96,13 @@ init(void)
     if (options != NULL)
         parse_options(options);
     libc_create = (create_fn *)dlsym(RTLD_NEXT, "pthread_create");
+}
+
+/* The program may take its environment apart before it makes a thread, as nginx does. */
+__attribute__((constructor)) static void
+at_load(void)
+{
+    pthread_once(&once, init);
 }
 
 /* What a thread gets that does not ask. */

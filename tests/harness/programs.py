@@ -37,11 +37,11 @@ class Programs:
             output.chmod(0o755)
         return output
 
-    def library(self):
-        """A copy of libumem.so.1 that any user can read."""
-        copy = self.directory / "libumem.so.1"
+    def library(self, name="libumem.so.1"):
+        """A copy of a library that any user can read."""
+        copy = self.directory / name
         if not copy.exists():
-            shutil.copyfile(paths.libumem(), copy)
+            shutil.copyfile(paths.library(name), copy)
             copy.chmod(0o755)
         return copy
 

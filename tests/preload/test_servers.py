@@ -237,14 +237,21 @@ class Postgres:
         self.directory = programs.directory / f"postgres-{name}"
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir()
-        self.how = dict(mode, timeout=600)
-        if mode.get("preload"):
+        self.how = {**mode, "timeout": 600}
+        more = self.how.pop("env", {})
+        if mode.get("preload") is True:
             self.how["preload"] = programs.library()
+        elif mode.get("preload"):
+            # What it needs is looked for where it lies.
+            programs.library("libumem_core.so.1")
+            programs.library("libstackalloc.so.1")
+            self.how["preload"] = programs.library("libstackalloc_preload.so.1")
         if os.geteuid() == 0:
             os.chown(self.directory, NOBODY, NOBODY)
             self.how["user"] = NOBODY
-        self.env = {"PGHOST": self.directory, "PGDATA": self.directory / "data", "PGUSER": "tester",
-                    "PGDATABASE": "postgres", "HOME": self.directory, "LC_ALL": "C", "TZ": "UTC"}
+        self.env = {**more, "PGHOST": self.directory, "PGDATA": self.directory / "data",
+                    "PGUSER": "tester", "PGDATABASE": "postgres", "HOME": self.directory,
+                    "LC_ALL": "C", "TZ": "UTC"}
 
     def tool(self, name, *arguments, stdin=None):
         result = run([postgres_tool(name), *arguments], env=self.env, cwd=self.directory,
@@ -317,6 +324,10 @@ def check_postgres(programs, mode, transactions):
 
 def test_postgres(programs, mode):
     check_postgres(programs, mode, 100)
+
+
+def test_postgres_on_stacks(programs):
+    check_postgres(programs, ON_STACKS, 50)
 
 
 @pytest.mark.programs
