@@ -393,7 +393,7 @@ worker_main(void *arg)
     struct worker *w = arg;
     if (stack_fault_thread_init() != 0)
         fail("stack_fault_thread_init");
-    while (!atomic_load_explicit(&w->leave, memory_order_relaxed)) {
+    while (!atomic_load(&w->leave)) {
         pthread_rwlock_rdlock(&gate);
         operate(w);
         pthread_rwlock_unlock(&gate);
