@@ -83,20 +83,20 @@ def line_of(comment):
     raise AssertionError(comment)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def program(tmp_path_factory):
     return compile_c(FIXTURE, tmp_path_factory.mktemp("target") / "target_fixture",
                      flags=["-O2", "-fomit-frame-pointer", "-rdynamic", "-pthread"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def process(program):
     with Background([program]) as background:
         background.wait_for_line("ready")
         yield background
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def everything(program, process, tmp_path_factory):
     """Targets by name."""
     facts = facts_of(process.lines)
