@@ -25,7 +25,7 @@ _umem_verbs()
 _umem_options()
 {
     "$1" "$2" --help 2>/dev/null |
-        sed -n 's/^  \(-[a-zA-Z], \)\{0,1\}\(--[a-z-]*\)\(\[=\)\{0,1\}\(=\{0,1\}\).*/\2\4/p'
+        sed -n 's/^  \(-[a-zA-Z0-9], \)\{0,1\}\(--[a-z-]*\)\(\[=\)\{0,1\}\(=\{0,1\}\).*/\2\4/p'
 }
 
 # Values of an option where its help lists them: "--format=text|json", "auto, always or never".
