@@ -92,6 +92,17 @@ go_down(const char *low, const char *high, size_t depth)
     descend(target > low ? target : low, NULL);
 }
 
+/* Nobody gets the stack as long as the fiber stands on it. */
+static void
+free_self(const struct fiber *fiber)
+{
+    if (stack_free_deferred(fiber->stack, fiber->size) != 0)
+        abort();
+    char *other = stack_alloc(fiber->size);
+    if (other == NULL || other == fiber->stack || stack_free(other, fiber->size) != 0)
+        abort();
+}
+
 /* A pointer in two halves: makecontext() passes numbers of 32 bits. */
 static void
 fiber_main(unsigned upper, unsigned lower)
@@ -99,8 +110,8 @@ fiber_main(unsigned upper, unsigned lower)
     struct fiber *fiber = (struct fiber *)((uintptr_t)upper << 32 | lower);
     bool off = fiber->end == FIBER_RUNS_OFF_BELOW;
     descend(off ? NULL : fiber->stack + fiber->size - fiber->depth, fiber);
-    if (fiber->end == FIBER_FREES_ITSELF && stack_free_deferred(fiber->stack, fiber->size) != 0)
-        abort();
+    if (fiber->end == FIBER_FREES_ITSELF)
+        free_self(fiber);
     SANITIZER_SWITCH(fiber->sanitizer_back);
     setcontext(&fiber->back);
 }

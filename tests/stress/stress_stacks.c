@@ -39,6 +39,7 @@ enum {
     TEND_US = 20000, /* from one thing that the main thread does to the next */
     REPORT_BYTES = 1000,
     MOST_RESERVED = 24,
+    MOST_KEPT = 3000, /* operations of a thread that frees all its stacks itself: a second or so */
     MEASURE_SLACK = 8192, /* what a fiber uses besides what it asked for, and a page */
     KIB = 1024
 };
@@ -57,6 +58,7 @@ struct worker {
     struct rng rng;
     unsigned number;
     _Atomic bool leave; /* its thread is to end; another goes on */
+    uint64_t keeps;     /* so many operations without giving stacks away */
     struct counts counts;
     struct item slot[SLOTS];
     pthread_mutex_t lock; /* of the queue */
@@ -361,10 +363,11 @@ operate(struct worker *w)
 {
     struct item *item = &w->slot[rng_below(&w->rng, SLOTS)];
     uint64_t what = rng_below(&w->rng, 1000);
+    w->keeps -= w->keeps > 0;
     if (item->stack == NULL) {
         if (!item_make(w, item))
             fail("no stack");
-    } else if (what < 350) {
+    } else if (what < 350 && w->keeps == 0) {
         if (!hand_over(&workers[rng_below(&w->rng, worker_count)], item))
             item_drop(item, "queue full");
     } else if (what < 600) {
@@ -405,6 +408,7 @@ static void
 worker_start(struct worker *w)
 {
     atomic_store(&w->leave, false);
+    w->keeps = rng_below(&w->rng, MOST_KEPT);
     if (pthread_create(&w->thread, NULL, worker_main, w) != 0)
         fail("pthread_create");
 }
@@ -482,8 +486,9 @@ tend(struct rng *r, bool *sealed)
         umem_reap();
         break;
     case 4:
+        /* Mostly given up: a size with a reserve has no piles of threads. */
         if (!*sealed && stack_reserve((size_t)32 * KIB << rng_below(r, SIZES - 2),
-                                      rng_below(r, MOST_RESERVED)) != 0)
+                                      keep < 5 ? 0 : rng_below(r, MOST_RESERVED)) != 0)
             fail("stack_reserve");
         break;
     case 5:
@@ -509,8 +514,8 @@ choose_forms(struct rng *r)
             .config_lazy = rng_below(r, 4) == 0,
             .config_scrub =
                 rng_below(r, 2) == 0 ? (enum stack_scrub)rng_below(r, 3) : STACK_SCRUB_NONE,
-            .config_idle_ms = rng_below(r, 3) == 0 ? 50 : 0,
-            .config_cache_bytes = rng_below(r, 3) == 0 ? (size_t)4 << 20 : 0,
+            .config_idle_ms = rng_below(r, 5) == 0 ? 50 : 0,
+            .config_cache_bytes = rng_below(r, 5) == 0 ? (size_t)4 << 20 : 0,
         };
         if (stack_config((size_t)32 * KIB << i, &config, sizeof(config)) == 0)
             continue;

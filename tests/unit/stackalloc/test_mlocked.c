@@ -137,9 +137,8 @@ child_guarded(void *arg)
 }
 
 static void
-child_quiet(void *arg)
+be_quiet(void)
 {
-    set_up(*(enum stack_backend *)arg);
     forbid_system_calls();
     for (int round = 0; round < 3; round++) {
         take_all();
@@ -147,6 +146,21 @@ child_quiet(void *arg)
         give_all();
     }
     _exit(0);
+}
+
+static void
+child_quiet(void *arg)
+{
+    set_up(*(enum stack_backend *)arg);
+    be_quiet();
+}
+
+static void
+child_quiet_sealed(void *arg)
+{
+    set_up(*(enum stack_backend *)arg);
+    CHECK(stack_seal() == 0);
+    be_quiet();
 }
 
 static void
@@ -192,6 +206,7 @@ test_no_system_call_within_the_reserve(void **state)
 {
     (void)state;
     in_each_backend(child_quiet);
+    in_each_backend(child_quiet_sealed);
 }
 
 static void
