@@ -111,11 +111,11 @@
 
 struct stack_class {
     _Atomic uint32_t class_choice;       /* CHOICE_: 0 until stack_config() or the first stack */
+    _Atomic uint32_t class_huge;         /* a body is one huge page, where the kernel has one */
     _Atomic(umem_cache_t *) class_cache; /* NULL until the first stack of this size */
     _Atomic size_t class_guard_low;      /* written before class_arena is published */
     _Atomic size_t class_guard_high;
     _Atomic size_t class_gap;      /* above that, inaccessible too; up to the next object */
-    _Atomic uint32_t class_huge;   /* a body is one huge page, where the kernel has one */
     _Atomic(vmem_t *) class_spans; /* has nothing to give: see span.c */
     _Atomic(vmem_t *) class_arena;
     /* What stack_free() does beyond its task: an enum stack_scrub | CARE_TRIM | CARE_TOOLS, or 0.

@@ -46,9 +46,10 @@ keep(void *arg, const struct grep_hit *hit)
     if ((hits->kept & (hits->kept - 1)) == 0) { /* room for twice as many at each power of two */
         size_t room = hits->kept == 0 ? 1 : 2 * hits->kept;
         struct grep_hit *list = realloc(hits->list, room * sizeof(*list));
-        hits->failed = list == NULL;
-        if (hits->failed)
+        if (list == NULL) {
+            hits->failed = true;
             return false;
+        }
         hits->list = list;
     }
     hits->list[hits->kept++] = *hit;

@@ -93,6 +93,7 @@ leaks_open(const char *verb, const char *target, const struct leak_options *find
            const struct command_options *options, struct heap *h, struct leaks *leaks)
 {
     struct leak_options search = *find;
+    /* cppcheck-suppress ctuuninitvar; it is for report_open() to fill */
     struct looking looking = {h, {0}};
     const char *why;
 

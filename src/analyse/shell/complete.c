@@ -81,9 +81,8 @@ complete(struct shell *sh, const char *text, void (*fn)(void *arg, const char *n
     size_t start = last_word(text);
     const struct offer o = {text + start, strlen(text + start), fn, arg};
 
-    if (start >= 2 && text[start - 1] == ':' && text[start - 2] == ':')
-        offer_dcmds(&o);
-    else if (follows(text, start, "help"))
+    if ((start >= 2 && text[start - 1] == ':' && text[start - 2] == ':') ||
+        follows(text, start, "help"))
         offer_dcmds(&o);
     else if (follows(text, start, "walk"))
         offer_walkers(sh, &o);

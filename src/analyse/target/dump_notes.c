@@ -31,11 +31,12 @@ add_bytes(struct notes_buffer *notes, const void *data, size_t size)
     if (notes->nb_room - notes->nb_size < size && !notes->nb_failed) {
         size_t room = 2 * notes->nb_room + size + PIECE;
         unsigned char *grown = realloc(notes->nb_data, room);
-        notes->nb_failed = grown == NULL;
-        if (!notes->nb_failed) {
-            notes->nb_data = grown;
-            notes->nb_room = room;
+        if (grown == NULL) {
+            notes->nb_failed = true;
+            return;
         }
+        notes->nb_data = grown;
+        notes->nb_room = room;
     }
     if (notes->nb_failed || size == 0)
         return;

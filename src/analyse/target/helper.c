@@ -265,7 +265,7 @@ target_unwind_frames(struct target *t, const struct thread *thr, struct stack_fr
 size_t
 target_unwind(struct target *t, const struct thread *thr, addr_t *frames, size_t max)
 {
-    struct stack_frame full[REPLY_MAX];
+    struct stack_frame full[REPLY_MAX] = {{0}};
     size_t count = target_unwind_frames(t, thr, full, max < REPLY_MAX ? max : REPLY_MAX);
     for (size_t i = 0; i < count; i++)
         frames[i] = full[i].frame_pc;

@@ -112,7 +112,7 @@ choose_bins(struct umem_cache *cp, const struct umem_cache_args *args)
         !depot_suits_bins(&cp->cache_depot))
         return;
     bool closed = umem_cache_is_closed(cp);
-    cp->cache_slow_bin = tcache_bin_create(closed ? 0 : args->args_bin, &cp->cache_depot);
+    cp->cache_slow_bin = (uint16_t)tcache_bin_create(closed ? 0 : args->args_bin, &cp->cache_depot);
     cp->cache_bin = closed ? 0 : cp->cache_slow_bin;
 }
 
@@ -261,7 +261,8 @@ destroy(struct umem_cache *cp)
     if (cp->cache_slow_bin != 0)
         tcache_bin_destroy(cp->cache_slow_bin);
     /* The bin is another cache's from now on; objects that live may still be freed here. */
-    cp->cache_bin = cp->cache_slow_bin = 0;
+    cp->cache_bin = 0;
+    cp->cache_slow_bin = 0;
     umem_cache_empty_magazines(cp, depot_take_all(&cp->cache_depot));
     size_t guarded =
         cp->cache_firewall != SIZE_MAX ? umem_firewall_forget(cp, NOTEMPTY_SHOWN_MAX) : 0;

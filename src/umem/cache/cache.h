@@ -27,10 +27,10 @@ struct umem_buffer;
 struct umem_cache {
     /* Read by the fast path. */
     uint32_t cache_bin; /* bin whose window the fast path may use; 0: none, as under debugging */
-    uint32_t cache_slow_bin; /* bin of the slow path; 0: no per-thread caching */
+    uint16_t cache_slow_bin; /* bin of the slow path; 0: no per-thread caching */
+    bool cache_short;        /* its blocks go the short way: see object_short.h */
     uint32_t cache_flags;    /* UMF_* */
     uint32_t cache_cflags;   /* UMC_* */
-    bool cache_short;        /* its blocks go the short way: see object_short.h */
     umem_constructor_t *cache_ctor;
     umem_destructor_t *cache_dtor;
     umem_reclaim_t *cache_reclaim;

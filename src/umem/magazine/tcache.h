@@ -85,6 +85,7 @@ struct tcache {
  * past that many do without a per-thread layer.
  */
 #define TCACHE_MAX_BINS 4096
+_Static_assert(TCACHE_MAX_BINS <= UINT16_MAX, "cache_slow_bin");
 
 /*
  * A closed window: no bin_cur exceeds this base, none is below that limit.  Not
