@@ -43,8 +43,11 @@ reach(const struct umem_large_freed *entry)
     return umem_align_up(entry->freed_size + sizeof(struct umem_buftag), os_page_size());
 }
 
-/* The latest entry that addr is in, or, exact, that begins there. */
-static bool
+/*
+ * The latest entry that addr is in, or, exact, that begins there.  May read what
+ * is just being written: whoever calls looks at freed_sequence then.
+ */
+__attribute__((no_sanitize("thread"))) static bool
 find(const void *addr, bool exact, struct umem_large_freed *found)
 {
     for (size_t i = 1; i <= FREED_KEPT; i++) {
