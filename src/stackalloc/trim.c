@@ -31,7 +31,12 @@
 #define SCHED_DEADLINE 6 /* ABI; the name is younger than some headers */
 #endif
 
-static __thread unsigned frees;
+/*
+ * Initial-exec, as all of this library's: the others are found by way of a table
+ * that glibc frees when a thread in pthread_exit() is detached, while its
+ * handlers still run.
+ */
+static __thread unsigned frees __attribute__((tls_model("initial-exec")));
 
 static bool
 is_real_time(void)

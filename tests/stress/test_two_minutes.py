@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The stress mix for two minutes, that of stacks for ten; `make check` has seconds of them."""
+"""The stress mix for two minutes, that of stacks for ten; `make check` has seconds of the mix."""
 
 import pytest
 

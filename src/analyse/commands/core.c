@@ -16,7 +16,7 @@ command_core(int argc, char **argv)
         .cmd_usage = "PID",
         .cmd_summary = "Write a core file of a process, which runs on",
         .cmd_description =
-            "As gcore does, and with less of a stop: only while the memory is copied. Pages that\n"
+            "As gcore does, and with less of a stop: some milliseconds. Pages that\n"
             "cannot be read, such as guard regions, are left out, and their neighbours are not.\n"
             "gdb opens the file, and it is TARGET for the other verbs.\n",
         .cmd_rows = rows,

@@ -77,7 +77,7 @@ command_snapshot(int argc, char **argv)
         .cmd_usage = "PID",
         .cmd_summary = "Keep the memory of a process as it is now, for other verbs to look at",
         .cmd_description =
-            "The process is stopped only while its memory is copied. The file is a core file that\n"
+            "The process is stopped while the kernel copies it. The file is a core file that\n"
             "leaves out what the analyser does not need; it is TARGET for the other verbs, which\n"
             "also know the time that it was taken at, and the names of its mappings.\n",
         .cmd_rows = rows,
