@@ -18,9 +18,9 @@
 #include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <ucontext.h>
 #include <unistd.h>
 
+#include "fault_chain.h"
 #include "note.h"
 #include "stack.h"
 
@@ -49,24 +49,6 @@ FAULT_TLS uintptr_t fault_start; /* an address in the thread's start function */
 FAULT_TLS size_t fault_alternate_size;
 
 static void
-registers(const ucontext_t *context, struct stack_fault *fault)
-{
-#if defined(__x86_64__)
-    fault->fault_sp = (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
-    fault->fault_pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
-#elif defined(__i386__)
-    fault->fault_sp = (uintptr_t)context->uc_mcontext.gregs[REG_ESP];
-    fault->fault_pc = (uintptr_t)context->uc_mcontext.gregs[REG_EIP];
-#elif defined(__aarch64__)
-    fault->fault_sp = (uintptr_t)context->uc_mcontext.sp;
-    fault->fault_pc = (uintptr_t)context->uc_mcontext.pc;
-#else
-    (void)context;
-    (void)fault;
-#endif
-}
-
-static void
 explain(const siginfo_t *signal, const ucontext_t *context)
 {
     struct stack_info info;
@@ -74,59 +56,20 @@ explain(const siginfo_t *signal, const ucontext_t *context)
 
     if (stack_info(signal->si_addr, &info) != 0 || info.info_place == STACK_IN_BODY)
         return;
+    struct fault_registers registers = fault_registers_of(context);
     struct stack_fault fault = {
         .fault_stack = &info,
+        .fault_sp = registers.reg_sp,
+        .fault_pc = registers.reg_pc,
         .fault_thread = (pid_t)syscall(SYS_gettid),
         .fault_thread_name = name,
         .fault_start = fault_start,
         .fault_highwater = stack_highwater(info.info_base),
     };
-    registers(context, &fault);
     (void)prctl(PR_GET_NAME, name);
     if (info.info_thread == fault.fault_thread && info.info_start != NULL)
         fault.fault_start = (uintptr_t)info.info_start;
     stack_fault_report(&fault);
-}
-
-/* As though there were no handler: on return the fault happens again. */
-static void
-default_action(int number, siginfo_t *info)
-{
-    struct sigaction action;
-    memset(&action, 0, sizeof(action));
-    action.sa_handler = SIG_DFL;
-    (void)sigaction(number, &action, NULL);
-    /* What a process sent has to be sent again. */
-    if (info->si_code <= 0)
-        (void)syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)syscall(SYS_gettid), number, info);
-}
-
-/* With the signals blocked that the handler of before asked for. */
-static void
-pass_on(int number, siginfo_t *info, void *context)
-{
-    struct sigaction called = fault_before;
-    bool siginfo = (called.sa_flags & SA_SIGINFO) != 0;
-    if (!siginfo && (called.sa_handler == SIG_DFL || called.sa_handler == SIG_IGN)) {
-        if (called.sa_handler == SIG_DFL || info->si_code > 0)
-            default_action(number, info);
-        return;
-    }
-    (void)pthread_sigmask(SIG_BLOCK, &called.sa_mask, NULL);
-    if (called.sa_flags & SA_NODEFER) {
-        sigset_t self;
-        sigemptyset(&self);
-        sigaddset(&self, number);
-        (void)pthread_sigmask(SIG_UNBLOCK, &self, NULL);
-    }
-    if (called.sa_flags & (int)SA_RESETHAND) {
-        fault_before.sa_flags = 0;
-        fault_before.sa_handler = SIG_DFL;
-    }
-    if (siginfo)
-        called.sa_sigaction(number, info, context);
-    else
-        called.sa_handler(number);
 }
 
 static void
@@ -137,7 +80,7 @@ on_fault(int number, siginfo_t *info, void *context)
     if (info->si_code > 0)
         explain(info, context);
     errno = saved;
-    pass_on(number, info, context);
+    fault_pass_on(&fault_before, number, info, context);
 }
 
 /* At the end of a thread: takes back its alternate stack. */

@@ -153,7 +153,7 @@ umem_guarded_alloc(const struct umem_request *req, void **obj)
 
 /* --- firewall_fault.c --- */
 
-/* Reports an access to a guard or to a closed body, if the address is in one. (AS) */
-void umem_firewall_explain(const struct os_fault *fault);
+/* Reports an access to a guard or to a closed body; false: the address is in none. (AS) */
+bool umem_firewall_explain(const struct os_fault *fault);
 
 #endif

@@ -80,7 +80,7 @@ more_likely(struct umem_firewall *span, struct neighbours at)
                                                                                           : first;
 }
 
-void
+bool
 umem_firewall_explain(const struct os_fault *fault)
 {
     const void *p = (const void *)fault->fault_addr;
@@ -88,17 +88,20 @@ umem_firewall_explain(const struct os_fault *fault)
     struct umem_firewall_slot slot;
 
     if (pagemap_kind(word) != UMEM_PAGEMAP_FIREWALL)
-        return;
+        return false;
     if (umem_firewall_find(p, word, &slot)) {
-        if (state_of(&slot) == UMEM_BUFFER_FREE)
-            say(&slot, UMERR_AFTER_FREE, fault);
-        return;
+        if (state_of(&slot) != UMEM_BUFFER_FREE)
+            return false;
+        say(&slot, UMERR_AFTER_FREE, fault);
+        return true;
     }
     struct umem_firewall *span = pagemap_pointer(word);
     long index = more_likely(span, neighbours_of(span, fault->fault_addr));
     if (index < 0)
-        return;
+        return false;
     slot = umem_firewall_slot_at(span, (uint32_t)index);
-    if (state_of(&slot) != UMEM_BUFFER_RAW)
-        say(&slot, UMERR_PAST_END, fault);
+    if (state_of(&slot) == UMEM_BUFFER_RAW)
+        return false;
+    say(&slot, UMERR_PAST_END, fault);
+    return true;
 }

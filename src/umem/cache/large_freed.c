@@ -82,15 +82,15 @@ umem_large_freed_at(const void *base, struct umem_large_freed *found)
     return find_beside_writers(base, true, found);
 }
 
-UMEM_COLD void
+UMEM_COLD bool
 umem_large_explain(const struct os_fault *fault)
 {
     struct umem_large_freed before;
 
     /* Where something else is mapped by now, it is that which was not to be touched. */
-    if (!fault->fault_unmapped ||
+    if (fault->fault_cause != OS_FAULT_UNMAPPED ||
         !find_beside_writers((const void *)fault->fault_addr, false, &before))
-        return;
+        return false;
     struct umem_buffer found = {.buf_bufctl = &before.freed_bufctl,
                                 .buf_addr = before.freed_base,
                                 .buf_space = before.freed_size,
@@ -102,4 +102,5 @@ umem_large_explain(const struct os_fault *fault)
         .err_offset = fault->fault_addr - (uintptr_t)before.freed_base,
         .err_fault = fault,
     });
+    return true;
 }

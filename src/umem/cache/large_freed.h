@@ -25,8 +25,8 @@ void umem_large_freed_note(const struct umem_large *large);
 bool umem_large_freed_at(const void *base, struct umem_large_freed *found);
 /*
  * Reports an access to memory that is not mapped any more, where an oversize
- * block was that was freed a short time ago; else says nothing.  (AS)
+ * block was that was freed a short time ago; false: it is not that.  (AS)
  */
-void umem_large_explain(const struct os_fault *fault);
+bool umem_large_explain(const struct os_fault *fault);
 
 #endif

@@ -8,12 +8,10 @@
 #include "os/fault.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <ucontext.h>
-#include <unistd.h>
+
+#include "fault_chain.h"
 
 static const int signals[] = {SIGSEGV, SIGBUS};
 
@@ -24,18 +22,6 @@ static struct sigaction before[UMEM_ARRAY_SIZE(signals)];
 #if defined(__x86_64__) || defined(__i386__)
 #define FAULT_WRITE 2 /* of a page fault's error code */
 
-#if defined(__x86_64__)
-#define REG_PC REG_RIP
-#else
-#define REG_PC REG_EIP
-#endif
-
-static uintptr_t
-pc_of(const ucontext_t *context)
-{
-    return (uintptr_t)context->uc_mcontext.gregs[REG_PC];
-}
-
 static enum os_access
 access_of(const ucontext_t *context)
 {
@@ -44,12 +30,6 @@ access_of(const ucontext_t *context)
 #elif defined(__aarch64__)
 #define ESR_RECORD 0x45535201u       /* magic of the record that holds the syndrome */
 #define ESR_WRITE ((uint64_t)1 << 6) /* of a data abort */
-
-static uintptr_t
-pc_of(const ucontext_t *context)
-{
-    return (uintptr_t)context->uc_mcontext.pc;
-}
 
 static enum os_access
 access_of(const ucontext_t *context)
@@ -71,13 +51,6 @@ access_of(const ucontext_t *context)
     return OS_ACCESS;
 }
 #else
-static uintptr_t
-pc_of(const ucontext_t *context)
-{
-    (void)context;
-    return 0;
-}
-
 static enum os_access
 access_of(const ucontext_t *context)
 {
@@ -86,48 +59,12 @@ access_of(const ucontext_t *context)
 }
 #endif
 
-/* There was no handler: as though there were none now. */
-static void
-default_action(int number, siginfo_t *info)
+static enum os_fault_cause
+cause_of(int number, const siginfo_t *info)
 {
-    struct sigaction action;
-
-    memset(&action, 0, sizeof(action));
-    action.sa_handler = SIG_DFL;
-    (void)sigaction(number, &action, NULL);
-    /* On return a fault happens again.  What a process sent has to be sent again. */
-    if (info->si_code <= 0)
-        (void)syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)syscall(SYS_gettid), number, info);
-}
-
-/* With the signals blocked that the handler of before asked for. */
-static void
-pass_on(struct sigaction *action, int number, siginfo_t *info, void *context)
-{
-    bool is_handler = (action->sa_flags & SA_SIGINFO) != 0 ||
-                      (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN);
-    sigset_t self;
-
-    if (!is_handler) {
-        if (action->sa_handler == SIG_DFL || info->si_code > 0)
-            default_action(number, info);
-        return;
-    }
-    (void)pthread_sigmask(SIG_BLOCK, &action->sa_mask, NULL);
-    if (action->sa_flags & SA_NODEFER) {
-        sigemptyset(&self);
-        sigaddset(&self, number);
-        (void)pthread_sigmask(SIG_UNBLOCK, &self, NULL);
-    }
-    struct sigaction called = *action;
-    if (action->sa_flags & (int)SA_RESETHAND) {
-        action->sa_flags = 0;
-        action->sa_handler = SIG_DFL;
-    }
-    if (called.sa_flags & SA_SIGINFO)
-        called.sa_sigaction(number, info, context);
-    else
-        called.sa_handler(number);
+    if (number != SIGSEGV || (info->si_code != SEGV_MAPERR && info->si_code != SEGV_ACCERR))
+        return OS_FAULT_OTHER;
+    return info->si_code == SEGV_MAPERR ? OS_FAULT_UNMAPPED : OS_FAULT_PROTECTED;
 }
 
 static void
@@ -137,14 +74,19 @@ on_fault(int number, siginfo_t *info, void *context)
 
     /* Others say that a process sent it: there is no address. */
     if (info->si_code > 0) {
-        struct os_fault fault = {(uintptr_t)info->si_addr, pc_of(context), access_of(context),
-                                 number == SIGSEGV && info->si_code == SEGV_MAPERR};
-        explain_fault(&fault);
+        struct fault_registers registers = fault_registers_of(context);
+        explain_fault(&(struct os_fault){
+            .fault_addr = (uintptr_t)info->si_addr,
+            .fault_pc = registers.reg_pc,
+            .fault_sp = registers.reg_sp,
+            .fault_access = access_of(context),
+            .fault_cause = cause_of(number, info),
+        });
     }
     errno = saved;
     for (size_t i = 0; i < UMEM_ARRAY_SIZE(signals); i++)
         if (signals[i] == number)
-            pass_on(&before[i], number, info, context);
+            fault_pass_on(&before[i], number, info, context);
 }
 
 void

@@ -10,12 +10,19 @@
 
 enum os_access { OS_ACCESS, OS_ACCESS_READ, OS_ACCESS_WRITE }; /* the first where it is not known */
 
+enum os_fault_cause {
+    OS_FAULT_OTHER,    /* an address that cannot be, or a file that ends before it */
+    OS_FAULT_UNMAPPED, /* nothing is mapped there */
+    OS_FAULT_PROTECTED /* something is, and must not be touched */
+};
+
 /* One such access, as the processor has it. */
 struct os_fault {
     uintptr_t fault_addr;
     uintptr_t fault_pc; /* of the instruction; 0 where it is not known */
+    uintptr_t fault_sp; /* the thread's stack pointer; likewise */
     enum os_access fault_access;
-    bool fault_unmapped; /* nothing is mapped there; else it is, and must not be touched */
+    enum os_fault_cause fault_cause;
 };
 
 /* Looks at the address of a fault, and says what there is to say. (AS) */

@@ -12,7 +12,7 @@ ask(const char *addr)
 {
     struct os_fault fault = {.fault_addr = (uintptr_t)addr, .fault_access = OS_ACCESS_READ};
 
-    umem_firewall_explain(&fault);
+    (void)umem_firewall_explain(&fault);
 }
 
 static char *first, *second;

@@ -75,10 +75,12 @@ test_beside_a_writer(void **state)
 static void
 ask(const char *addr, bool unmapped)
 {
-    const struct os_fault fault = {
-        .fault_addr = (uintptr_t)addr, .fault_access = OS_ACCESS_WRITE, .fault_unmapped = unmapped};
+    const struct os_fault fault = {.fault_addr = (uintptr_t)addr,
+                                   .fault_access = OS_ACCESS_WRITE,
+                                   .fault_cause =
+                                       unmapped ? OS_FAULT_UNMAPPED : OS_FAULT_PROTECTED};
 
-    umem_large_explain(&fault);
+    (void)umem_large_explain(&fault);
 }
 
 static char *

@@ -96,10 +96,12 @@ test_explained(void **state)
         int wanted = before == PLAIN ? 10 : before == FULL ? 20 : -SIGSEGV;
         assert_int_equal(outcome(before, WRITES, &fault), wanted);
         assert_int_equal(fault.fault_addr, (uintptr_t)page + 3);
+        assert_int_equal(fault.fault_cause, OS_FAULT_PROTECTED);
 #if defined(__x86_64__)
         assert_int_equal(fault.fault_access, OS_ACCESS_WRITE);
         assert_true(fault.fault_pc > (uintptr_t)outcome &&
                     fault.fault_pc < (uintptr_t)test_explained);
+        assert_true((uintptr_t)&fault - fault.fault_sp < os_page_size());
 #endif
         assert_int_equal(outcome(before, READS, &fault), wanted);
 #if defined(__x86_64__)
