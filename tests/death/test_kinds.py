@@ -5,6 +5,7 @@ Where nothing else is said the programs run as the manual recommends it for test
 UMEM_DEBUG=default,verify.
 """
 
+import re
 import signal
 
 import pytest
@@ -165,6 +166,71 @@ def test_access_to_a_freed_block_that_is_unmapped(programs, access, thread, debu
 def test_access_to_an_unmapped_block_without_a_handler(programs, debug):
     result = run([program(programs, "use_unmapped"), "write", "main"], preload=True, debug=debug)
     assert (result.signal, result.stderr) == (signal.SIGSEGV, ""), result
+
+
+def into_nowhere(programs, *args, debug):
+    """Runs the program; what it printed, and the report that it left when it died."""
+    result = run([program(programs, "into_nowhere"), *args], preload=True, debug=debug)
+    assert result.signal == signal.SIGSEGV and "survived" not in result.stdout, result
+    accessor = result.stderr.split("stack of the thread that made it", 1)[1]
+    assert re.search(r"`(touch|copy)\+", accessor), result  # of copy() below one of libc's
+    return [int(line, 16) for line in result.stdout.splitlines()], result
+
+
+@pytest.mark.parametrize("debug", [DEBUG, "audit", "guards"])
+@pytest.mark.parametrize("thread", ["main", "thread"])
+@pytest.mark.parametrize("access", ["read", "write"])
+@pytest.mark.parametrize("place", ["up", "copy", "down", "near", "protected"])
+def test_off_a_block_into_nowhere(programs, place, access, thread, debug):
+    """An oversize block beside which nothing is mapped, or what is not to be touched."""
+    (block, *target), result = into_nowhere(programs, place, access, thread, debug=debug)
+    lines = result.stderr.splitlines()
+    where = "before start" if place == "down" else "past end"
+    assert lines[0] == f"umem allocator: {access} {where} of buffer", result
+    assert lines[1].startswith(f"buffer={block:#x} "), result
+    assert lines[1].endswith("cache: none (oversize)  requested: 5000003 bytes"), result
+    said = re.fullmatch(r"address (0x[0-9a-f]+), byte (\d+) (past its end|before its start).*",
+                        lines[2])
+    assert said, result
+    address, missed = int(said.group(1), 16), int(said.group(2))
+    assert missed == (block - address if place == "down" else address - block - 5000002), result
+    assert not target or target == [address], result
+    assert lines[3] == ("the address is in memory that is not umem's" if place == "protected"
+                        else "nothing is mapped at that address"), result
+    assert ("make_buffer" in frames_after(result.stderr, "allocated by")) == (debug != "guards")
+
+
+@pytest.mark.parametrize("access", ["read", "write"])
+def test_far_from_every_block(programs, access):
+    """The block may be meant or not: it is said where it ends."""
+    (block, target), result = into_nowhere(programs, "far", access, "main", debug=DEBUG)
+    lines = result.stderr.splitlines()
+    assert lines[0] == f"umem allocator: {access} near no known buffer", result
+    assert lines[1].startswith(f"address {target:#x}: if a buffer was there, "), result
+    distance = target - block - 5000003
+    assert lines[2] == f"the nearest buffer below ends {distance} bytes before it:", result
+    assert lines[3].startswith(f"buffer={block:#x} "), result
+    assert "make_buffer" in frames_after(result.stderr, "allocated by"), result
+
+
+@pytest.mark.parametrize("access", ["read", "write"])
+def test_block_that_the_firewall_has_forgotten(programs, access):
+    """Its addresses have been given up, for the sake of 1 GiB of others freed since."""
+    (block, target), result = into_nowhere(programs, "forgotten", access, "main", 5000003,
+                                           debug="firewall=5000003")
+    lines = result.stderr.splitlines()
+    assert target == block and lines[0] == f"umem allocator: {access} near no known buffer"
+    assert re.match("the nearest buffer (below ends|above begins) [0-9]+ bytes ", lines[2]), result
+    neighbour = result.stderr.split("\nbuffer=", 1)[1]
+    assert "drop_buffer" in frames_after(neighbour, "freed by"), result
+
+
+@pytest.mark.parametrize("place", ["up", "far"])
+def test_into_nowhere_without_a_handler(programs, place):
+    for debug in (None, f"{DEBUG},nohandler"):
+        result = run([program(programs, "into_nowhere"), place, "write", "main"], preload=True,
+                     debug=debug)
+        assert (result.signal, result.stderr) == (signal.SIGSEGV, ""), result
 
 
 @pytest.mark.parametrize("debug", [DEBUG, "default,firewall=30"])

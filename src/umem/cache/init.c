@@ -29,6 +29,7 @@
 #include "cache/cache.h"
 #include "cache/firewall.h"
 #include "cache/large_freed.h"
+#include "cache/nearest.h"
 #include "debug/debug.h"
 #include "os/os.h"
 
@@ -72,12 +73,12 @@ init_classes(void)
     }
 }
 
-/* Those that are wanted, once. */
+/* By a record of the block that was there, or else by what is near it. */
 static void
 explain_fault(const struct os_fault *fault)
 {
-    umem_firewall_explain(fault);
-    umem_large_explain(fault);
+    if (!umem_firewall_explain(fault) && !umem_large_explain(fault))
+        umem_nearest_explain(fault);
 }
 
 /* Where there may be something to explain: guarded blocks, or records of freed ones. */

@@ -212,6 +212,7 @@ enum umem_error {
     UMERR_PAST_END, /* accesses to guarded blocks: described, then their signal's default */
     UMERR_BEFORE_START,
     UMERR_AFTER_FREE,
+    UMERR_STRAY,    /* an access next to no block: err_buffer and err_above are the nearest */
     UMERR_NOTEMPTY, /* a destroyed cache has live objects: a message, no abort */
     UMERR_NULL,     /* checknull */
     UMERR_SIGNAL    /* nosignal */
@@ -221,6 +222,7 @@ struct umem_error_info {
     enum umem_error err_kind;
     const void *err_addr;                 /* what the program passed */
     const struct umem_buffer *err_buffer; /* NULL where none is known */
+    const struct umem_buffer *err_above;  /* STRAY: err_buffer is the one below; or NULL */
     const struct umem_cache *err_cache;   /* the cache it was freed to, or NULL */
     /* MODIFIED, REDZONE, BADBUFTAG, accesses: in the buffer; UNDERRUN: modulo 2^N. */
     size_t err_offset;

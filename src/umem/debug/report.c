@@ -63,6 +63,7 @@ static const char *const messages[] = {
     [UMERR_PAST_END] = "past end of buffer",
     [UMERR_BEFORE_START] = "before start of buffer",
     [UMERR_AFTER_FREE] = "after free of buffer",
+    [UMERR_STRAY] = "near no known buffer",
     [UMERR_NOTEMPTY] = "destroyed cache is not empty",
     [UMERR_NULL] = "allocation returns NULL",
     [UMERR_SIGNAL] = "heap used by a signal handler",
@@ -79,7 +80,8 @@ is_of_buffer(const struct umem_error_info *err)
 static bool
 is_access(enum umem_error kind)
 {
-    return kind == UMERR_PAST_END || kind == UMERR_BEFORE_START || kind == UMERR_AFTER_FREE;
+    return kind == UMERR_PAST_END || kind == UMERR_BEFORE_START || kind == UMERR_AFTER_FREE ||
+           kind == UMERR_STRAY;
 }
 
 static const char *
@@ -112,10 +114,24 @@ say_headline(const struct umem_error_info *err)
 }
 
 static void
+say_buffer_line(const struct umem_buffer *buf)
+{
+    umem_text_add("buffer=%p", (void *)buf->buf_addr);
+    if (buf->buf_bufctl != NULL)
+        umem_text_add("  bufctl=%p", (void *)buf->buf_bufctl);
+    umem_text_add("  cache: %s", cache_name(buf->buf_cache));
+    if (buf->buf_bufctl != NULL)
+        umem_text_add("  requested: %llu bytes", (unsigned long long)buf->buf_bufctl->bc_size);
+    umem_text_add("\n");
+}
+
+static void
 say_buffer(const struct umem_error_info *err)
 {
     const struct umem_buffer *buf = err->err_buffer;
 
+    if (err->err_kind == UMERR_STRAY)
+        return; /* none is meant: see say_stray() */
     if (!is_of_buffer(err)) {
         if (err->err_kind == UMERR_NULL)
             umem_text_add("requested: %zu bytes  cache: %s\n", err->err_size,
@@ -131,13 +147,7 @@ say_buffer(const struct umem_error_info *err)
         umem_text_add("\n");
         return;
     }
-    umem_text_add("buffer=%p", (void *)buf->buf_addr);
-    if (buf->buf_bufctl != NULL)
-        umem_text_add("  bufctl=%p", (void *)buf->buf_bufctl);
-    umem_text_add("  cache: %s", cache_name(buf->buf_cache));
-    if (buf->buf_bufctl != NULL)
-        umem_text_add("  requested: %llu bytes", (unsigned long long)buf->buf_bufctl->bc_size);
-    umem_text_add("\n");
+    say_buffer_line(buf);
 }
 
 /* Bytes from the start of a buffer to the end of what is ours behind it. */
@@ -198,7 +208,7 @@ say_whereabouts(const void *addr)
                       path[0] != '\0' ? ": " : "", path);
 }
 
-/* Where an access was, as seen from its buffer. */
+/* Where an access was, as seen from its buffer, and what is there if not the heap. */
 static void
 say_access(const struct umem_error_info *err)
 {
@@ -211,6 +221,76 @@ say_access(const struct umem_error_info *err)
                       offset - size + 1, offset);
     else
         umem_text_add("address %p, offset 0x%zx\n", err->err_addr, offset);
+    if (err->err_kind != UMERR_AFTER_FREE && pagemap_get(err->err_addr) == 0)
+        say_whereabouts(err->err_addr);
+}
+
+static void
+say_transaction(const char *what, const struct umem_transaction *txn)
+{
+    if (txn->txn_time == 0)
+        return;
+    uint64_t ago_ms = (os_clock_ns() - txn->txn_time) / NS_PER_MS;
+    const struct umem_stack *stack = umem_stacks_get(txn->txn_stack);
+    umem_text_add("%s by thread %u, %llu.%03llu s ago:\n", what, txn->txn_thread,
+                  (unsigned long long)(ago_ms / MS_PER_S), (unsigned long long)(ago_ms % MS_PER_S));
+    if (stack != NULL)
+        umem_text_stack(stack->stack_frame, stack->stack_depth);
+    else
+        umem_text_add("  (no stack was kept)\n");
+}
+
+static void
+say_transactions(const struct umem_buffer *buf)
+{
+    if (buf->buf_bufctl == NULL)
+        return;
+    const struct umem_bufctl *bc = buf->buf_bufctl;
+    if (bc->bc_state == UMEM_BUFFER_RAW) {
+        umem_text_add("it was never handed out\n");
+        return;
+    }
+    if ((buf->buf_flags & UMF_AUDIT) == 0) {
+        umem_text_add("no transactions are recorded without UMEM_DEBUG=audit\n");
+        return;
+    }
+    switch (bc->bc_state) {
+    case UMEM_BUFFER_ALLOCATED:
+        say_transaction("allocated", &bc->bc_last);
+        say_transaction("before that, freed", &bc->bc_prev);
+        break;
+    case UMEM_BUFFER_FREE:
+        say_transaction("freed", &bc->bc_last);
+        say_transaction("allocated", &bc->bc_prev);
+        break;
+    default:
+        say_transaction("last used", &bc->bc_last);
+        say_transaction("before that", &bc->bc_prev);
+        break;
+    }
+}
+
+/* An access that no record explains: the buffers on both sides. */
+static void
+say_stray(const struct umem_error_info *err)
+{
+    uintptr_t addr = (uintptr_t)err->err_addr;
+    const struct umem_buffer *below = err->err_buffer, *above = err->err_above;
+
+    umem_text_add("address %p: if a buffer was there, nothing is known of it any more\n",
+                  err->err_addr);
+    if (below != NULL) {
+        umem_text_add("the nearest buffer below ends %zu bytes before it:\n",
+                      (size_t)(addr - (uintptr_t)below->buf_addr - below->buf_space));
+        say_buffer_line(below);
+        say_transactions(below);
+    }
+    if (above != NULL) {
+        umem_text_add("the nearest buffer above begins %zu bytes behind it:\n",
+                      (size_t)((uintptr_t)above->buf_addr - addr));
+        say_buffer_line(above);
+        say_transactions(above);
+    }
 }
 
 static void
@@ -247,6 +327,9 @@ say_place(const struct umem_error_info *err)
     case UMERR_AFTER_FREE:
         say_access(err);
         return;
+    case UMERR_STRAY:
+        say_stray(err);
+        return;
     case UMERR_BADADDR:
         if (buf == NULL)
             say_whereabouts(err->err_addr);
@@ -257,53 +340,6 @@ say_place(const struct umem_error_info *err)
     if (buf != NULL && buf->buf_addr != NULL &&
         (err->err_kind == UMERR_UNDERRUN || err->err_offset < size_with_tag(buf)))
         say_bytes(err);
-}
-
-static void
-say_transaction(const char *what, const struct umem_transaction *txn)
-{
-    if (txn->txn_time == 0)
-        return;
-    uint64_t ago_ms = (os_clock_ns() - txn->txn_time) / NS_PER_MS;
-    const struct umem_stack *stack = umem_stacks_get(txn->txn_stack);
-    umem_text_add("%s by thread %u, %llu.%03llu s ago:\n", what, txn->txn_thread,
-                  (unsigned long long)(ago_ms / MS_PER_S), (unsigned long long)(ago_ms % MS_PER_S));
-    if (stack != NULL)
-        umem_text_stack(stack->stack_frame, stack->stack_depth);
-    else
-        umem_text_add("  (no stack was kept)\n");
-}
-
-static void
-say_transactions(const struct umem_error_info *err)
-{
-    const struct umem_buffer *buf = err->err_buffer;
-
-    if (buf == NULL || buf->buf_bufctl == NULL)
-        return;
-    const struct umem_bufctl *bc = buf->buf_bufctl;
-    if (bc->bc_state == UMEM_BUFFER_RAW) {
-        umem_text_add("it was never handed out\n");
-        return;
-    }
-    if ((buf->buf_flags & UMF_AUDIT) == 0) {
-        umem_text_add("no transactions are recorded without UMEM_DEBUG=audit\n");
-        return;
-    }
-    switch (bc->bc_state) {
-    case UMEM_BUFFER_ALLOCATED:
-        say_transaction("allocated", &bc->bc_last);
-        say_transaction("before that, freed", &bc->bc_prev);
-        break;
-    case UMEM_BUFFER_FREE:
-        say_transaction("freed", &bc->bc_last);
-        say_transaction("allocated", &bc->bc_prev);
-        break;
-    default:
-        say_transaction("last used", &bc->bc_last);
-        say_transaction("before that", &bc->bc_prev);
-        break;
-    }
 }
 
 /*
@@ -375,7 +411,8 @@ umem_report(const struct umem_error_info *err)
     say_headline(err);
     say_buffer(err);
     say_place(err);
-    say_transactions(err);
+    if (err->err_kind != UMERR_STRAY && err->err_buffer != NULL)
+        say_transactions(err->err_buffer);
     if (fatal || access)
         say_finder(err);
     umem_text_flush();

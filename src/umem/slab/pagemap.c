@@ -21,6 +21,13 @@ granule_of(uintptr_t addr)
     return addr >> UMEM_GRANULE_SHIFT;
 }
 
+static _Atomic(uint64_t) *
+leaf_of(uintptr_t granule)
+{
+    return atomic_load_explicit(&umem_pagemap_root[granule >> UMEM_PAGEMAP_LEAF_BITS],
+                                memory_order_acquire);
+}
+
 /* Makes the leaf that covers a granule.  False with errno: no memory. */
 static bool
 ensure_leaf(uintptr_t granule)
@@ -51,8 +58,7 @@ static void
 write_words(uintptr_t first, uintptr_t last, uint64_t word)
 {
     for (uintptr_t granule = first; granule <= last; granule++) {
-        _Atomic(uint64_t) *leaf = atomic_load_explicit(
-            &umem_pagemap_root[granule >> UMEM_PAGEMAP_LEAF_BITS], memory_order_acquire);
+        _Atomic(uint64_t) *leaf = leaf_of(granule);
         atomic_store_explicit(&leaf[granule & (UMEM_PAGEMAP_LEAF_SIZE - 1)], word,
                               memory_order_release);
     }
@@ -76,6 +82,59 @@ void
 pagemap_clear(const void *base, size_t size)
 {
     write_words(granule_of((uintptr_t)base), granule_of((uintptr_t)base + size - 1), 0);
+}
+
+/* --- Looking round, for reports --- */
+
+#define TABLE_SIZE (UMEM_PAGEMAP_ROOT_SIZE * UMEM_PAGEMAP_LEAF_SIZE) /* granules */
+
+static uint64_t
+word_in(_Atomic(uint64_t) *leaf, uintptr_t granule)
+{
+    return atomic_load_explicit(&leaf[granule & (UMEM_PAGEMAP_LEAF_SIZE - 1)],
+                                memory_order_acquire);
+}
+
+UMEM_COLD uint64_t
+pagemap_below(const void *p, uintptr_t *granule)
+{
+    uintptr_t at = umem_min(granule_of((uintptr_t)p), TABLE_SIZE);
+    uint64_t word = 0;
+
+    while (at > 0) {
+        _Atomic(uint64_t) *leaf = leaf_of(--at);
+        if (leaf == NULL)
+            at = umem_align_down(at, UMEM_PAGEMAP_LEAF_SIZE);
+        else if ((word = word_in(leaf, at)) != 0)
+            break;
+    }
+    *granule = at << UMEM_GRANULE_SHIFT;
+    return word;
+}
+
+UMEM_COLD uint64_t
+pagemap_above(const void *p, uintptr_t *granule)
+{
+    uintptr_t at = granule_of((uintptr_t)p) + 1;
+    uint64_t word = 0;
+
+    for (; at < TABLE_SIZE; at++) {
+        _Atomic(uint64_t) *leaf = leaf_of(at);
+        if (leaf == NULL)
+            at |= UMEM_PAGEMAP_LEAF_SIZE - 1;
+        else if ((word = word_in(leaf, at)) != 0)
+            break;
+    }
+    *granule = at << UMEM_GRANULE_SHIFT;
+    return word;
+}
+
+UMEM_COLD bool
+pagemap_has_leaf(const void *p)
+{
+    uintptr_t granule = granule_of((uintptr_t)p);
+
+    return granule < TABLE_SIZE && leaf_of(granule) != NULL;
 }
 
 void

@@ -65,6 +65,16 @@ pagemap_get(const void *p)
                                 memory_order_relaxed);
 }
 
+/*
+ * The word of the nearest granule below, or above, that of p which has one, and
+ * where that granule begins; 0: there is none.  Each looks at every granule on
+ * its way: for reports.  (AS)
+ */
+uint64_t pagemap_below(const void *p, uintptr_t *granule);
+uint64_t pagemap_above(const void *p, uintptr_t *granule);
+/* Whether the heap ever had an address with the same leaf of the table as p: 4 GiB of them. (AS) */
+bool pagemap_has_leaf(const void *p);
+
 static inline unsigned
 pagemap_bin(uint64_t word)
 {

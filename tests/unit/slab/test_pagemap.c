@@ -71,6 +71,42 @@ test_one_byte(void **state)
     pagemap_clear(base, 1);
 }
 
+/* The nearest words of an address, across leaves that are not there. */
+static void
+test_neighbours(void **state)
+{
+    uint64_t record;
+    uint64_t low = pagemap_word(&record, UMEM_PAGEMAP_LARGE, 1);
+    uint64_t high = pagemap_word(&record, UMEM_PAGEMAP_SLAB, 2);
+    size_t leaf_span = UMEM_PAGEMAP_LEAF_SIZE * UMEM_GRANULE;
+    char *below = (char *)(leaf_span * 3 - UMEM_GRANULE), *above = (char *)(leaf_span * 9);
+    uintptr_t granule;
+
+    (void)state;
+    assert_int_equal(pagemap_below((void *)UINTPTR_MAX, &granule), 0);
+    assert_int_equal(pagemap_above(NULL, &granule), 0);
+    assert_true(pagemap_set(below, UMEM_GRANULE, low));
+    assert_true(pagemap_set(above, 2 * UMEM_GRANULE, high));
+    assert_int_equal(pagemap_below(above + 5, &granule), low);
+    assert_int_equal(granule, (uintptr_t)below);
+    assert_int_equal(pagemap_below(below + UMEM_GRANULE, &granule), low);
+    assert_int_equal(granule, (uintptr_t)below);
+    assert_int_equal(pagemap_below(below + UMEM_GRANULE - 1, &granule), 0);
+    assert_int_equal(pagemap_above(below + UMEM_GRANULE - 1, &granule), high);
+    assert_int_equal(granule, (uintptr_t)above);
+    assert_int_equal(pagemap_above(above + UMEM_GRANULE - 1, &granule), high);
+    assert_int_equal(granule, (uintptr_t)above + UMEM_GRANULE);
+    assert_int_equal(pagemap_above(above + UMEM_GRANULE, &granule), 0);
+    assert_int_equal(pagemap_below((void *)UINTPTR_MAX, &granule), high);
+    assert_int_equal(pagemap_above((void *)UINTPTR_MAX, &granule), 0);
+    assert_true(pagemap_has_leaf(below));
+    assert_true(pagemap_has_leaf(above + UMEM_GRANULE));
+    assert_false(pagemap_has_leaf((char *)(leaf_span * 7)));
+    assert_false(pagemap_has_leaf((void *)UINTPTR_MAX));
+    pagemap_clear(below, UMEM_GRANULE);
+    pagemap_clear(above, 2 * UMEM_GRANULE);
+}
+
 #if UINTPTR_MAX > 0xffffffffu
 static void
 test_beyond(void **state)
@@ -91,6 +127,7 @@ main(void)
         cmocka_unit_test(test_word),
         cmocka_unit_test(test_set_clear),
         cmocka_unit_test(test_one_byte),
+        cmocka_unit_test(test_neighbours),
 #if UINTPTR_MAX > 0xffffffffu
         cmocka_unit_test(test_beyond),
 #endif
