@@ -251,7 +251,7 @@ umem_firewall_free(struct umem_cache *cp, void *buf, uint64_t word, size_t state
         umem_contents_log(buf, umem_min((size_t)bc->bc_size, umem_options.opt_contents_bytes));
     if (bc->bc_flags & UMEM_BC_SAMPLED) {
         __atomic_fetch_and(&bc->bc_flags, (uint16_t)~UMEM_BC_SAMPLED, __ATOMIC_RELAXED);
-        umem_sample_free();
+        umem_sample_free(buf);
     }
     umem_firewall_put(&slot);
     errno = saved;

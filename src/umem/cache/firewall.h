@@ -137,8 +137,8 @@ size_t umem_firewall_forget(struct umem_cache *cp, size_t max);
 
 /* The same for an allocation that is the one in opt_sample.  False: it is not. */
 bool umem_sample_alloc(const struct umem_request *req, void **obj);
-/* A sampled block has been freed. */
-void umem_sample_free(void);
+/* A sampled block has been freed; its address is not given out again yet. */
+void umem_sample_free(const void *obj);
 
 /* Either: by its size, or as it was drawn. */
 static inline bool

@@ -8,10 +8,15 @@
  * which leads a sampled one to its record.  umem_cache_free() asks for no more
  * than a window, so object caches are left out.
  *
- * State: how many sampled blocks live.
+ * A tracer that looks at the probes otel_memory:alloc and otel_memory:free (as
+ * the OpenTelemetry eBPF profiler defines them) is told of each sampled block
+ * and of its free.
+ *
+ * State: how many sampled blocks live; whether somebody looks at the probes.
  */
 #include <errno.h>
 
+#include "base/probe.h"
 #include "cache/cache.h"
 #include "cache/firewall.h"
 #include "debug/debug.h"
@@ -25,6 +30,28 @@
 #define SAMPLED_MAX 4096
 
 static _Atomic size_t sampled;
+
+UMEM_PROBE_SEMAPHORE(otel_memory_alloc);
+UMEM_PROBE_SEMAPHORE(otel_memory_free);
+
+/*
+ * The weight is what the sum over all samples is an unbiased estimate of the
+ * allocated bytes by: one allocation in opt_sample is drawn, whatever its size.
+ */
+static void
+probe_alloc(const void *obj, size_t size)
+{
+    if (UMEM_PROBE_ON(otel_memory_alloc)) {
+        uint64_t weight = (uint64_t)size * umem_options.opt_sample;
+        UMEM_PROBE3(otel_memory, alloc, obj, size, weight);
+    }
+}
+
+static void
+uncount(void)
+{
+    atomic_fetch_sub_explicit(&sampled, 1, memory_order_relaxed);
+}
 
 /* Whether this allocation is the one; cp is NULL for an oversize block. */
 static bool
@@ -54,15 +81,18 @@ umem_sample_alloc(const struct umem_request *req, void **obj)
     if (room && umem_firewall_alloc(req, obj)) {
         UMEM_VERIFY(umem_firewall_find(*obj, pagemap_get(*obj), &slot));
         __atomic_fetch_or(&slot.slot_block->fwb_bufctl.bc_flags, UMEM_BC_SAMPLED, __ATOMIC_RELAXED);
+        probe_alloc(*obj, req->req_size);
         return true;
     }
-    umem_sample_free();
+    uncount();
     errno = saved;
     return false;
 }
 
 void
-umem_sample_free(void)
+umem_sample_free(const void *obj)
 {
-    atomic_fetch_sub_explicit(&sampled, 1, memory_order_relaxed);
+    uncount();
+    if (UMEM_PROBE_ON(otel_memory_free))
+        UMEM_PROBE1(otel_memory, free, obj);
 }
