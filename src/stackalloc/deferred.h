@@ -11,7 +11,7 @@
 
 #include "table.h"
 
-extern __thread struct table_slot *deferred_head __attribute__((tls_model("initial-exec")));
+extern STACK_TLS struct table_slot *deferred_head;
 
 /* Takes back those that the calling thread does not stand on any more. */
 void deferred_take_back(void);

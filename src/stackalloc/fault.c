@@ -37,16 +37,13 @@
 #define LEAST_FRAME ((size_t)4096)
 #define THREAD_NAME_MAX 16 /* PR_GET_NAME */
 
-/* Fixed offsets from the thread pointer: to be read in a handler without a call. */
-#define FAULT_TLS static __thread __attribute__((tls_model("initial-exec")))
-
 enum { NOT_INSTALLED, INSTALLING, INSTALLED };
 
 static _Atomic int fault_state;
 static struct sigaction fault_before;
-static pthread_key_t fault_key;  /* its destructor takes back the alternate stack */
-FAULT_TLS uintptr_t fault_start; /* an address in the thread's start function */
-FAULT_TLS size_t fault_alternate_size;
+static pthread_key_t fault_key;         /* its destructor takes back the alternate stack */
+static STACK_TLS uintptr_t fault_start; /* an address in the thread's start function */
+static STACK_TLS size_t fault_alternate_size;
 
 static void
 explain(const siginfo_t *signal, const ucontext_t *context)

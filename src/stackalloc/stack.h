@@ -83,6 +83,13 @@
 #define STACK_EXPORT __attribute__((visibility("default")))
 #define STACK_COLD __attribute__((cold, noinline))
 #define STACK_NOINLINE __attribute__((noinline))
+/*
+ * All thread-local storage of the library: at fixed offsets from the thread pointer, to be read
+ * in a handler of a signal without a call.  And at any time of a thread's life: what is not
+ * initial-exec is found by way of a table (the DTV) which glibc 2.36 frees when a thread on a
+ * stack of its program's is detached while its cleanup handlers still run.
+ */
+#define STACK_TLS __thread __attribute__((tls_model("initial-exec")))
 
 #define STACK_SIZE_SHIFT_MIN 15 /* 32 KiB */
 #define STACK_SIZE_SHIFT_MAX 21 /* 2 MiB */

@@ -64,7 +64,7 @@ struct stash {
 };
 
 /* The calling thread's; a static one, all closed, where it has none. */
-extern __thread struct stash *stash_self __attribute__((tls_model("initial-exec")));
+extern STACK_TLS struct stash *stash_self;
 
 /*
  * The owner goes to work, and is done.  Nothing in between may be moved out:

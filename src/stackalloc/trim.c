@@ -31,12 +31,7 @@
 #define SCHED_DEADLINE 6 /* ABI; the name is younger than some headers */
 #endif
 
-/*
- * Initial-exec, as all of this library's: the others are found by way of a table
- * that glibc frees when a thread in pthread_exit() is detached, while its
- * handlers still run.
- */
-static __thread unsigned frees __attribute__((tls_model("initial-exec")));
+static STACK_TLS unsigned frees;
 
 static bool
 is_real_time(void)

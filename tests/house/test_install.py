@@ -10,8 +10,10 @@ import pytest
 from harness import compile_c, paths, run
 
 
-@pytest.mark.parametrize("name", ["libumem", "libumem_core", "libstackalloc",
-                                  "libstackalloc_preload"])
+LIBRARIES = ("libumem", "libumem_core", "libstackalloc", "libstackalloc_preload")
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
 def test_library(name):
     library = paths.library(f"{name}.so.1")
     assert library.resolve().name == f"{name}.so.1.0.0"
@@ -22,6 +24,15 @@ def test_library(name):
     # The preload is loaded by a path, and what it needs lies beside it.
     found = re.findall(r"(?:RUNPATH|RPATH).*\[(.*)\]", dynamic)
     assert found == (["$ORIGIN"] if name == "libstackalloc_preload" else [])
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_thread_local_storage_is_at_fixed_offsets(name):
+    """What is found by __tls_get_addr() or its like can be gone before the thread is."""
+    relocations = subprocess.run(["readelf", "-rW", paths.library(f"{name}.so.1")], check=True,
+                                 capture_output=True, text=True).stdout
+    assert re.search(r"R_\w+_JUMP_SLO|R_\w+_GLOB_DAT", relocations)
+    assert not re.search(r"__tls_get_addr|DTPMOD|DTPOFF|TLSDESC", relocations)
 
 
 def test_core_leaves_malloc_alone():
