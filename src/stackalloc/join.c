@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * join.c - pthread_join(), pthread_detach() and their kin as programs find
- * them: libc's own, and thread.c hears what became of the thread.
+ * them: libc's own, and thread.c hears what became of the thread.  Of threads that
+ * are ours, detaching is its business alone.
  *
  * Part of libstackalloc, so that a program that links it calls these, and of
  * the preload, whose place in the order of symbols libstackalloc does not have
@@ -35,7 +36,7 @@ next(_Atomic(void *) *cache, const char *name)
 static void
 let_go(void *held)
 {
-    stack_thread_settle(held, THREAD_NOTHING);
+    stack_thread_settle(held, false);
 }
 
 /* Joining can be cancelled: then the thread is there as before. */
@@ -43,14 +44,16 @@ let_go(void *held)
     do {                                                                                           \
         static _Atomic(void *) cache;                                                              \
         type *join = (type *)next(&cache, name);                                                   \
-        int error;                                                                                 \
+        void *held;                                                                                \
         if (join == NULL)                                                                          \
             return ENOSYS;                                                                         \
-        void *held = stack_thread_hold(id);                                                        \
+        int error = stack_thread_hold(id, &held);                                                  \
+        if (error != 0)                                                                            \
+            return error;                                                                          \
         pthread_cleanup_push(let_go, held);                                                        \
         error = join(id, __VA_ARGS__);                                                             \
         pthread_cleanup_pop(0);                                                                    \
-        stack_thread_settle(held, error == 0 ? THREAD_JOINED : THREAD_NOTHING);                    \
+        stack_thread_settle(held, error == 0);                                                     \
         return error;                                                                              \
     } while (0)
 
@@ -60,10 +63,20 @@ pthread_join(pthread_t id, void **result)
     JOIN(join_fn, "pthread_join", id, result);
 }
 
+#define TRY_JOIN "pthread_tryjoin_np"
+
 STACK_EXPORT int
 pthread_tryjoin_np(pthread_t id, void **result)
 {
-    JOIN(join_fn, "pthread_tryjoin_np", id, result);
+    JOIN(join_fn, TRY_JOIN, id, result);
+}
+
+bool
+stack_thread_try_join(pthread_t id)
+{
+    static _Atomic(void *) cache;
+    join_fn *join = (join_fn *)next(&cache, TRY_JOIN);
+    return join != NULL && join(id, NULL) == 0;
 }
 
 STACK_EXPORT int
@@ -86,11 +99,9 @@ STACK_EXPORT int
 pthread_detach(pthread_t id)
 {
     static _Atomic(void *) cache;
+    int error = stack_thread_detach(id);
+    if (error != ESRCH)
+        return error;
     detach_fn *detach = (detach_fn *)next(&cache, "pthread_detach");
-    if (detach == NULL)
-        return ENOSYS;
-    void *held = stack_thread_hold(id);
-    int error = detach(id);
-    stack_thread_settle(held, error == 0 ? THREAD_DETACHED : THREAD_NOTHING);
-    return error;
+    return detach != NULL ? detach(id) : ENOSYS;
 }

@@ -10,18 +10,23 @@
  *      until pthread_detach() has; join.c sees both.  Where a program calls
  *      libc's functions past join.c, the stack stays taken: a leak, no more.
  *   2. The kernel is through with the thread: its last write goes to a word of
- *      the descriptor.  A join waits for just that.  For a detached thread
- *      nobody waits, so its number is asked for: tgkill() with signal 0 says
- *      ESRCH once the kernel has taken it off its list, which comes after that
+ *      the descriptor.  A join waits for just that.  For a thread that was created
+ *      detached nobody waits, so its number is asked for: tgkill() with signal 0
+ *      says ESRCH once the kernel has taken it off its list, which comes after that
  *      write.  A number that another thread of the process got meanwhile only
  *      makes us wait longer, and one of another process is ESRCH as well.
+ *
+ * pthread_detach() of our threads does not come to libc: they are noted as
+ * detached here, and joined when they are over.  For where a thread is ending, glibc 2.36
+ * frees its thread-local storage in pthread_detach(), unless the stack is libc's
+ * own, though cleanup handlers and destructors of keys still run and use it.
  *
  * A record counts who has still to let go of it: its creator, the thread
  * itself (a cleanup handler, run at return, pthread_exit() and cancellation
  * alike) and, unless created detached, whoever joins or detaches it.  The last
  * one, if it is a join, gives the stack back at once; otherwise the record
  * becomes a zombie, and the next thread that is created, joined or ends gives
- * back those zombies whose number is gone.
+ * back those zombies that are gone.
  *
  * Owns the records, the registry that finds one by pthread_t, under
  * registry_lock, and the list of zombies, pushed to and emptied by
@@ -44,9 +49,11 @@ struct thread {
     struct thread *thread_zombie; /* in the list of zombies */
     pthread_t thread_id;          /* once listed */
     bool thread_listed;
-    _Atomic bool thread_held; /* a join or a detach is on its way */
+    _Atomic bool thread_held; /* a join is on its way, or was done, or it is detached */
+    bool thread_detached;     /* under registry_lock */
+    bool thread_joinable;     /* as libc has it: it was not created detached */
     _Atomic unsigned thread_refs;
-    _Atomic pid_t thread_tid; /* 0: not started */
+    _Atomic pid_t thread_tid; /* 0: not started, or known to be gone */
     void *thread_stack;
     size_t thread_size;
     void *(*thread_fn)(void *);
@@ -117,11 +124,16 @@ thread_finish(struct thread *thread)
     umem_free(thread, sizeof(*thread));
 }
 
+/* Of a thread that nobody refers to: it started, then. */
 static bool
 thread_is_gone(const struct thread *thread)
 {
     pid_t tid = atomic_load_explicit(&thread->thread_tid, memory_order_relaxed);
-    return tid == 0 || (syscall(SYS_tgkill, getpid(), tid, 0) != 0 && errno == ESRCH);
+    if (tid == 0)
+        return true;
+    if (thread->thread_joinable)
+        return stack_thread_try_join(thread->thread_id);
+    return syscall(SYS_tgkill, getpid(), tid, 0) != 0 && errno == ESRCH;
 }
 
 static void
@@ -184,31 +196,64 @@ thread_start(void *arg)
     return result;
 }
 
-STACK_EXPORT void *
-stack_thread_hold(pthread_t id)
+/* With the lock held.  NULL: none of ours. */
+static struct thread *
+registry_find(pthread_t id)
 {
-    pthread_mutex_lock(&registry_lock);
     struct thread *thread = *registry_bucket(id);
     while (thread != NULL && !pthread_equal(thread->thread_id, id))
         thread = thread->thread_next;
-    if (thread != NULL &&
-        atomic_exchange_explicit(&thread->thread_held, true, memory_order_relaxed))
-        thread = NULL;
-    pthread_mutex_unlock(&registry_lock);
     return thread;
 }
 
+/* With the lock held: whether nobody else has it.  thread may be NULL. */
+static bool
+thread_hold(struct thread *thread)
+{
+    return thread != NULL &&
+           !atomic_exchange_explicit(&thread->thread_held, true, memory_order_relaxed);
+}
+
+STACK_EXPORT int
+stack_thread_hold(pthread_t id, void **held)
+{
+    pthread_mutex_lock(&registry_lock);
+    struct thread *thread = registry_find(id);
+    int error = thread != NULL && thread->thread_detached ? EINVAL : 0;
+    *held = thread_hold(thread) ? thread : NULL;
+    pthread_mutex_unlock(&registry_lock);
+    return error;
+}
+
 STACK_EXPORT void
-stack_thread_settle(void *held, enum thread_outcome outcome)
+stack_thread_settle(void *held, bool joined)
 {
     struct thread *thread = held;
     if (thread == NULL)
         return;
-    if (outcome == THREAD_NOTHING)
+    if (joined) {
+        atomic_store_explicit(&thread->thread_tid, 0, memory_order_relaxed);
+        thread_drop(thread, true);
+    } else
         atomic_store_explicit(&thread->thread_held, false, memory_order_relaxed);
-    else
-        thread_drop(thread, outcome == THREAD_JOINED);
     reap();
+}
+
+STACK_EXPORT int
+stack_thread_detach(pthread_t id)
+{
+    pthread_mutex_lock(&registry_lock);
+    struct thread *thread = registry_find(id);
+    int error = thread == NULL ? ESRCH : thread->thread_detached ? EINVAL : 0;
+    /* Where somebody joins it just now, nothing happens: libc has it so, too. */
+    bool detached = error == 0 && thread_hold(thread);
+    if (detached)
+        thread->thread_detached = true;
+    pthread_mutex_unlock(&registry_lock);
+    if (detached)
+        thread_drop(thread, false);
+    reap();
+    return error;
 }
 
 static void
@@ -262,7 +307,10 @@ create_on(struct thread *thread, pthread_t *id, const pthread_attr_t *attr)
         error = pthread_attr_getdetachstate(&ours, &state);
     if (error != 0)
         return error;
-    atomic_init(&thread->thread_refs, state == PTHREAD_CREATE_DETACHED ? 2 : 3);
+    thread->thread_detached = state == PTHREAD_CREATE_DETACHED;
+    thread->thread_joinable = !thread->thread_detached;
+    atomic_init(&thread->thread_held, thread->thread_detached);
+    atomic_init(&thread->thread_refs, thread->thread_detached ? 2 : 3);
     error = pthread_create(id, &ours, thread_start, thread);
     if (error == 0) {
         registry_add(thread, *id);

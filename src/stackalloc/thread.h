@@ -4,23 +4,31 @@
  *
  * thread.c keeps a record of each thread that stack_pthread_create() made.
  * join.c, in libstackalloc and again in the preload, stands before libc's
- * pthread_join() and its kin and tells thread.c what became of a thread.  The
- * two functions below are exported for the preload alone.
+ * pthread_join() and its kin and tells thread.c what became of a thread.  Functions
+ * of thread.c are exported for the preload alone.
  */
 #ifndef STACKALLOC_THREAD_H
 #define STACKALLOC_THREAD_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
-enum thread_outcome { THREAD_NOTHING, THREAD_JOINED, THREAD_DETACHED };
+/* --- thread.c --- */
 
 /*
- * Before a call that may end or detach a thread.  NULL where the thread is
- * none of ours, or where another wrapper round this very call holds it: of
- * wrappers that are nested, one counts.
+ * Before a call that may join a thread.  EINVAL: it is detached; else 0.  *held is NULL where
+ * the thread is none of ours, or where another wrapper round this very call
+ * holds it: of wrappers that are nested, one counts.
  */
-void *stack_thread_hold(pthread_t id);
+int stack_thread_hold(pthread_t id, void **held);
 /* After the call; held may be NULL. */
-void stack_thread_settle(void *held, enum thread_outcome outcome);
+void stack_thread_settle(void *held, bool joined);
+/* Instead of the call: pthread_detach()'s errors, of which ESRCH means none of our threads. */
+int stack_thread_detach(pthread_t id);
+
+/* --- join.c --- */
+
+/* Whether libc says that a thread is over: it is joined by that. */
+bool stack_thread_try_join(pthread_t id);
 
 #endif

@@ -211,6 +211,70 @@ test_joins_that_fail_change_nothing(void **state)
     assert_int_equal(used(), 0);
 }
 
+/*
+ * A join can be over before the creation is: on one processor a real-time thread is through with
+ * its work, and one that joins it too, before its creator goes on.
+ */
+static pthread_t told;
+
+static void *
+tells_who_it_is(void *arg)
+{
+    told = pthread_self();
+    sem_post(&go);
+    return arg;
+}
+
+static void *
+joins_whom_it_is_told(void *joined)
+{
+    wait_for_go(NULL);
+    CHECK(pthread_join(told, NULL) == 0);
+    *(bool *)joined = true;
+    return joined;
+}
+
+static void
+real_time(pthread_attr_t *attr)
+{
+    const struct sched_param param = {.sched_priority = 1};
+    pthread_attr_init(attr);
+    pthread_attr_setinheritsched(attr, PTHREAD_EXPLICIT_SCHED);
+    pthread_attr_setschedpolicy(attr, SCHED_FIFO);
+    pthread_attr_setschedparam(attr, &param);
+}
+
+static void
+child_joined_early(void *arg)
+{
+    (void)arg;
+    pthread_attr_t attr;
+    pthread_t id, joiner;
+    cpu_set_t one;
+    bool joined = false;
+    CPU_ZERO(&one);
+    CPU_SET((size_t)sched_getcpu(), &one);
+    sem_init(&go, 0, 0);
+    real_time(&attr);
+    if (sched_setaffinity(0, sizeof(one), &one) != 0 ||
+        pthread_create(&joiner, &attr, joins_whom_it_is_told, &joined) != 0)
+        _exit(CHILD_SKIP); /* not allowed to this user */
+    CHECK(stack_pthread_create(&id, &attr, SIZE, tells_who_it_is, NULL) == 0);
+    if (!joined)
+        _exit(CHILD_SKIP); /* it went on first */
+    CHECK(pthread_join(joiner, NULL) == 0);
+    CHECK(stack_pthread_create(&id, NULL, SIZE, nothing, NULL) == 0);
+    CHECK(pthread_join(id, NULL) == 0);
+    CHECK(used() == 0);
+}
+
+static void
+test_joined_before_it_is_created(void **state)
+{
+    (void)state;
+    must_succeed(child_joined_early, NULL);
+}
+
 struct seen {
     sigset_t mask;
     cpu_set_t cpus;
@@ -385,6 +449,7 @@ main(void)
         cmocka_unit_test(test_detached_threads),
         cmocka_unit_test(test_exit_and_cancellation),
         cmocka_unit_test(test_joins_that_fail_change_nothing),
+        cmocka_unit_test(test_joined_before_it_is_created),
         cmocka_unit_test(test_attributes_hold),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_fork),
