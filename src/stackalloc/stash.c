@@ -33,7 +33,7 @@ static struct stash stash_fresh = NOBODY; /* of a thread that has not come here 
 static struct stash stash_once = NOBODY;  /* that has come once */
 static struct stash stash_none = NOBODY;  /* that has ended, or cannot have its own */
 
-__thread struct stash *stash_self = &stash_fresh;
+STACK_TLS struct stash *stash_self = &stash_fresh;
 
 /*
  * Numbers count from 1 and fit a word, see table.h.  Records come by the page, which is
@@ -221,9 +221,14 @@ after_fork_in_parent(void)
 static void
 after_fork_in_child(void)
 {
-    for (uint32_t n = 1; n < stash_past; n++)
-        if (stash_by_number(n) != stash_self)
-            stash_by_number(n)->stash_taken = false;
+    for (uint32_t n = 1; n < stash_past; n++) {
+        struct stash *stash = stash_by_number(n);
+        if (stash == stash_self)
+            continue;
+        stash->stash_taken = false;
+        /* Its owner may have been at work: to find the pile closed, as it is. */
+        atomic_store_explicit(&stash->stash_mark, NULL, memory_order_relaxed);
+    }
     after_fork_in_parent();
 }
 

@@ -35,15 +35,21 @@ last_words(void)
 }
 
 static void
-run_fiber(void)
+run_fiber_of(void (*fn)(void))
 {
     stack = stack_alloc(SIZE);
     getcontext(&fiber);
     fiber.uc_stack.ss_sp = stack;
     fiber.uc_stack.ss_size = SIZE;
     fiber.uc_link = &home;
-    makecontext(&fiber, last_words, 0);
+    makecontext(&fiber, fn, 0);
     swapcontext(&home, &fiber);
+}
+
+static void
+run_fiber(void)
+{
+    run_fiber_of(last_words);
 }
 
 static void *
@@ -97,6 +103,84 @@ test_taken_back_at_the_end_of_the_thread(void **state)
     assert_false(is_used());
 }
 
+/* --- After a fork --- */
+
+static int
+end_of(pid_t pid)
+{
+    int status;
+    while (waitpid(pid, &status, 0) < 0)
+        CHECK(errno == EINTR);
+    return status;
+}
+
+static pthread_barrier_t left;
+
+static void *
+leaves_a_stack(void *arg)
+{
+    run_fiber();
+    pthread_barrier_wait(&left);
+    pthread_barrier_wait(&left);
+    return arg;
+}
+
+/* A thread that the child does not have had freed one, and was not back yet. */
+static void
+child_without_the_thread(void *unused)
+{
+    (void)unused;
+    pthread_t thread;
+    pthread_barrier_init(&left, NULL, 2);
+    CHECK(pthread_create(&thread, NULL, leaves_a_stack, NULL) == 0);
+    pthread_barrier_wait(&left);
+    CHECK(is_used());
+    pid_t pid = fork();
+    if (pid == 0) {
+        CHECK(!is_used() && is_refused(stack, SIZE));
+        _exit(0);
+    }
+    CHECK(pid > 0 && end_of(pid) == 0);
+    CHECK(is_used());
+    pthread_barrier_wait(&left);
+    pthread_join(thread, NULL);
+    CHECK(!is_used());
+}
+
+static void
+forks_at_last(void)
+{
+    CHECK(stack_free_deferred(stack, SIZE) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        CHECK(is_used());
+        setcontext(&home);
+    }
+    CHECK(pid > 0 && end_of(pid) == 0);
+}
+
+/* The child stands on one as its parent does. */
+static void
+child_that_stands_on_it(void *unused)
+{
+    (void)unused;
+    pid_t parent = getpid();
+    run_fiber_of(forks_at_last);
+    CHECK(is_used());
+    char *next = stack_alloc(2 * SIZE);
+    CHECK(next != NULL && !is_used() && stack_free(next, 2 * SIZE) == 0);
+    if (getpid() != parent)
+        _exit(0);
+}
+
+static void
+test_after_fork(void **state)
+{
+    (void)state;
+    must_succeed(child_without_the_thread, NULL);
+    must_succeed(child_that_stands_on_it, NULL);
+}
+
 static void
 test_what_is_refused(void **state)
 {
@@ -122,6 +206,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_taken_back_by_the_next_call),
         cmocka_unit_test(test_taken_back_at_the_end_of_the_thread),
+        cmocka_unit_test(test_after_fork),
         cmocka_unit_test(test_what_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -323,6 +323,61 @@ test_fork_hands_it_on(void **state)
     must_succeed(child_fork, NULL);
 }
 
+static struct worker *working;
+static _Atomic bool at_work;
+
+static void
+work_until_told(void *stack)
+{
+    stash_begin(stash_self, table_known(stack));
+    atomic_store(&at_work, true);
+    while (atomic_load(&at_work))
+        usleep(100);
+    stash_end(stash_self);
+}
+
+/* As a free that is under way does at its beginning; piles are closed already. */
+static void
+before_fork(void)
+{
+    atomic_store_explicit(&working->worker_fn, work_until_told, memory_order_release);
+    while (!atomic_load(&at_work))
+        usleep(100);
+}
+
+/* A thread that was at work at that moment is not there in the child, and nobody waits for it. */
+static void
+child_fork_amid_work(void *unused)
+{
+    (void)unused;
+    struct worker w;
+    void *stack;
+    /* Before the library has its own: so it is the last one that runs. */
+    CHECK(pthread_atfork(before_fork, NULL, NULL) == 0);
+    start(&w);
+    working = &w;
+    tell(&w, take_one, &stack);
+    w.worker_arg = stack;
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(CHILD_SECONDS);
+        umem_reap();
+        CHECK(stack_trim(0, 0) >= 0 && stack_free(stack, STACK) == 0);
+        _exit(0);
+    }
+    atomic_store(&at_work, false);
+    int status;
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+    end(&w);
+}
+
+static void
+test_fork_amid_work(void **state)
+{
+    (void)state;
+    must_succeed(child_fork_amid_work, NULL);
+}
+
 /* Sealed and reserved sizes do without, since one free in a while would be a system call. */
 static void
 child_forbidden(void *unused)
@@ -397,6 +452,7 @@ main(void)
         cmocka_unit_test(test_one_of_racing_frees_wins),
         cmocka_unit_test(test_reap_takes_it),
         cmocka_unit_test(test_fork_hands_it_on),
+        cmocka_unit_test(test_fork_amid_work),
         cmocka_unit_test(test_reserved_and_sealed_sizes),
         cmocka_unit_test(test_watched_cache),
     };
