@@ -4,7 +4,7 @@
  *
  *   given_to_cache KIND OFFSET FLAGS
  *
- * FLAGS: those of that cache (UMC_*).
+ * FLAGS: those of that cache (UMC_*); or "free", and free() is given it.
  */
 #include "kinds.h"
 
@@ -18,6 +18,10 @@ main(int argc, char **argv)
     char *p = make_block(argv[1]);
     printf("%p\n", (void *)p);
     fflush(stdout);
-    drop_object(cp, p + strtol(argv[2], NULL, 10));
+    p += strtol(argv[2], NULL, 10);
+    if (strcmp(argv[3], "free") == 0)
+        drop_buffer(p);
+    else
+        drop_object(cp, p);
     return survived();
 }

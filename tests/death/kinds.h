@@ -3,7 +3,8 @@
  * kinds.h - blocks of every kind that a program may have, made and dropped by
  * name: for the programs of this folder that commit one misuse with each.
  *
- * "notouch" are objects into which the library writes nothing (UMC_NOTOUCH).
+ * "notouch" and "nohash" are objects into which the library writes nothing
+ * (UMC_NOTOUCH, UMC_NOHASH); those of "arena" lie in memory of the program's.
  */
 #ifndef KINDS_H
 #define KINDS_H
@@ -12,6 +13,11 @@
 
 #include <malloc.h>
 #include <stdbool.h>
+#include <sys/mman.h>
+#include <sys/vmem.h>
+
+#define ARENA_SIZE ((size_t)128 << 20)
+#define ARENA_QUANTUM 4096
 
 static umem_cache_t *cache;  /* of the kinds that have one */
 static void *volatile other; /* a block that stays */
@@ -39,14 +45,26 @@ is(const char *kind, const char *name)
     return strcmp(kind, name) == 0;
 }
 
+static inline vmem_t *
+own_arena(void)
+{
+    void *memory =
+        mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return vmem_create("anvil_arena", memory, ARENA_SIZE, ARENA_QUANTUM, NULL, NULL, NULL, 0,
+                       VM_NOSLEEP);
+}
+
 static inline umem_cache_t *
 cache_of_kind(const char *kind)
 {
+    int flags = is(kind, "notouch") ? UMC_NOTOUCH : is(kind, "nohash") ? UMC_NOHASH : 0;
+
     size = 40;
     if (is(kind, "constructed"))
         return umem_cache_create("anvil_cache", size, 0, construct, destruct, NULL, NULL, NULL, 0);
-    return umem_cache_create("anvil_cache", size, 0, NULL, NULL, NULL, NULL, NULL,
-                             is(kind, "notouch") ? UMC_NOTOUCH : 0);
+    return umem_cache_create("anvil_cache", size, 0, NULL, NULL, NULL, NULL,
+                             is(kind, "arena") ? own_arena() : NULL, flags);
 }
 
 KEEP char *

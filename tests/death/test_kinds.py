@@ -19,10 +19,11 @@ DEBUG = "default,verify"
 # What a program may ask blocks from, and the size it asks for: see kinds.h.
 KINDS = {"malloc": 48, "slack": 41, "calloc": 35, "realloc": 300, "memalign": 100, "pages": 4096,
          "wide": 5000, "large": 200001, "huge": 5000003, "umem": 75, "cache": 40,
-         "constructed": 40}
-# Objects of UMC_NOTOUCH have no redzone and no fill, but their states are known.
-ALL_KINDS = [*KINDS, "notouch"]
-CACHED = ["cache", "constructed", "notouch"]
+         "constructed": 40, "arena": 40}
+# Objects that must not be touched have no redzone and no fill, but their states are known.
+UNTOUCHED = {"notouch": 40, "nohash": 40}
+ALL_KINDS = [*KINDS, *UNTOUCHED]
+CACHED = ["cache", "constructed", "arena", *UNTOUCHED]
 OVERSIZE = ["wide", "large", "huge"]
 UMC_NOTOUCH = 0x10000
 
@@ -239,12 +240,31 @@ def test_into_nowhere_without_a_handler(programs, place):
 @pytest.mark.parametrize("kind", ALL_KINDS)
 def test_wrong_cache(programs, kind, offset, flags, debug):
     """Whatever it is that a cache is given, what it is and whose is told."""
-    guarded = "firewall" in debug and kind != "notouch"
+    guarded = "firewall" in debug and kind not in [*UNTOUCHED, "arena"]
     case = Case("given_to_cache", BADBASE if guarded and offset != 0 else BADCACHE,
                 allocated="make_block", found="drop_object")
     if case.headline == BADCACHE:
         case.says += ("freed to rocket_cache$",)
     expect(programs, case, kind, offset, flags, debug=debug)
+
+
+@pytest.mark.parametrize("debug", [DEBUG, "audit", "default,firewall=30"])
+@pytest.mark.parametrize("more", [1, -1, 100000])
+@pytest.mark.parametrize("kind", ["malloc", "calloc", "realloc", "memalign", "large", "huge",
+                                  "umem"])
+def test_free_of_another_size(programs, kind, more, debug):
+    sizes = rf"\({KINDS[kind] + more}\) != alloc size \({KINDS[kind]}\)"
+    case = Case("free_of_size", f"bad free: free size {sizes}", allocated="make_block",
+                found="drop_of_size")
+    expect(programs, case, kind, more, debug=debug)
+
+
+@pytest.mark.parametrize("offset", [0, 16])
+@pytest.mark.parametrize("kind", CACHED)
+def test_object_given_to_free(programs, kind, offset):
+    case = Case("given_to_cache", BADCACHE, allocated="make_block",
+                says=("allocated from anvil_cache, freed by free",))
+    expect(programs, case, kind, offset, "free")
 
 
 @pytest.mark.parametrize("debug", [DEBUG, "guards", "audit"])
@@ -254,7 +274,7 @@ def test_inner_address(programs, kind, offset, debug):
     result = run([program(programs, "inner_address"), kind, offset], debug=debug)
     address = result.stdout.splitlines()[0]
     assert result.signal == signal.SIGABRT and "survived" not in result.stdout, result
-    freed = int(address, 16) + offset + (0 if offset > 0 else {**KINDS, "notouch": 40}[kind])
+    freed = int(address, 16) + offset + (0 if offset > 0 else {**KINDS, **UNTOUCHED}[kind])
     assert result.stderr.startswith(
         f"umem allocator: bad free: free address ({freed:#x}) != alloc address ({address})\n"
         f"buffer={address} "), result

@@ -277,6 +277,27 @@ destroy(struct umem_cache *cp)
     return alone;
 }
 
+UMEM_COLD struct slab *
+umem_cache_find_slab(const void *addr)
+{
+    uint64_t word = pagemap_get(addr);
+    struct slab *slab = NULL;
+
+    if (word != 0)
+        return pagemap_kind(word) == UMEM_PAGEMAP_SLAB ? pagemap_pointer(word) : NULL;
+    umem_lock_acquire(&umem_caches_lock);
+    UMEM_LIST_FOR (node, &umem_caches) {
+        struct umem_cache *cp = UMEM_CONTAINER_OF(node, struct umem_cache, cache_link);
+        if (cp->cache_slabs.pool_mapped)
+            continue;
+        slab = slab_find(&cp->cache_slabs, addr);
+        if (slab != NULL)
+            break;
+    }
+    umem_lock_release(&umem_caches_lock);
+    return slab;
+}
+
 UMEM_EXPORT void
 umem_cache_destroy(umem_cache_t *cp)
 {

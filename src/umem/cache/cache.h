@@ -195,6 +195,11 @@ umem_cache_is_plain(const struct umem_cache *cp)
  * by free() or umem_free(), of an object.
  */
 void umem_cache_report_free(struct umem_cache *cp, void *buf);
+/*
+ * The slab that addr is in, of whatever cache, or NULL.  Asks every cache over an
+ * arena of the program's, whose slabs no page map knows: for reports.
+ */
+struct slab *umem_cache_find_slab(const void *addr);
 /* The buffer of which addr is the start.  False: addr is not that. */
 bool umem_cache_describe(struct umem_cache *cp, const void *addr, struct umem_buffer *buf);
 /* The same by its place in a slab. */

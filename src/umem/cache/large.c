@@ -277,6 +277,9 @@ report_bad_free(void *buf)
         err.err_buffer = &found;
     } else if (umem_large_report_freed(buf)) {
         return;
+    } else if (umem_cache_find_slab(buf) != NULL) {
+        umem_cache_report_free(NULL, buf);
+        return;
     }
     umem_report(&err);
 }

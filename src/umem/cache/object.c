@@ -440,8 +440,8 @@ umem_cache_report_free(struct umem_cache *cp, void *buf)
     struct umem_buffer found;
 
     err.err_kind = slab != NULL ? UMERR_BADBASE : UMERR_BADCACHE;
-    if (slab == NULL && pagemap_kind(word) == UMEM_PAGEMAP_SLAB)
-        slab = pagemap_pointer(word);
+    if (slab == NULL)
+        slab = umem_cache_find_slab(buf);
     if (pagemap_kind(word) == UMEM_PAGEMAP_FIREWALL) {
         umem_firewall_free(cp, buf, word, SIZE_MAX); /* knows what it is, and says so */
         return;

@@ -94,6 +94,30 @@ fork_child_uses_arena(void)
 }
 
 /* A fork leaves every lock free on both sides. */
+/* An object is found in whichever cache it is, also where no page map knows of its slab. */
+static void
+test_slab_is_found(void **state)
+{
+    static char memory[1 << 20] __attribute__((aligned(4096)));
+    vmem_t *arena = vmem_create("own", memory, sizeof(memory), 4096, NULL, NULL, NULL, 0, 0);
+    umem_cache_t *cp = umem_cache_create("own", 40, 0, NULL, NULL, NULL, NULL, arena, 0);
+    umem_cache_t *other = umem_cache_create("other", 40, 0, NULL, NULL, NULL, NULL, NULL, 0);
+    char *obj = umem_cache_alloc(cp, UMEM_DEFAULT), *far = umem_cache_alloc(other, UMEM_DEFAULT);
+
+    (void)state;
+    assert_true(obj >= memory && obj < memory + sizeof(memory));
+    assert_ptr_equal(umem_cache_find_slab(obj)->slab_pool, &cp->cache_slabs);
+    assert_ptr_equal(umem_cache_find_slab(obj + 1)->slab_pool, &cp->cache_slabs);
+    assert_ptr_equal(umem_cache_find_slab(far)->slab_pool, &other->cache_slabs);
+    assert_null(umem_cache_find_slab(memory + sizeof(memory)));
+    assert_null(umem_cache_find_slab(NULL));
+    umem_cache_free(cp, obj);
+    umem_cache_free(other, far);
+    umem_cache_destroy(cp);
+    umem_cache_destroy(other);
+    vmem_destroy(arena);
+}
+
 static void
 test_fork_handlers(void **state)
 {
@@ -114,6 +138,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quantum_caches),
+        cmocka_unit_test(test_slab_is_found),
         cmocka_unit_test(test_fork_handlers),
     };
     pthread_atfork(use_arena, NULL, NULL);
