@@ -164,7 +164,8 @@ CASES = [
          'if [ "$SCALE" = 1 ]; then what=include/linux; else what=include; fi; '
          "tar -C /usr --sort=name --mtime=@0 --owner=0 --group=0 --format=gnu -cf - $what | "
          "xz -2 -T2 --block-size=1MiB > all.tar.xz && cksum < all.tar.xz && "
-         "xz -dc all.tar.xz | tar -xf - && find . -type f -print0 | sort -z | xargs -0 cksum | cksum"),
+         "xz -dc all.tar.xz | tar -xf - && "
+         "find . -type f -print0 | sort -z | xargs -0 cksum | cksum"),
     Case("sort", ("sort", "awk", "grep"),
          "sort --parallel=2 -S 20M text | cksum; sort -n -k1 text | tail -2; "
          "awk '{ n[length($0)]++ } END { for (k in n) s += k * n[k]; print s }' text; "
