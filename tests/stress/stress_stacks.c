@@ -32,9 +32,9 @@
 
 enum {
     MAX_WORKERS = 32,
-    SLOTS = 12,         /* items of a worker */
-    QUEUE = 16,         /* items on their way to it */
-    CHILD_SECONDS = 60, /* a child that lives longer hangs */
+    SLOTS = 12,          /* items of a worker */
+    QUEUE = 16,          /* items on their way to it */
+    CHILD_SECONDS = 300, /* a child that lives longer hangs, on a busy machine too */
     CHILD_ITEMS = 20,
     TEND_US = 20000, /* from one thing that the main thread does to the next */
     REPORT_BYTES = 1000,
