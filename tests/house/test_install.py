@@ -52,7 +52,7 @@ def test_multiarch_directory():
 
 @pytest.mark.parametrize("package, header", [
     ("umem", "umem.h"), ("umem-core", "umem.h"), ("umem", "sys/vmem.h"),
-    ("stackalloc", "stackalloc.h")])
+    ("stackalloc", "stackalloc.h"), ("stackalloc", "stackalloc/switch.h")])
 @pytest.mark.parametrize("language", ["c", "cc"])
 def test_header_stands_alone(package, header, language, tmp_path):
     """In C and C++, strictly, first and twice."""
@@ -96,6 +96,7 @@ def test_install_elsewhere(tmp_path):
                  for path in pathlib.Path(tmp_path / "D").rglob("*") if not path.is_dir()}
     for name in ("usr/bin/umem", "usr/include/umem.h", "usr/include/sys/vmem.h",
                  "usr/include/stackalloc.h", "usr/include/stackalloc/boost_context.hpp",
+                 "usr/include/stackalloc/switch.h",
                  "usr/share/man/man3/umem_alloc.3"):
         assert name in installed, sorted(installed)
     pc = next(name for name in installed if name.endswith("/umem.pc"))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Tools that a program with stacks of the library runs under."""
 
+import re
 import shutil
 
 import pytest
@@ -28,3 +29,19 @@ def test_sanitizer_forgets_dropped_fibers(tmp_path):
                         flags=["-fsanitize=address"])
     result = run([program], env={"ASAN_OPTIONS": "detect_stack_use_after_return=0"})
     assert result.returncode == 0 and result.stdout == "done\n", result
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_sanitizer_is_told_of_switches(tmp_path, compiler, told):
+    """By <stackalloc/switch.h>; a program that does not tell it is warned of false reports."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    text = (paths.REPO / "examples" / "fiber_switch.c").read_text()
+    if not told:
+        text = re.sub(r"\n *stack_switch_(begin|end)\(.*", "", text)
+    program = compile_c(text, tmp_path / "program", package="stackalloc", compiler=compiler,
+                        flags=["-fsanitize=address", *([] if told else ["-w"])])
+    result = run([program], env={"ASAN_OPTIONS": "detect_stack_use_after_return=1"})
+    assert result.returncode == 0 and result.stdout == "1\n2\n3\n0\n", result
+    assert told == ("False positive error reports may follow" not in result.stderr), result
