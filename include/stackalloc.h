@@ -64,6 +64,8 @@ enum stack_scrub {
     STACK_SCRUB_ALL = 2   /* stack_free() clears the stack */
 };
 
+enum stack_watermark_how { STACK_WATERMARK_FILL = 1, STACK_WATERMARK_PAGES = 2 };
+
 struct stack_config {
     size_t config_guard_low;  /* bytes, made whole pages; 0: as usual, 16 KiB (aarch64 64 KiB), */
     size_t config_guard_high; /* and a page */
@@ -72,6 +74,8 @@ struct stack_config {
     enum stack_scrub config_scrub;
     unsigned config_idle_ms;   /* freed stacks that nobody wants for so long go; 0: they stay */
     size_t config_cache_bytes; /* so much of freed stacks is kept; 0: all */
+    /* STACK_WATERMARK_FILL: each stack_alloc() does what stack_watermark() would; 0: none does. */
+    enum stack_watermark_how config_watermark;
 };
 
 /*
@@ -211,7 +215,6 @@ int stack_stats(struct stack_stats *stats, size_t size);
  * written; for stacks that are not locked.  Returns 0, or -1 with EINVAL: no such stack in
  * use, or how is none of these; EBUSY: STACK_WATERMARK_PAGES of a locked stack.
  */
-enum stack_watermark_how { STACK_WATERMARK_FILL = 1, STACK_WATERMARK_PAGES = 2 };
 int stack_watermark(void *address, size_t size, enum stack_watermark_how how);
 
 /*

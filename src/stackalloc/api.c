@@ -67,12 +67,16 @@ alloc_slow(size_t size)
     if (STACK_UNLIKELY(object == NULL))
         return alloc_failed();
     unsigned index = stack_class_index(size);
-    char *body =
-        object + atomic_load_explicit(&stack_classes[index].class_guard_low, memory_order_relaxed);
+    struct stack_class *class = &stack_classes[index];
+    char *body = object + atomic_load_explicit(&class->class_guard_low, memory_order_relaxed);
+    uint32_t word = table_word(body, index, STACK_USED) | stash_bias(index);
+    if (STACK_UNLIKELY(
+            (atomic_load_explicit(&class->class_care, memory_order_relaxed) & CARE_FILL) != 0)) {
+        stack_fill(body, size);
+        word |= TABLE_FILLED;
+    }
     /* No other thread can want this word: the object is ours alone. */
-    atomic_store_explicit(&table_known(body)->slot_word,
-                          table_word(body, index, STACK_USED) | stash_bias(index),
-                          memory_order_relaxed);
+    atomic_store_explicit(&table_known(body)->slot_word, word, memory_order_relaxed);
     return body;
 }
 

@@ -53,7 +53,8 @@ care_choose(unsigned index, const struct stack_config *known)
     bool trims = known->config_cache_bytes != 0 || known->config_idle_ms != 0;
     stack_trim_choose(index, known->config_cache_bytes, known->config_idle_ms);
     atomic_store_explicit(&stack_classes[index].class_care,
-                          (uint32_t)known->config_scrub | (trims ? CARE_TRIM : 0),
+                          (uint32_t)known->config_scrub | (trims ? CARE_TRIM : 0) |
+                              (known->config_watermark != 0 ? CARE_FILL : 0),
                           memory_order_release);
 }
 
@@ -66,7 +67,8 @@ stack_config(size_t stack_size, const struct stack_config *config, size_t size)
     size_t low = guard_pages(known.config_guard_low), high = guard_pages(known.config_guard_high);
     unsigned backend = (unsigned)known.config_backend;
     if (low > CHOICE_PAGES_MAX || high > CHOICE_PAGES_MAX || backend > STACK_BACKEND_REGIONS ||
-        (unsigned)known.config_scrub > STACK_SCRUB_ALL)
+        (unsigned)known.config_scrub > STACK_SCRUB_ALL ||
+        (known.config_watermark != 0 && known.config_watermark != STACK_WATERMARK_FILL))
         return refuse(EINVAL);
     if (backend == STACK_BACKEND_REGIONS && !page_guard_known())
         return refuse(ENOTSUP);

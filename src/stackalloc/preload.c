@@ -5,7 +5,8 @@
  *
  * A thread gets the smallest stack of the library that is no smaller than what
  * it asked for.  One that asked for nothing gets what STACKALLOC_OPTIONS=size=N
- * says.  libc makes the others as always: those without either, those that
+ * says; the item "watermark" has each filled, so that it can be told how deep
+ * the thread went.  libc makes the others as always: those without either, those that
  * want more than 2 MiB, and those that bring a stack.  Of the last kind are the
  * threads of stack_pthread_create() itself, whose call comes back here.
  *
@@ -36,7 +37,7 @@ static void
 complain(const char *item, size_t length)
 {
     static const char before[] = "stackalloc: " OPTIONS ": \"";
-    static const char after[] = "\": give size=N, 32k to 2m\n";
+    static const char after[] = "\": give size=N, 32k to 2m, or watermark\n";
     ssize_t n = write(STDERR_FILENO, before, sizeof(before) - 1);
     n += write(STDERR_FILENO, item, length);
     n += write(STDERR_FILENO, after, sizeof(after) - 1);
@@ -71,6 +72,21 @@ parse_size(const char *text, const char *end)
     return text == end && bytes != 0 ? size_holding(bytes) : 0;
 }
 
+/* For the threads to come of any size; a program that has chosen how they are made has done so. */
+static void
+fill_stacks(void)
+{
+    const struct stack_config config = {.config_watermark = STACK_WATERMARK_FILL};
+    for (size_t size = SIZE_MIN; size <= SIZE_MAX_CLASS; size <<= 1)
+        (void)stack_config(size, &config, sizeof(config));
+}
+
+static bool
+is_item(const char *text, size_t length, const char *name)
+{
+    return length == strlen(name) && strncmp(text, name, length) == 0;
+}
+
 static void
 parse_options(const char *text)
 {
@@ -83,6 +99,8 @@ parse_options(const char *text)
             size = parse_size(text + sizeof(name) - 1, text + length);
         if (size != 0)
             size_option = size;
+        else if (is_item(text, length, "watermark"))
+            fill_stacks();
         else if (length != 0)
             complain(text, length);
         text += length;

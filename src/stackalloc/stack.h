@@ -125,8 +125,7 @@ struct stack_class {
     _Atomic size_t class_gap;      /* above that, inaccessible too; up to the next object */
     _Atomic(vmem_t *) class_spans; /* has nothing to give: see span.c */
     _Atomic(vmem_t *) class_arena;
-    /* What stack_free() does beyond its task: an enum stack_scrub | CARE_TRIM | CARE_TOOLS, or 0.
-     */
+    /* What is done beyond the task: by stack_free() an enum stack_scrub, CARE_TRIM, CARE_TOOLS. */
     _Atomic uint32_t class_care;
     _Atomic uint32_t class_idle_ms; /* trim.c: 0: for ever */
     _Atomic size_t class_keep;      /* stacks; 0: all */
@@ -135,6 +134,7 @@ struct stack_class {
 #define CARE_SCRUB_MASK 3u
 #define CARE_TRIM 4u
 #define CARE_TOOLS 8u /* tools_clear() */
+#define CARE_FILL 16u /* by stack_alloc(): stack_fill() */
 extern struct stack_class stack_classes[STACK_CLASSES];
 
 /*
@@ -191,6 +191,11 @@ void stack_trim_after_free(unsigned index);
 
 /* Clears a stack that is its freer's alone; how is not STACK_SCRUB_NONE. */
 void stack_scrub(char *body, unsigned index, enum stack_scrub how);
+
+/* --- watermark.c --- */
+
+/* Fills a stack, whose word is to have TABLE_FILLED: it is its allocator's alone. */
+void stack_fill(char *body, size_t size);
 
 /* --- build.c --- */
 

@@ -8,7 +8,8 @@
  * errs on the side of more, but for frames that were reserved and not written:
  *
  *   filled   a pattern without a zero byte that differs from word to word: the
- *            lowest byte that is not the pattern's.  Opt-in, as it writes.
+ *            lowest byte that is not the pattern's.  Opt-in, as it writes; for one
+ *            stack, or for each of a size (config_watermark).
  *   paged    pages that hold memory since it was given back.  Opt-in, as
  *            each page faults again.
  *   neither  pages that hold memory: what all users of the stack went to
@@ -29,8 +30,8 @@ pattern_at(const uint64_t *word)
     return (uint64_t)((uintptr_t)word / sizeof(*word)) * TABLE_PATTERN_FACTOR | TABLE_PATTERN_ONES;
 }
 
-static void
-pattern_fill(char *body, size_t size)
+void
+stack_fill(char *body, size_t size)
 {
     uint64_t *end = (uint64_t *)(void *)(body + size);
     for (uint64_t *word = (uint64_t *)(void *)body; word < end; word++)
@@ -65,7 +66,7 @@ watermark(const struct table_entry *entry, enum stack_watermark_how how)
     if (how == STACK_WATERMARK_PAGES && look_locked(body, size))
         return EBUSY;
     if (how == STACK_WATERMARK_FILL)
-        pattern_fill(body, size);
+        stack_fill(body, size);
     else {
         page_discard(body, size);
         page_keep_small(body, size); /* or the first touch would bring all of it */

@@ -38,6 +38,10 @@ def test_detached_cancelled_and_exiting_threads(ways, size):
     same_as_without([ways, "400"], size)
 
 
+def test_threads_on_filled_stacks(ways):
+    same_as_without([ways, "400"], "256k,watermark")
+
+
 @pytest.mark.parametrize("asked, size, gets", [
     (0, None, 8 << 20), (0, "64k", 64 << 10), (0, "40k", 64 << 10), (200000, None, 256 << 10),
     (200000, "32k", 256 << 10), (2 << 20, "32k", 2 << 20), (3 << 20, "32k", 3 << 20)])
@@ -61,7 +65,7 @@ def test_options_that_are_none(ways, value, said):
                env={"STACKALLOC_OPTIONS": value})
     assert done.returncode == 0 and done.stdout == "65536\n", done
     assert done.stderr == (f'stackalloc: STACKALLOC_OPTIONS: "{said}": '
-                           "give size=N, 32k to 2m\n"), done
+                           "give size=N, 32k to 2m, or watermark\n"), done
 
 
 def test_threads_of_cxx(tmp_path):

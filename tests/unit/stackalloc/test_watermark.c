@@ -86,10 +86,44 @@ test_what_is_refused(void **state)
     assert_int_equal(stack_watermark(base, size, STACK_WATERMARK_FILL), -1);
 }
 
+/* Each stack of a size, whoever had it before. */
+static void
+child_configured(void *lazy)
+{
+    const size_t size = 128 * KIB;
+    struct stack_config config = {.config_watermark = STACK_WATERMARK_FILL,
+                                  .config_lazy = lazy != NULL};
+    void *other;
+    CHECK(stack_config(size, &config, sizeof(config)) == 0);
+    config.config_watermark = STACK_WATERMARK_PAGES;
+    CHECK(stack_config(64 * KIB, &config, sizeof(config)) == -1 && errno == EINVAL);
+    for (size_t i = 1; i <= 20; i++) {
+        char *base = stack_alloc(size);
+        CHECK(base != NULL && stack_highwater(base) == 0);
+        base[size - i * 1000] = 0;
+        CHECK(stack_highwater(base) == (ssize_t)(i * 1000));
+        CHECK(stack_name(base, "named") == 0 && stack_highwater(base) == (ssize_t)(i * 1000));
+        CHECK((other = stack_alloc(size)) != NULL && stack_highwater(other) == 0);
+        CHECK(stack_free(base, size) == 0 && stack_free(other, size) == 0);
+        CHECK(is_refused(base, size));
+    }
+    /* Other sizes have none. */
+    CHECK((other = stack_alloc(32 * KIB)) != NULL && stack_highwater(other) == 32 * KIB);
+}
+
+static void
+test_configured(void **state)
+{
+    (void)state;
+    must_succeed(child_configured, NULL);
+    must_succeed(child_configured, &state);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_configured), /* before there are stacks */
         cmocka_unit_test(test_filled_is_exact),
         cmocka_unit_test(test_paged_is_exact_to_the_page),
         cmocka_unit_test(test_what_is_refused),
