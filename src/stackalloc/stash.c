@@ -6,9 +6,8 @@
  * threads which allocate once, as for an alternate signal stack, have none.
  * Where the system has no membarrier(2), and for threads past the 4,095th,
  * all piles stay closed.  So they do where somebody wants to see every
- * allocation (umem_cache_watched()), for classes whose freed stacks are scrubbed
- * or counted (class_care), and while a class is sealed or reserved, since a
- * barrier is a system call.
+ * allocation (umem_cache_watched()), for classes with more to do (class_care),
+ * and while a class is sealed or reserved, since a barrier is a system call.
  *
  * Owns the records, and the table of them by number, under stash_lock.
  * fork() empties all piles first and takes the lock: the child finds nothing
@@ -264,6 +263,8 @@ stash_clear(struct stash *stash)
         size_t fit = STASH_BYTES / stack_class_size(class);
         atomic_store_explicit(&pile->pile_bias, PILE_CLOSED, memory_order_relaxed);
         atomic_store_explicit(&pile->pile_shared, false, memory_order_relaxed);
+        pile->pile_wait = 0;
+        pile->pile_patience = STASH_PATIENCE;
         pile->pile_size = stack_class_size(class);
         pile->pile_limit = (uint16_t)(fit < 1 ? 1 : fit > STASH_ROUNDS ? STASH_ROUNDS : fit);
     }
@@ -297,9 +298,27 @@ may_open(const struct stash_pile *pile, unsigned class)
 {
     umem_cache_t *cache =
         atomic_load_explicit(&stack_classes[class].class_cache, memory_order_acquire);
-    bool cares = atomic_load_explicit(&stack_classes[class].class_care, memory_order_relaxed) != 0;
-    return !is_forbidden(class) && !cares && cache != NULL && umem_cache_watched(cache) == 0 &&
+    return !is_forbidden(class) && cache != NULL && umem_cache_watched(cache) == 0 &&
            !atomic_load_explicit(&pile->pile_shared, memory_order_relaxed);
+}
+
+/* What need not be looked at under the lock: class_care is fixed, once there are stacks. */
+static bool
+stays_closed(unsigned class)
+{
+    return is_forbidden(class) ||
+           atomic_load_explicit(&stack_classes[class].class_care, memory_order_relaxed) != 0;
+}
+
+/* With the lock held: others free the stacks of this pile, which is to be left alone for a while.
+ */
+static void
+pile_lie_low(struct stash_pile *pile)
+{
+    pile->pile_wait = pile->pile_patience;
+    if (pile->pile_patience < STASH_PATIENCE_MAX)
+        pile->pile_patience *= 2;
+    atomic_store_explicit(&pile->pile_shared, false, memory_order_relaxed);
 }
 
 /* Returns pile_bias as it is then. */
@@ -307,20 +326,25 @@ static STACK_COLD uint32_t
 pile_open(unsigned class)
 {
     struct stash *stash = stash_self;
-    if (stash == &stash_none || is_forbidden(class))
+    if (stash == &stash_none || stays_closed(class))
         return PILE_CLOSED;
     if (stash == &stash_fresh || stash == &stash_once) {
         stash_self = stash == &stash_fresh ? &stash_once : stash_create();
         return PILE_CLOSED;
     }
     struct stash_pile *pile = &stash->stash_pile[class];
+    if (pile->pile_wait > 0 && --pile->pile_wait > 0)
+        return PILE_CLOSED;
     struct table_slot *chain = NULL;
     uint32_t bias = PILE_CLOSED;
     pthread_mutex_lock(&stash_lock);
-    if (may_open(pile, class))
+    if (may_open(pile, class)) {
         bias = stash->stash_number << TABLE_BIAS_SHIFT | class << TABLE_CLASS_SHIFT | STACK_USED;
-    else
+    } else {
         chain = pile_gather(pile, NULL); /* closed by who wanted a stack alone */
+        if (atomic_load_explicit(&pile->pile_shared, memory_order_relaxed))
+            pile_lie_low(pile);
+    }
     atomic_store_explicit(&pile->pile_bias, bias, memory_order_relaxed);
     pthread_mutex_unlock(&stash_lock);
     chain_give_back(chain);

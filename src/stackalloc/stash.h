@@ -16,8 +16,10 @@
  *    through a memory barrier (membarrier(2)), and then waits only for an
  *    owner who is just at this very slot: who frees the stack too, that is.
  *    After that the owner finds its pile closed and compares and swaps as
- *    everybody.  A pile that was closed for this stays so: where stacks are
- *    freed by others, nothing is to be had from a bias.
+ *    everybody.  Where stacks are freed by others nothing is to be had from a bias,
+ *    so a pile that was closed for this is opened again only after so many allocations
+ *    (STASH_PATIENCE) that a barrier is nothing beside them, and each time after
+ *    twice as many.
  *
  * 3. Piles.  An owner puts what it frees on its pile of the class, takes from
  *    there what it allocates, and goes to umem's cache where the pile is full
@@ -37,6 +39,10 @@
 #define STASH_BYTES ((size_t)1 << 20)
 
 /* Two cache lines, of which the first holds what is used with a few stacks. */
+/* Allocations of 10 ns more, where a barrier takes some 5 us; up to a million. */
+#define STASH_PATIENCE ((uint32_t)1 << 10)
+#define STASH_PATIENCE_MAX ((uint32_t)1 << 20)
+
 struct stash_pile {
     _Alignas(128) size_t pile_size; /* of a stack; 0 in records that are nobody's */
     /* The word of a stack that is in use and the owner's, but for its offset; or PILE_CLOSED. */
@@ -45,7 +51,11 @@ struct stash_pile {
     uint16_t pile_limit;
     void *pile_body[STASH_ROUNDS];
     struct table_slot *pile_slot[STASH_ROUNDS];
-    _Atomic bool pile_shared; /* others free its stacks: not to be opened again */
+    _Atomic bool pile_shared; /* others free its stacks */
+    /* The owner's: allocations before it is tried again, or 0, and how many it will be next time.
+     */
+    uint32_t pile_wait;
+    uint32_t pile_patience;
 };
 _Static_assert(sizeof(struct stash_pile) == 128, "a pile is found by a shift");
 

@@ -158,6 +158,58 @@ test_another_thread_frees(void **state)
     must_succeed(child_two_threads, NULL);
 }
 
+static void
+take_and_free(void *times)
+{
+    for (uint32_t i = 0; i < *(uint32_t *)times; i++) {
+        void *stack = stack_alloc(STACK);
+        CHECK(stack != NULL && stack_free(stack, STACK) == 0);
+    }
+}
+
+static void
+check_closed(void *unused)
+{
+    (void)unused;
+    CHECK(!is_open());
+}
+
+static void
+check_open(void *unused)
+{
+    (void)unused;
+    CHECK(is_open());
+}
+
+/* A thread whose stack another one freed does without for a while, the next time for longer. */
+static void
+child_lies_low(void *unused)
+{
+    (void)unused;
+    struct worker w;
+    uint32_t few = STASH_PATIENCE - 10, rest = 20;
+    void *stack;
+    start(&w);
+    for (int i = 0; i < 2; i++) {
+        tell(&w, take_one, &stack);
+        CHECK(stack_free(stack, STACK) == 0);
+        for (int k = 0; k <= i; k++) {
+            tell(&w, take_and_free, &few);
+            tell(&w, check_closed, NULL);
+            tell(&w, take_and_free, &rest);
+        }
+        tell(&w, check_open, NULL);
+    }
+    end(&w);
+}
+
+static void
+test_piles_come_back(void **state)
+{
+    (void)state;
+    must_succeed(child_lies_low, NULL);
+}
+
 /* Owner and another thread free at one instant, again and again, each time with a new owner. */
 struct race {
     void *race_stack;
@@ -447,13 +499,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_misuse_is_refused),
-        cmocka_unit_test(test_another_thread_frees),
-        cmocka_unit_test(test_one_of_racing_frees_wins),
-        cmocka_unit_test(test_reap_takes_it),
-        cmocka_unit_test(test_fork_hands_it_on),
-        cmocka_unit_test(test_fork_amid_work),
-        cmocka_unit_test(test_reserved_and_sealed_sizes),
+        cmocka_unit_test(test_misuse_is_refused), cmocka_unit_test(test_another_thread_frees),
+        cmocka_unit_test(test_piles_come_back),   cmocka_unit_test(test_one_of_racing_frees_wins),
+        cmocka_unit_test(test_reap_takes_it),     cmocka_unit_test(test_fork_hands_it_on),
+        cmocka_unit_test(test_fork_amid_work),    cmocka_unit_test(test_reserved_and_sealed_sizes),
         cmocka_unit_test(test_watched_cache),
     };
     if (syscall(SYS_membarrier, 0, 0, 0) <= 0)
