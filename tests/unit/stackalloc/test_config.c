@@ -37,6 +37,40 @@ is_guarded(char *stack, size_t size, size_t low, size_t high)
            !is_readable(stack + size + high - 1);
 }
 
+/* Whoever inherits stacks inherits their guards. */
+static void
+child_inherits(void *backend)
+{
+    enum { COUNT = 10 };
+    char *stacks[COUNT];
+    configure(64 * KIB, (struct stack_config){.config_backend = *(enum stack_backend *)backend});
+    for (int i = 0; i < COUNT; i++)
+        CHECK((stacks[i] = stack_alloc(64 * KIB)) != NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        for (int i = 0; i < COUNT; i++)
+            CHECK(is_guarded(stacks[i], 64 * KIB, PAGE, PAGE));
+        for (int i = 0; i < COUNT; i += 2)
+            CHECK(stack_free(stacks[i], 64 * KIB) == 0);
+        CHECK(stack_trim(64 * KIB, 0) > 0);
+        for (int i = 0; i < COUNT; i++) {
+            char *own = stack_alloc(64 * KIB);
+            CHECK(own != NULL && is_guarded(own, 64 * KIB, PAGE, PAGE));
+        }
+        _exit(0);
+    }
+    int status;
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static void
+test_guards_are_inherited(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++)
+        must_succeed(child_inherits, (void *)(uintptr_t)&backends[i]);
+}
+
 static void
 child_refused(void *arg)
 {
@@ -281,6 +315,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_widths),
+        cmocka_unit_test(test_guards_are_inherited),
         cmocka_unit_test(test_lazy),
         cmocka_unit_test(test_locked_guarded_and_faulted),
         cmocka_unit_test(test_without_guard_regions),
