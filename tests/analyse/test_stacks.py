@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """`umem stacks`: those in use and cached, threads on them, names, in cores and processes."""
 
+import re
+
 import pytest
 
 from leak_support import build, refused, target_of, umem, umem_json, waiting
@@ -52,11 +54,21 @@ def program(tmp_path_factory):
 def test_stacks(program, tmp_path, how):
     with waiting(program, cwd=tmp_path) as process:
         at = {line.split()[0]: line.split()[1] for line in process.lines if " 0x" in line}
-        rows = umem_json("stacks", target_of(process, how, tmp_path))
+        told = umem_json("stacks", target_of(process, how, tmp_path))
+        rows = told["stacks"]
         assert rows == sorted(rows, key=lambda row: int(row["base"], 16))
         by_name = {row["name"]: row for row in rows if row["state"] == "in use"}
         assert set(by_name) == {"server", "fiber", "deep"}
         assert by_name["deep"]["high_water"] == 12345 and by_name["fiber"]["high_water"] is None
+        assert by_name["deep"]["high_water_at_most"] == 12345
+        assert by_name["fiber"]["high_water_at_most"] == 32768  # it was faulted in
+        totals = {row["state"]: row for row in told["totals"]}
+        assert (totals["in use"]["count"], totals["in use"]["bytes"]) == (3, 163840), totals
+        assert totals["cached"]["bytes"] == sum(row["size"] for row in rows
+                                                if row["state"] == "cached"), totals
+        assert totals["cold"]["count"] == 0, totals
+        # A core does not tell; building these stacks took a fault a page at most.
+        assert (told["faults"] or 0) > 100 if how == "live" else told["faults"] is None
         fiber, server = by_name["fiber"], by_name["server"]
         assert fiber["base"] == at["fiber"] and fiber["size"] == 32768
         assert fiber["thread"] == 0 and fiber["depth"] == 0
@@ -72,7 +84,8 @@ def test_text(program):
         result = umem("stacks", process.pid)
         assert result.returncode == 0 and result.stderr == "", result
         lines = result.stdout.splitlines()
-        assert lines[0].startswith("3 stacks in use (163,840 bytes), "), result
+        assert re.fullmatch(r"3 stacks in use \(163,840 bytes\), \d cached \([\d,]+ bytes\); "
+                            r"the process took [\d,]+ page faults", lines[0]), result
         assert any(" 12,345 " in line and line.endswith(" deep") for line in lines), result
         assert any(" serve " in line and line.endswith(" server") for line in lines), result
         result = umem("stacks", "--max=1", process.pid)
@@ -100,10 +113,43 @@ int main(void)
 
 def test_cold_stacks(tmp_path):
     with waiting(build(tmp_path, COLD, package="stackalloc")) as process:
-        states = [row["state"] for row in umem_json("stacks", process.pid)]
+        states = [row["state"] for row in umem_json("stacks", process.pid)["stacks"]]
         assert states.count("in use") == 1 and states.count("cold") == 19, states
         first = umem("stacks", process.pid).stdout.splitlines()[0]
-        assert first == "1 stack in use (65,536 bytes), 0 cached (0 bytes), 19 cold", first
+        assert first.split(";")[0] == "1 stack in use (65,536 bytes), 0 cached (0 bytes), 19 cold"
+
+
+LAZY = """#include <stackalloc.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(void)
+{
+    struct stack_config lazy = {.config_lazy = 1};
+    stack_config(65536, &lazy, sizeof(lazy));
+    char *none = stack_alloc(65536), *some = stack_alloc(65536);
+    stack_name(none, "none");
+    stack_name(some, "some");
+    some[65536 - 10000] = 0;
+    puts("ready");
+    fflush(stdout);
+    pause();
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("how", ["live", "kernel"])
+def test_high_water_by_pages(tmp_path, how):
+    """Of one that was not filled, the pages that hold memory tell: of a process, and at most."""
+    with waiting(build(tmp_path, LAZY, package="stackalloc"), cwd=tmp_path) as process:
+        target = target_of(process, how, tmp_path)
+        rows = {row["name"]: row for row in umem_json("stacks", target)["stacks"]}
+        none, some = rows["none"], rows["some"]
+        assert none["high_water"] is None and some["high_water"] is None, rows
+        assert none["high_water_at_most"] == (0 if how == "live" else 65536), rows
+        assert some["high_water_at_most"] == (12288 if how == "live" else 65536), rows
+        lines = umem("stacks", target).stdout.splitlines()
+        assert any("12,288 at most" in line for line in lines) == (how == "live"), lines
 
 
 def test_no_library():

@@ -72,7 +72,7 @@ def test_thousand_stacks_in_a_core(tmp_path, how):
             assert core.word(base + size - 16) == top, (hex(base), size)
             if depth > 16:
                 assert core.word(base + size - depth) == bottom, (hex(base), size, depth)
-        rows = {int(row["base"], 16): row for row in umem_json("stacks", path)
+        rows = {int(row["base"], 16): row for row in umem_json("stacks", path)["stacks"]
                 if row["state"] == "in use"}
         assert rows.keys() == {base for base, *_ in made}
         for base, size, depth, *_ in made:

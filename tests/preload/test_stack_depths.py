@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`umem stacks` tells how deep each thread is of a program run by `umem run --stacks`."""
+"""`umem stacks` tells how deep each thread went of a program run by `umem run --stacks`."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pytest
 from harness import Background, compile_c, paths, run, wait_for
 from test_servers import NGINX_CONFIG, fetch_all, free_port, wait_for_port
 
-STACKS = "--stacks=1m"
+STACKS = "--stacks=1m,watermark"
 READY = "ready"
 
 PYTHON = """
@@ -97,13 +97,15 @@ def on_stacks(argv, **options):
 
 
 def stacks_of(pid):
-    """Depth by thread, of those on stacks of the library; each is within its stack."""
+    """How deep each thread on a stack of the library went; now it is no deeper."""
     result = run([paths.umem(), "stacks", "--format=json", pid])
     assert result.returncode == 0, result
-    rows = [row for row in json.loads(result.stdout) if row["thread"] != 0]
+    rows = [row for row in json.loads(result.stdout)["stacks"] if row["thread"] != 0]
     for row in rows:
-        assert row["state"] == "in use" and 0 < row["depth"] <= row["size"], row
-    return {row["thread"]: row["depth"] for row in rows}
+        assert row["state"] == "in use", row
+        # The red zone below the stack pointer is used, and not counted as depth.
+        assert 0 < row["depth"] <= row["high_water"] <= row["size"], row
+    return {row["thread"]: row["high_water"] for row in rows}
 
 
 def threads_of(pid):

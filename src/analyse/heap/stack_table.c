@@ -109,7 +109,7 @@ new_row(struct walk *w)
 
 /* The lowest byte that is not what the stack was filled with: see stack_highwater(3). */
 static void
-read_highwater(struct walk *w, struct stack_row *row)
+read_filled(struct walk *w, struct stack_row *row)
 {
     uint64_t factor = value(w, "TABLE_PATTERN_FACTOR"), ones = value(w, "TABLE_PATTERN_ONES");
     unsigned char piece[PIECE_BYTES];
@@ -125,6 +125,7 @@ read_highwater(struct walk *w, struct stack_row *row)
             return;
         }
     }
+    row->row_highwater = 0;
     row->row_filled = true;
 }
 
@@ -149,8 +150,12 @@ read_slot(struct walk *w, const unsigned char *slot, uint64_t granule)
             (pid_t)word_at(slot + value(w, "table_slot.slot_thread"), sizeof(uint32_t));
         row->row_start = word_at(slot + value(w, "table_slot.slot_start"), w->wk_word);
     }
+    /* What holds no memory was not used, since the stack was built. */
+    row->row_highwater =
+        row->row_base + row->row_size -
+        target_first_page(w->wk_target, row->row_base, row->row_base + row->row_size);
     if (word & value(w, "TABLE_FILLED"))
-        read_highwater(w, row);
+        read_filled(w, row);
     const struct umem_layout_entry *name = entry(w, "table_slot.slot_name");
     if (word & value(w, "TABLE_NAMED") && name->entry_size < STACK_ROW_NAME)
         memcpy(row->row_name, slot + name->entry_value, name->entry_size);
@@ -205,6 +210,9 @@ find_threads(struct walk *w)
             if (threads[i].thr_sp - row->row_base > row->row_size)
                 continue;
             row->row_depth = row->row_base + row->row_size - threads[i].thr_sp;
+            /* Deeper than the last byte that was written: a frame with an array, say. */
+            if (row->row_depth > row->row_highwater)
+                row->row_highwater = row->row_depth;
             if (row->row_thread != threads[i].thr_tid)
                 row->row_start = 0; /* a fiber's, or nobody said */
             row->row_thread = threads[i].thr_tid;

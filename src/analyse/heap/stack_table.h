@@ -18,7 +18,7 @@ struct stack_row {
     pid_t row_thread;   /* noted by the library, or found on it by its stack pointer; 0: none */
     addr_t row_start;   /* an address in the thread's start function, or 0 */
     uint64_t row_depth; /* of the thread that is on it now, from the high end; 0: none is */
-    /* Bytes used since stack_watermark() filled it, and whether it did. */
+    /* Bytes used since stack_watermark() filled it, where it did; else at most so many. */
     uint64_t row_highwater;
     bool row_filled;
     char row_name[STACK_ROW_NAME];

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * pages.c - which pages of a live process exist, are guards, or are a file's,
- * by /proc/PID/pagemap; so that nothing is read that need not be.
+ * by /proc/PID/pagemap; so that nothing is read that need not be.  And how many
+ * page faults the process took.
  */
 #include "target/target_impl.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Bits of a pagemap entry (Documentation/admin-guide/mm/pagemap.rst). */
@@ -79,4 +82,45 @@ pages_walk(struct target *t, addr_t start, addr_t end, enum page_rule rule, page
         }
         start += count * page;
     }
+}
+
+static void
+note_first(void *arg, addr_t start, addr_t end, enum page kind)
+{
+    addr_t *first = arg;
+    (void)end;
+    if (kind == PAGE_READ && start < *first)
+        *first = start;
+}
+
+addr_t
+target_first_page(struct target *t, addr_t start, addr_t end)
+{
+    addr_t first = end;
+    if (!t->t_live)
+        return start;
+    pages_walk(t, start, end, PAGES_SPARSE, note_first, &first);
+    return first;
+}
+
+/* In /proc/PID/stat, behind the command's name, which may hold anything. */
+#define STAT_FAULTS " %*c %*d %*d %*d %*d %*d %*u %" SCNu64 " %*u %" SCNu64
+
+bool
+target_faults(const struct target *t, uint64_t *faults)
+{
+    char path[64], line[1024];
+    uint64_t minor = 0, major = 0;
+    bool found = false;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)t->t_pid);
+    FILE *f = t->t_live ? fopen(path, "re") : NULL;
+    if (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+        const char *end = strrchr(line, ')');
+        found = end != NULL && sscanf(end + 1, STAT_FAULTS, &minor, &major) == 2;
+    }
+    if (f != NULL)
+        fclose(f);
+    *faults = minor + major;
+    return found;
 }

@@ -159,6 +159,14 @@ size_t target_modules(const struct target *t, const struct module **modules);
 size_t target_threads(const struct target *t, const struct thread **threads);
 
 /*
+ * Of private anonymous memory: the first page in [start, end) that exists, so that all below was
+ * never written; end where none does, start where nobody says (a core, no /proc/PID/pagemap).
+ */
+addr_t target_first_page(struct target *t, addr_t start, addr_t end);
+/* Live: page faults of the process so far; false for a core. */
+bool target_faults(const struct target *t, uint64_t *faults);
+
+/*
  * Address of a symbol in whichever modules define it, dynamic symbols first
  * and the executable's .symtab after; calls fn for each until it returns false.
  */
