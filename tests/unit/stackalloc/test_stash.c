@@ -420,6 +420,8 @@ child_fork_amid_work(void *unused)
     atomic_store(&at_work, false);
     int status;
     CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+    while (atomic_load(&w.worker_fn) != NULL)
+        usleep(100);
     end(&w);
 }
 
