@@ -13,7 +13,7 @@ from harness.process import wait_for
 from test_hard_spots import C_FLAGS, NOBODY, WAYS
 
 HELP = ["audit on [frames=N] [cache=NAME] [size=LO-HI] [thread=TID]... [cap=SIZE] [guards]",
-        "audit off", "status", "reap", "verify", "help", "ok"]
+        "audit off", "status", "reap", "verify", "snapshot", "help", "ok"]
 
 
 @pytest.fixture

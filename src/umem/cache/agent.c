@@ -23,6 +23,7 @@
 #include "cache/cache.h"
 #include "debug/debug.h"
 #include "os/os.h"
+#include "os/snapshot.h"
 #include "os/socket.h"
 
 #define CLIENTS_MAX 8 /* somebody's shell, and scripts that forgot to hang up */
@@ -32,22 +33,23 @@
 #define PAUSE_MS 100u
 #define NAME_SIZE 32
 
-_Static_assert(CLIENTS_MAX + 1 <= OS_SOCKET_WAIT_MAX, "and the listener");
+_Static_assert(CLIENTS_MAX + 2 <= OS_SOCKET_WAIT_MAX, "and the listener, and a snapshot's end");
 
 struct client {
-    struct os_socket client_socket;
-    uint64_t client_heard_ms; /* when something came last */
-    size_t client_length;     /* of what has come of a line */
+    struct os_descriptor client_socket;
+    struct os_descriptor client_passed; /* came with what it said, for a snapshot */
+    uint64_t client_heard_ms;           /* when something came last */
+    size_t client_length;               /* of what has come of a line */
     char client_line[UMEM_AGENT_LINE_MAX];
 };
 
-static struct os_socket listener = OS_SOCKET_NONE;
+static struct os_descriptor listener = OS_DESCRIPTOR_NONE;
 static struct client clients[CLIENTS_MAX];
 
 static bool
 is_connected(const struct client *client)
 {
-    return client->client_socket.sock_fd >= 0;
+    return client->client_socket.desc_fd >= 0;
 }
 
 static bool
@@ -63,6 +65,13 @@ start_listening(void)
     return false;
 }
 
+static void
+hang_up(struct client *client)
+{
+    os_socket_close(&client->client_socket);
+    os_socket_close(&client->client_passed);
+}
+
 /* A free place, or that of who has been silent for longest. */
 static struct client *
 make_place(void)
@@ -75,7 +84,7 @@ make_place(void)
         if (client->client_heard_ms < place->client_heard_ms)
             place = client;
     }
-    os_socket_close(&place->client_socket);
+    hang_up(place);
     return place;
 }
 
@@ -83,11 +92,11 @@ make_place(void)
 static bool
 welcome(void)
 {
-    struct os_socket sock;
+    struct os_descriptor sock;
 
     if (os_socket_accept(&listener, &sock) != 0) {
         if (errno == EBADF) { /* the program has closed it */
-            listener = (struct os_socket)OS_SOCKET_NONE;
+            listener = (struct os_descriptor)OS_DESCRIPTOR_NONE;
             return start_listening();
         }
         if (errno != EAGAIN && errno != EPERM)
@@ -105,10 +114,12 @@ static void
 answer(struct client *client, const char *line, size_t length)
 {
     char reply[UMEM_AGENT_REPLY_MAX];
-    size_t size = umem_agent_command(line, length, reply);
+    const struct umem_agent_client who = {&client->client_socket, &client->client_passed};
+    size_t size = umem_agent_command(&who, line, length, reply);
 
-    if (!os_socket_write(&client->client_socket, reply, size))
-        os_socket_close(&client->client_socket);
+    /* Where the process's copy replies, it has the connection, and what was passed. */
+    if (size == 0 || !os_socket_write(&client->client_socket, reply, size))
+        hang_up(client);
 }
 
 /* Carries out the whole lines that have come, and keeps the rest. */
@@ -131,10 +142,11 @@ listen_to(struct client *client)
     static const char too_long[] = "error: the line is too long\n";
     size_t room = sizeof(client->client_line) - client->client_length;
     ptrdiff_t n =
-        os_socket_read(&client->client_socket, client->client_line + client->client_length, room);
+        os_socket_read(&client->client_socket, client->client_line + client->client_length, room,
+                       &client->client_passed);
 
     if (n == 0)
-        os_socket_close(&client->client_socket);
+        hang_up(client);
     if (n <= 0)
         return;
     client->client_heard_ms = os_clock_coarse_ms();
@@ -142,7 +154,7 @@ listen_to(struct client *client)
     answer_lines(client);
     if (is_connected(client) && client->client_length == sizeof(client->client_line)) {
         (void)os_socket_write(&client->client_socket, too_long, sizeof(too_long) - 1);
-        os_socket_close(&client->client_socket);
+        hang_up(client);
     }
 }
 
@@ -150,9 +162,9 @@ listen_to(struct client *client)
 static bool
 serve(void)
 {
-    const struct os_socket *sock[CLIENTS_MAX + 1] = {&listener};
-    struct client *who[CLIENTS_MAX + 1] = {NULL};
-    bool ready[CLIENTS_MAX + 1];
+    const struct os_descriptor *sock[CLIENTS_MAX + 2] = {&listener};
+    struct client *who[CLIENTS_MAX + 2] = {NULL};
+    bool ready[CLIENTS_MAX + 2];
     unsigned n = 1;
 
     for (struct client *client = clients; client < clients + CLIENTS_MAX; client++)
@@ -160,8 +172,12 @@ serve(void)
             who[n] = client;
             sock[n++] = &client->client_socket;
         }
+    unsigned clients_end = n;
+    if (os_descriptor_is_ours(os_snapshot_ended()))
+        sock[n++] = os_snapshot_ended();
     os_socket_wait(sock, ready, n, LOOK_INTERVAL_MS);
-    for (unsigned i = 1; i < n; i++)
+    os_snapshot_reap();
+    for (unsigned i = 1; i < clients_end; i++)
         if (ready[i])
             listen_to(who[i]);
     return !ready[0] || welcome();
@@ -199,7 +215,7 @@ umem_agent_start(void)
         return;
     }
     for (struct client *client = clients; client < clients + CLIENTS_MAX; client++)
-        client->client_socket = (struct os_socket)OS_SOCKET_NONE;
+        client->client_socket = client->client_passed = (struct os_descriptor)OS_DESCRIPTOR_NONE;
     if (os_thread_start(serve_for_ever) != 0)
         umem_message(true, "agent: there can be no thread, no commands are taken");
 }
@@ -207,9 +223,10 @@ umem_agent_start(void)
 void
 umem_agent_fork_child(void)
 {
-    if (listener.sock_fd < 0)
+    if (listener.desc_fd < 0)
         return;
     os_socket_close(&listener);
     for (struct client *client = clients; client < clients + CLIENTS_MAX; client++)
-        os_socket_close(&client->client_socket);
+        hang_up(client);
+    os_snapshot_forget();
 }

@@ -7,6 +7,7 @@
 #define UMEM_AGENT_H
 
 #include "base/base.h"
+#include "os/socket.h"
 
 /* --- agent.c --- */
 
@@ -20,10 +21,18 @@ void umem_agent_fork_child(void);
 #define UMEM_AGENT_LINE_MAX 2048  /* of a command: that with 64 threads takes half */
 #define UMEM_AGENT_REPLY_MAX 1024 /* of a reply: that to help takes the most, 120 */
 
+/* Who has sent a command. */
+struct umem_agent_client {
+    const struct os_descriptor *agent_connection;
+    const struct os_descriptor *agent_passed; /* a descriptor that came along, or none */
+};
+
 /*
  * Carries out one command, without its end of line, and writes the reply, whole
- * lines, the last one "ok" or "error: ...".  Returns its length.
+ * lines, the last one "ok" or "error: ...".  Returns its length; 0: somebody
+ * else replies, and to be the only one needs the connection for himself.
  */
-size_t umem_agent_command(const char *line, size_t length, char reply[UMEM_AGENT_REPLY_MAX]);
+size_t umem_agent_command(const struct umem_agent_client *client, const char *line, size_t length,
+                          char reply[UMEM_AGENT_REPLY_MAX]);
 
 #endif

@@ -14,6 +14,7 @@
 #include "base/print.h"
 #include "cache/agent.h"
 #include "cache/cache.h"
+#include "os/snapshot.h"
 
 /* A part of the line. */
 struct word {
@@ -23,6 +24,7 @@ struct word {
 
 /* A command's words, and where the reply goes. */
 struct request {
+    const struct umem_agent_client *req_client;
     struct word req_rest; /* of the line */
     char *req_reply;
     size_t req_length; /* of the reply */
@@ -254,22 +256,56 @@ verify(struct request *req)
         say(req, "corrupt %zu\nok\n", umem_verify());
 }
 
+static const char *
+why_no_snapshot(int error)
+{
+    switch (error) {
+    case EBADF:
+        return "no descriptor was passed along (SCM_RIGHTS)";
+    case EINVAL:
+        return "the descriptor is none of a regular file that can be written";
+    case EBUSY:
+        return "a snapshot is being written already";
+    case ENOENT:
+    case EACCES:
+        return "the process cannot read its own /proc";
+    case ENOSYS:
+        return "not on this processor";
+    case EAGAIN:
+        return "there can be no more processes (RLIMIT_NPROC, or a control group's limit)";
+    case EPERM:
+        return "a filter of system calls does not let it";
+    default:
+        return "there is no memory";
+    }
+}
+
+static void
+snapshot(struct request *req)
+{
+    if (!ends(req))
+        return;
+    if (os_snapshot(req->req_client->agent_passed, req->req_client->agent_connection) != 0)
+        refuse(req, why_no_snapshot(errno));
+}
+
 static void
 help(struct request *req)
 {
     say(req, "audit on [frames=N] [cache=NAME] [size=LO-HI] [thread=TID]... [cap=SIZE] [guards]\n"
-             "audit off\nstatus\nreap\nverify\nhelp\nok\n");
+             "audit off\nstatus\nreap\nverify\nsnapshot\nhelp\nok\n");
 }
 
 size_t
-umem_agent_command(const char *line, size_t length, char reply[UMEM_AGENT_REPLY_MAX])
+umem_agent_command(const struct umem_agent_client *client, const char *line, size_t length,
+                   char reply[UMEM_AGENT_REPLY_MAX])
 {
     static const struct {
         const char *name;
         void (*fn)(struct request *req);
-    } commands[] = {
-        {"audit", audit}, {"status", status}, {"reap", reap}, {"verify", verify}, {"help", help}};
-    struct request req = {.req_rest = {line, length}, .req_reply = reply};
+    } commands[] = {{"audit", audit},   {"status", status},     {"reap", reap},
+                    {"verify", verify}, {"snapshot", snapshot}, {"help", help}};
+    struct request req = {.req_client = client, .req_rest = {line, length}, .req_reply = reply};
     struct word name = next_word(&req);
 
     for (size_t i = 0; i < UMEM_ARRAY_SIZE(commands); i++)

@@ -15,34 +15,43 @@
 
 #include "base/base.h"
 
-struct os_socket {
-    int sock_fd; /* -1: none */
-    uint64_t sock_device;
-    uint64_t sock_inode;
+struct os_descriptor {
+    int desc_fd; /* -1: none */
+    uint64_t desc_device;
+    uint64_t desc_inode;
 };
-#define OS_SOCKET_NONE                                                                             \
+#define OS_DESCRIPTOR_NONE                                                                         \
     {                                                                                              \
         -1, 0, 0                                                                                   \
     }
 
 /* Listens on an abstract name (unix(7)).  -1 with errno; EADDRINUSE: somebody else does. */
-int os_socket_listen(struct os_socket *sock, const char *name);
+int os_socket_listen(struct os_descriptor *sock, const char *name);
 /*
  * The next connection.  -1 with errno: EAGAIN, there is none; EPERM, there was
  * one of a user who may not; EBADF, the listener is not ours any more.
  */
-int os_socket_accept(const struct os_socket *listener, struct os_socket *sock);
-/* What has come, at most size bytes.  0: the peer has ended it; -1 with EAGAIN: nothing. */
-ptrdiff_t os_socket_read(const struct os_socket *sock, void *buf, size_t size);
+int os_socket_accept(const struct os_descriptor *listener, struct os_descriptor *sock);
+/*
+ * What has come, at most size bytes.  0: the peer has ended it; -1 with EAGAIN:
+ * nothing.  A descriptor that has come along (SCM_RIGHTS) takes the
+ * place of *passed, which is closed.
+ */
+ptrdiff_t os_socket_read(const struct os_descriptor *sock, void *buf, size_t size,
+                         struct os_descriptor *passed);
 /* All of buf at once, or false: the peer is gone or does not read. */
-bool os_socket_write(const struct os_socket *sock, const void *buf, size_t size);
-/* The socket is none afterwards. (AS) */
-void os_socket_close(struct os_socket *sock);
+bool os_socket_write(const struct os_descriptor *sock, const void *buf, size_t size);
+/* Takes fd over, to a high number where there is one.  -1 with errno, and it is closed. */
+int os_descriptor_adopt(struct os_descriptor *desc, int fd);
+/* Whether it is still what it was. (AS) */
+bool os_descriptor_is_ours(const struct os_descriptor *desc);
+/* The socket, or whichever other descriptor, is none afterwards. (AS) */
+void os_socket_close(struct os_descriptor *sock);
 /*
  * Waits until one of n sockets (OS_SOCKET_WAIT_MAX at most) has something, or
  * for some milliseconds; ready[i] then says which.
  */
 #define OS_SOCKET_WAIT_MAX 16
-void os_socket_wait(const struct os_socket *const *sock, bool *ready, unsigned n, unsigned ms);
+void os_socket_wait(const struct os_descriptor *const *sock, bool *ready, unsigned n, unsigned ms);
 
 #endif

@@ -10,11 +10,13 @@
 #include "cache/agent.h"
 
 static char reply[UMEM_AGENT_REPLY_MAX];
+static const struct os_descriptor none = OS_DESCRIPTOR_NONE;
+static const struct umem_agent_client nobody = {&none, &none};
 
 static const char *
 say_bytes(const char *line, size_t length)
 {
-    size_t size = umem_agent_command(line, length, reply);
+    size_t size = umem_agent_command(&nobody, line, length, reply);
 
     assert_true(size > 0 && size < sizeof(reply) && strlen(reply) == size);
     assert_int_equal(reply[size - 1], '\n');
@@ -80,6 +82,8 @@ test_refused(void **state)
     refused("audit maybe", "audit what? on or off");
     refused("audit off now", "this command takes nothing more");
     refused("status of what", "this command takes nothing more");
+    refused("snapshot now", "this command takes nothing more");
+    refused("snapshot", "no descriptor was passed along (SCM_RIGHTS)");
     refused("audit on everything", "no such item of audit on");
     refused("audit on frames", "no such item of audit on");
     refused("audit on frames=", "frames is not a number");
