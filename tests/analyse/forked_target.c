@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/select.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -88,6 +89,32 @@ poller(void *arg)
     return arg;
 }
 
+/* Waits for all that libc lets it wait for. */
+static void *
+waiter(void *arg)
+{
+    sigset_t all;
+    int signal;
+    sigfillset(&all);
+    sigdelset(&all, SIGTERM);
+    sigdelset(&all, SIGALRM);
+    sigwait(&all, &signal);
+    fail("sigwait");
+    return arg;
+}
+
+static void *
+time_waiter(void *arg)
+{
+    struct timeval long_time = {3600, 0};
+    fd_set set;
+    FD_ZERO(&set);
+    FD_SET(silent[0], &set);
+    select(silent[0] + 1, NULL, NULL, &set, &long_time);
+    fail("select");
+    return arg;
+}
+
 /* With the mask of the call, not the thread's, while it waits. */
 static void *
 suspended(void *arg)
@@ -132,7 +159,8 @@ forbid_forks(void)
 static void
 start_threads(void)
 {
-    void *(*const bodies[])(void *) = {reader, sleeper, poller, suspended, counter};
+    void *(*const bodies[])(void *) = {reader,      sleeper,   poller, waiter,
+                                       time_waiter, suspended, counter};
     sigset_t tick;
     pthread_t thread;
     /* Ticks come to the main thread, which expects them. */

@@ -39,13 +39,13 @@ def build(directory, source="leak_kinds.c", package="umem", libs=("-lstackalloc"
                      libs=libs)
 
 
-def waiting(program, *arguments, debug=None, preload=False, cwd=None):
+def waiting(program, *arguments, debug=None, preload=False, cwd=None, env=None):
     """Starts a program that says "ready" and then waits; for a with block.
 
     cwd: where it may leave a core.
     """
     process = Background([program, *arguments], debug=debug, preload=preload, cwd=cwd,
-                         core=cwd is not None)
+                         core=cwd is not None, env=env)
     try:
         process.wait_for_line("ready")
     except BaseException:

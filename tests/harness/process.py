@@ -154,18 +154,21 @@ def wait_for(condition, timeout=DEFAULT_TIMEOUT_S, what="condition"):
 class Background:
     """A program that runs beside the test; ended when the block is left.
 
+    user: numeric user and group to become, for root; he must get to the program.
+
         with Background([program], preload=True) as p:
             p.wait_for_line("ready")
             ... p.pid ...
     """
 
-    def __init__(self, argv, *, preload=False, debug=None, env=None, cwd=None, core=False):
+    def __init__(self, argv, *, preload=False, debug=None, env=None, cwd=None, core=False,
+                 user=None):
         self.argv = [str(part) for part in argv]
         self.lines, self.errors = [], []
         self.process = subprocess.Popen(
             self.argv, env=clean_env(preload, debug, env), cwd=cwd, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
-            start_new_session=True, preexec_fn=_prepare(core, None))
+            start_new_session=True, preexec_fn=_prepare(core, user))
         self._readers = [self._reader(self.process.stdout, self.lines),
                          self._reader(self.process.stderr, self.errors)]
 

@@ -61,7 +61,7 @@ command_arenas(int argc, char **argv)
         .cmd_summary = "List vmem arenas, each below the one that it imports from",
         .cmd_description = "In use: what the arena has handed out. Total: what it has for that.\n"
                            "Imported: what of that came from its source. In units of 1024.\n",
-        .cmd_shared = SHARED_FORMAT | SHARED_EXE | SHARED_COLOR,
+        .cmd_shared = SHARED_FORMAT | SHARED_EXE | SHARED_COLOR | SHARED_SELF,
         .cmd_min_args = 1,
         .cmd_max_args = 1};
     struct command_options options;

@@ -153,7 +153,7 @@ command_caches(int argc, char **argv)
             "Chunk: the distance of two buffers. Slab: the size of one, in units of 1024.\n"
             "How much of them is in use: umem stat.\n",
         .cmd_rows = rows,
-        .cmd_shared = SHARED_FORMAT | SHARED_EXE | SHARED_COLOR,
+        .cmd_shared = SHARED_FORMAT | SHARED_EXE | SHARED_COLOR | SHARED_SELF,
         .cmd_min_args = 1,
         .cmd_max_args = 2};
     struct command_options options;

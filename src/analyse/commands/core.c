@@ -20,7 +20,7 @@ command_core(int argc, char **argv)
             "cannot be read, such as guard regions, are left out, and their neighbours are not.\n"
             "gdb opens the file, and it is TARGET for the other verbs.\n",
         .cmd_rows = rows,
-        .cmd_shared = SHARED_FORMAT,
+        .cmd_shared = SHARED_FORMAT | SHARED_SELF,
         .cmd_min_args = 1,
         .cmd_max_args = 1};
     struct command_options options;

@@ -313,6 +313,8 @@ options_parse(const struct command_spec *spec, int argc, char **argv,
          "the core's executable, where it is not at its old path", NULL},
         {"max", 'n', OPTION_NUMBER, &max, "N", "list at most N items, 0 for all (20)", NULL},
         {"color", 0, OPTION_STRING, &color, "WHEN", "auto, always or never (auto)", NULL},
+        {"self", 0, OPTION_FLAG, &options->opt_self, NULL,
+         "ask the process itself, where nobody may trace it (UMEM_OPTIONS=agent)", NULL},
     };
     const struct option_row help_option = {
         "help", 'h', OPTION_FLAG, &want_help, NULL, "print this help", NULL};

@@ -67,7 +67,8 @@ enum shared_options {
     SHARED_EXE = 2,    /* --exe FILE */
     SHARED_MAX = 4,    /* -n N, --max N */
     SHARED_COLOR = 8,  /* --color=auto|always|never */
-    SHARED_TARGET = SHARED_FORMAT | SHARED_EXE | SHARED_MAX | SHARED_COLOR
+    SHARED_SELF = 16,  /* --self */
+    SHARED_TARGET = SHARED_FORMAT | SHARED_EXE | SHARED_MAX | SHARED_COLOR | SHARED_SELF
 };
 
 #define OPTIONS_MAX_DEFAULT 20 /* --max when not given: about a screen of rows */
@@ -76,6 +77,7 @@ struct command_options {
     enum output_format opt_format;
     const char *opt_exe; /* NULL: find it */
     size_t opt_max;      /* most items to list where a list can be long; SIZE_MAX for --max 0 */
+    bool opt_self;       /* a process is asked for a snapshot of itself, not looked at */
     bool opt_color;      /* stdout is a terminal that wants colour (NO_COLOR unset), or --color */
     int opt_argc;        /* operands that are left */
     char **opt_argv;

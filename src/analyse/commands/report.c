@@ -90,7 +90,7 @@ parse(struct arguments *args, int argc, char **argv)
         .cmd_summary = "Write what is in use and what leaks as a web page or a profile",
         .cmd_description = description,
         .cmd_rows = rows,
-        .cmd_shared = SHARED_EXE,
+        .cmd_shared = SHARED_EXE | SHARED_SELF,
         .cmd_min_args = 1,
         .cmd_max_args = 1};
     int code = options_parse(&spec, argc, argv, &args->common);

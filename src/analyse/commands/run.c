@@ -32,6 +32,7 @@ struct run_options {
     bool run_audit;
     size_t run_audit_frames; /* SIZE_MAX: the library's default */
     bool run_guards;
+    bool run_self;
     bool run_leaks;
     const char *run_leaks_then; /* "report" or "fail" */
     bool run_leaks_code_given;
@@ -284,6 +285,8 @@ command_run(int argc, char **argv)
          "the exit code with --leaks=fail where there are leaks (23)", &run.run_leaks_code_given},
         {"stacks", 's', OPTION_OPTIONAL_STRING, &run.run_stacks_size, "SIZE",
          "threads run on cached stacks; those that ask for no size get SIZE (2m)", &run.run_stacks},
+        {"self", 0, OPTION_FLAG, &run.run_self, NULL,
+         "have an agent, for umem VERB --self and --leaks to ask the program itself", NULL},
         SUPPRESSIONS_ROW(&run.run_files),
         {0}};
     const struct command_spec spec = {.cmd_name = "run",
@@ -303,7 +306,9 @@ command_run(int argc, char **argv)
         return code == COMMAND_CLEAN ? COMMAND_CLEAN : RUN_TROUBLE;
     if ((run.run_stacks && !set_stacks(&run)) || !add_preload(LIBRARY))
         return RUN_TROUBLE;
-    if ((run.run_audit || run.run_guards || run.run_leaks) && !set_debug(&run)) {
+    options.opt_self = run.run_self;
+    if (((run.run_audit || run.run_guards || run.run_leaks) && !set_debug(&run)) ||
+        (run.run_self && !watch_add_option("agent"))) {
         command_error("run: out of memory");
         return RUN_TROUBLE;
     }

@@ -124,7 +124,7 @@ command_shell(int argc, char **argv)
                                                      "with mdb's commands",
                                       .cmd_description = description,
                                       .cmd_rows = rows,
-                                      .cmd_shared = SHARED_EXE,
+                                      .cmd_shared = SHARED_EXE | SHARED_SELF,
                                       .cmd_min_args = 1,
                                       .cmd_max_args = 1};
     struct command_options options;
@@ -132,7 +132,9 @@ command_shell(int argc, char **argv)
     int code = options_parse(&spec, argc, argv, &options);
 
     if (code == OPTIONS_GO) {
-        if (!shell_open(&sh, options.opt_argv[0], options.opt_exe, stop)) {
+        const struct target_options target = {.opt_exe = options.opt_exe,
+                                              .opt_self = options.opt_self};
+        if (!shell_open(&sh, options.opt_argv[0], &target, stop)) {
             code = COMMAND_TROUBLE;
         } else {
             code = list.list_count > 0                             ? run_list(&sh, &list)

@@ -207,7 +207,8 @@ command_sizes(int argc, char **argv)
                                       .cmd_summary = "Show how large blocks are, and the overhead",
                                       .cmd_description = description,
                                       .cmd_rows = rows,
-                                      .cmd_shared = SHARED_FORMAT | SHARED_EXE | SHARED_COLOR,
+                                      .cmd_shared =
+                                          SHARED_FORMAT | SHARED_EXE | SHARED_COLOR | SHARED_SELF,
                                       .cmd_min_args = 1,
                                       .cmd_max_args = 1};
     struct command_options options;

@@ -37,32 +37,43 @@ tell(const struct command_options *options, const char *verb, const char *file,
            format_size(result->dmp_memory).s, stopped_ms);
 }
 
+/* Of a process that is looked at. */
+static int
+take_of(struct target *t, const char *verb, struct dump_options *dump, char *who, size_t size,
+        struct dump_result *result)
+{
+    if (!target_is_live(t))
+        return command_error("umem %s: %s is a file already; give the number of a process", verb,
+                             target_name(t));
+    dump->dmp_copy = heap_copy_fits(t);
+    if (!target_dump(t, dump, result))
+        return COMMAND_TROUBLE;
+    target_describe(t, who, size);
+    return COMMAND_CLEAN;
+}
+
 int
 snapshot_take(const char *verb, const struct command_options *options, const char *file)
 {
-    struct target *t = target_open(options->opt_argv[0], &(struct target_options){0});
-    char name[FILE_NAME_MAX], target[512];
+    char name[FILE_NAME_MAX], who[512];
+    const char *pid = options->opt_argv[0];
     struct dump_result result;
     int code = COMMAND_TROUBLE;
 
-    if (t == NULL)
-        return COMMAND_TROUBLE;
-    if (!target_is_live(t)) {
-        code = command_error("umem %s: %s is a file already; give the number of a process", verb,
-                             target_name(t));
+    snprintf(name, sizeof(name), "%s.%.16s", verb, pid);
+    struct dump_options dump = {.dmp_path = file != NULL ? file : name,
+                                .dmp_all = strcmp(verb, "core") == 0};
+    if (options->opt_self) {
+        snprintf(who, sizeof(who), "process %s by itself", pid);
+        code = target_dump_self(pid, &dump, &result) ? COMMAND_CLEAN : COMMAND_TROUBLE;
+    } else {
+        struct target *t = target_open(pid, &(struct target_options){0});
+        if (t != NULL)
+            code = take_of(t, verb, &dump, who, sizeof(who), &result);
         target_close(t);
-        return code;
     }
-    snprintf(name, sizeof(name), "%s.%d", verb, (int)target_pid(t));
-    const struct dump_options dump = {.dmp_path = file != NULL ? file : name,
-                                      .dmp_copy = heap_copy_fits(t),
-                                      .dmp_all = strcmp(verb, "core") == 0};
-    if (target_dump(t, &dump, &result)) {
-        target_describe(t, target, sizeof(target));
-        tell(options, verb, dump.dmp_path, &result, target);
-        code = COMMAND_CLEAN;
-    }
-    target_close(t);
+    if (code == COMMAND_CLEAN)
+        tell(options, verb, dump.dmp_path, &result, who);
     return code;
 }
 
@@ -81,7 +92,7 @@ command_snapshot(int argc, char **argv)
             "leaves out what the analyser does not need; it is TARGET for the other verbs, which\n"
             "also know the time that it was taken at, and the names of its mappings.\n",
         .cmd_rows = rows,
-        .cmd_shared = SHARED_FORMAT,
+        .cmd_shared = SHARED_FORMAT | SHARED_SELF,
         .cmd_min_args = 1,
         .cmd_max_args = 1};
     struct command_options options;

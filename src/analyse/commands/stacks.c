@@ -161,7 +161,8 @@ command_stacks(int argc, char **argv)
 
     if (code != OPTIONS_GO)
         return code;
-    struct target_options target_options = {.opt_exe = options.opt_exe};
+    struct target_options target_options = {.opt_exe = options.opt_exe,
+                                            .opt_self = options.opt_self};
     struct target *t = target_open(options.opt_argv[0], &target_options);
     if (t == NULL)
         return COMMAND_TROUBLE;

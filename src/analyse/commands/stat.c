@@ -58,7 +58,7 @@ command_stat(int argc, char **argv)
             "or the depot. Total: buffers in all slabs. Sizes in units of 1024 (K, M, G).\n",
         .cmd_rows = rows,
         .cmd_openmetrics = true,
-        .cmd_shared = SHARED_FORMAT | SHARED_EXE | SHARED_COLOR,
+        .cmd_shared = SHARED_FORMAT | SHARED_EXE | SHARED_COLOR | SHARED_SELF,
         .cmd_min_args = 1,
         .cmd_max_args = 1};
     struct command_options options;

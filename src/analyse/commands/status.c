@@ -209,7 +209,7 @@ command_status(int argc, char **argv)
         .cmd_name = "status",
         .cmd_usage = "TARGET",
         .cmd_summary = "Show version, settings, usage and messages of the allocator in a process",
-        .cmd_shared = SHARED_FORMAT | SHARED_EXE | SHARED_COLOR,
+        .cmd_shared = SHARED_FORMAT | SHARED_EXE | SHARED_COLOR | SHARED_SELF,
         .cmd_min_args = 1,
         .cmd_max_args = 1};
     struct command_options options;

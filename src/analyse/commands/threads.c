@@ -146,7 +146,7 @@ command_threads(int argc, char **argv)
         .cmd_description = "Cached: free buffers in the thread's magazines. Allocations: those\n"
                            "served from there.\n",
         .cmd_rows = rows,
-        .cmd_shared = SHARED_FORMAT | SHARED_EXE | SHARED_COLOR,
+        .cmd_shared = SHARED_FORMAT | SHARED_EXE | SHARED_COLOR | SHARED_SELF,
         .cmd_min_args = 1,
         .cmd_max_args = 1};
     struct command_options options;

@@ -85,7 +85,7 @@ picture(struct viewer *v)
         return COMMAND_TROUBLE;
     if (clear)
         fputs("\033[H\033[J", stdout);
-    if (!target_is_live(h.heap_target) && !v->args->once)
+    if (!target_is_process(h.heap_target) && !v->args->once)
         code = command_error("umem top: %s is a file: give the number of a process, or --once",
                              target_name(h.heap_target));
     else if (status == HEAP_NONE)
@@ -148,7 +148,7 @@ command_top(int argc, char **argv)
             "milliseconds\n"
             "each time. Places are known of programs that run under UMEM_DEBUG=audit.\n",
         .cmd_rows = rows,
-        .cmd_shared = SHARED_FORMAT | SHARED_EXE | SHARED_COLOR,
+        .cmd_shared = SHARED_FORMAT | SHARED_EXE | SHARED_COLOR | SHARED_SELF,
         .cmd_min_args = 1,
         .cmd_max_args = 1};
     struct command_options options;

@@ -93,18 +93,26 @@ listen_by_number(int listener)
            listen(listener, SOMAXCONN) == 0;
 }
 
-/* Our item is the last one, so that of a umem run --leaks around us does not count. */
-static bool
-set_exit_stop(void)
+bool
+watch_add_option(const char *item)
 {
     const char *old = getenv("UMEM_OPTIONS");
     char *value;
-    if (asprintf(&value, "%s%sexit_stop=%d", old != NULL ? old : "",
-                 old != NULL && old[0] != '\0' ? "," : "", (int)getpid()) < 0)
+    if (asprintf(&value, "%s%s%s", old != NULL ? old : "", old != NULL && old[0] != '\0' ? "," : "",
+                 item) < 0)
         return false;
     bool ok = setenv("UMEM_OPTIONS", value, 1) == 0;
     free(value);
     return ok;
+}
+
+/* Our item is the last one, so that of a umem run --leaks around us does not count. */
+static bool
+set_exit_stop(void)
+{
+    char item[32];
+    snprintf(item, sizeof(item), "exit_stop=%d", (int)getpid());
+    return watch_add_option(item);
 }
 
 _Noreturn static void

@@ -22,6 +22,9 @@ struct watch_options {
     struct command_options *watch_common;
 };
 
+/* Adds an item to UMEM_OPTIONS, for the program.  False: no memory. */
+bool watch_add_option(const char *item);
+
 /* Says why a program was not executed; returns the exit code. */
 int watch_not_started(const char *program, int error);
 

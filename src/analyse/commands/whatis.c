@@ -236,7 +236,7 @@ command_whatis(int argc, char **argv)
         .cmd_usage = "TARGET ADDR...",
         .cmd_summary = "Tell what an address belongs to, and with audit who allocated or freed it",
         .cmd_rows = rows,
-        .cmd_shared = SHARED_FORMAT | SHARED_EXE | SHARED_COLOR,
+        .cmd_shared = SHARED_FORMAT | SHARED_EXE | SHARED_COLOR | SHARED_SELF,
         .cmd_min_args = 2,
         .cmd_max_args = -1};
     struct command_options options;

@@ -180,7 +180,7 @@ incomplete_json(const struct heap *h)
 const char *
 age_suffix(const struct target *t)
 {
-    if (target_is_live(t))
+    if (target_is_process(t))
         return "ago";
     return target_now(t) != 0 ? "before the core was taken"
                               : "before the core's newest allocation or free";
@@ -193,7 +193,7 @@ target_describe(const struct target *t, char *out, size_t size)
     const char *slash = strrchr(exe, '/');
     const char *name = slash != NULL ? slash + 1 : exe;
 
-    if (target_is_live(t))
+    if (target_is_process(t))
         snprintf(out, size, "%s (pid %d)", name[0] != '\0' ? name : "process", (int)target_pid(t));
     else if (name[0] != '\0')
         snprintf(out, size, "%s of %s (pid %d)", target_name(t), name, (int)target_pid(t));

@@ -26,7 +26,8 @@ report_open(const char *verb, const char *name, const struct command_options *op
             enum open_hold hold, struct heap *h, const char **why)
 {
     static char text[512];
-    struct target_options target_options = {.opt_exe = options->opt_exe};
+    struct target_options target_options = {.opt_exe = options->opt_exe,
+                                            .opt_self = options->opt_self};
     struct target *t = target_open(name, &target_options);
 
     *why = text;

@@ -248,7 +248,7 @@ taken_at(const struct target *t)
 {
     struct stat st;
     struct timespec now;
-    if (!target_is_live(t) && stat(target_name(t), &st) == 0)
+    if (!target_is_process(t) && stat(target_name(t), &st) == 0)
         return (uint64_t)st.st_mtim.tv_sec * NS_PER_S + (uint64_t)st.st_mtim.tv_nsec;
     clock_gettime(CLOCK_REALTIME, &now);
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;

@@ -25,11 +25,9 @@ base_name(const char *path)
 }
 
 bool
-shell_open(struct shell *sh, const char *name, const char *exe, bool stop)
+shell_open(struct shell *sh, const char *name, const struct target_options *options, bool stop)
 {
-    struct target_options options = {.opt_exe = exe};
-
-    *sh = (struct shell){.sh_name = name, .sh_target = target_open(name, &options)};
+    *sh = (struct shell){.sh_name = name, .sh_target = target_open(name, options)};
     if (sh->sh_target == NULL)
         return false;
     if (!stop)

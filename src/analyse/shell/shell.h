@@ -171,7 +171,8 @@ extern const struct walker walkers_caches[], walkers_bufctls[], walkers_arenas[]
 /* --- session.c --- */
 
 /* stop: a live process stays stopped until the end.  False after one line on stderr. */
-bool shell_open(struct shell *sh, const char *name, const char *exe, bool stop);
+bool shell_open(struct shell *sh, const char *name, const struct target_options *options,
+                bool stop);
 void shell_close(struct shell *sh);
 /* One line on stderr. */
 void shell_complain(struct shell *sh, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

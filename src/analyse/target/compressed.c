@@ -41,16 +41,6 @@ compressed_tool(const void *data, size_t size)
     return NULL;
 }
 
-static int
-temporary_file(void)
-{
-    const char *folder = getenv("TMPDIR");
-    if (folder == NULL || folder[0] == '\0')
-        folder = "/var/tmp";
-    int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    return fd >= 0 ? fd : open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-}
-
 /* Runs TOOL -dc with the core as its input; 0, or an errno, or -1 where it failed. */
 static int
 run_tool(const char *tool, int in, int out)

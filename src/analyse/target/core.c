@@ -332,12 +332,13 @@ mark_present(struct target *t)
     }
 }
 
-bool
-core_open(struct target *t)
+/* What the image holds. */
+static bool
+read_image(struct target *t)
 {
     struct losses losses = {0};
     size_t phdrs = 0;
-    if (!open_image(t) || !check_header(t, &phdrs))
+    if (!check_header(t, &phdrs))
         return false;
     read_all_notes(t, phdrs, &losses);
     read_loads(t, phdrs, &losses);
@@ -351,4 +352,19 @@ core_open(struct target *t)
     target_sort_segments(t);
     mark_present(t);
     return true;
+}
+
+bool
+core_open(struct target *t)
+{
+    return open_image(t) && read_image(t);
+}
+
+bool
+core_open_file(struct target *t, int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return target_complain(t, "%s", strerror(errno));
+    return load_image(t, fd, (size_t)st.st_size) && read_image(t);
 }

@@ -12,21 +12,14 @@
  * so that it can be written in one go.  What cannot be read, guard regions for
  * one, is left out, to the page, and costs its neighbours nothing.  Pages that
  * are zero are holes of the file.
- *
- * The file has no name until it is whole (O_TMPFILE), or one that says that it
- * is not (FILE.part) where the file system cannot do that.
  */
 #include "target/target_impl.h"
 
 #include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -308,67 +301,14 @@ write_tables(struct dump *d)
     return write_at(d, &ehdr, sizeof(ehdr), 0) && ftruncate(d->d_fd, (off_t)d->d_offset) == 0;
 }
 
-/* --- The file --- */
-
-/* Opens a file that is not there yet; *named: under part, else without a name. */
-static bool
-open_file(struct dump *d, const char *part, bool *named)
-{
-    char folder[PATH_MAX];
-    const char *path = d->d_options->dmp_path;
-    const char *slash = strrchr(path, '/');
-    const mode_t owner_only = S_IRUSR | S_IWUSR; /* there may be secrets in it */
-
-    snprintf(folder, sizeof(folder), "%.*s", slash == NULL ? 1 : (int)(slash - path) + 1,
-             slash == NULL ? "." : path);
-    *named = false;
-    d->d_fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, owner_only);
-    if (d->d_fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
-        *named = true;
-        unlink(part);
-        d->d_fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, owner_only);
-    }
-    return d->d_fd >= 0;
-}
-
-/* Gives the finished file its name, in the place of one that was there. */
-static bool
-name_file(const struct dump *d, const char *part, bool named)
-{
-    const char *path = d->d_options->dmp_path;
-    char self[64];
-
-    snprintf(self, sizeof(self), "/proc/self/fd/%d", d->d_fd);
-    if (!named && linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0)
-        return true;
-    if (!named && errno != EEXIST)
-        return false;
-    if (!named) {
-        unlink(part);
-        if (linkat(AT_FDCWD, self, AT_FDCWD, part, AT_SYMLINK_FOLLOW) != 0)
-            return false;
-    }
-    return rename(part, path) == 0;
-}
-
 static bool
 write_file(struct dump *d)
 {
-    char part[PATH_MAX];
-    struct stat st;
-    bool named;
-    const char *path = d->d_options->dmp_path;
+    struct whole_file file;
 
-    if ((size_t)snprintf(part, sizeof(part), "%s.part", path) >= sizeof(part)) {
-        errno = ENAMETOOLONG;
+    if (!whole_open(&file, d->d_options->dmp_path))
         return false;
-    }
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
-        errno = S_ISDIR(st.st_mode) ? EISDIR : EEXIST;
-        return false;
-    }
-    if (!open_file(d, part, &named))
-        return false;
+    d->d_fd = file.whl_fd;
     d->d_offset = sizeof(Elf64_Ehdr);
     d->d_offset = (d->d_offset + ZERO_PIECE - 1) & ~(uint64_t)(ZERO_PIECE - 1);
     bool ok = write_runs(d);
@@ -376,29 +316,7 @@ write_file(struct dump *d)
     d->d_result->dmp_stopped_ns = d->d_result->dmp_stopped_ns != 0
                                       ? d->d_result->dmp_stopped_ns
                                       : now_ns() - d->d_target->t_stop_time;
-    ok = ok && write_tables(d) && name_file(d, part, named);
-    int error = errno;
-    if (close(d->d_fd) != 0 && ok) {
-        ok = false;
-        error = errno;
-    }
-    if (!ok && named)
-        unlink(part);
-    errno = error;
-    return ok;
-}
-
-static bool
-complain(const struct dump *d, int error)
-{
-    const char *path = d->d_options->dmp_path;
-    const char *advice = error == ENOSPC || error == EFBIG || error == EDQUOT
-                             ? "; give a path on a disk with more room by -o FILE"
-                             : "; give another path by -o FILE";
-
-    fprintf(stderr, "umem: %s: cannot be written: %s%s; nothing was left there\n", path,
-            strerror(error), advice);
-    return false;
+    return whole_finish(&file, ok && write_tables(d));
 }
 
 bool
@@ -427,5 +345,5 @@ target_dump(struct target *t, const struct dump_options *options, struct dump_re
     free(d.d_notes.nb_data);
     free(d.d_phdrs);
     free(d.d_runs);
-    return ok || complain(&d, error);
+    return ok || whole_complain(options->dmp_path, error);
 }

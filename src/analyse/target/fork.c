@@ -40,7 +40,6 @@
 #endif
 #define USER_CS 0x33 /* code segment of 64-bit code; 32-bit code has other system call numbers */
 #define VDSO_BYTES 8192
-#define STATUS_BYTES 4096
 /* Stops on the way through one system call: its entry, the event, its exit. */
 #define STOPS_MAX 16
 #define KERNEL_SIGSET_BYTES 8
@@ -64,33 +63,10 @@ struct puppet {
 
 /* --- Is it harmless? --- */
 
-/* The words behind "NAME:" in a status file, or "" where there are none. */
-static void
-status_words(const char *path, const char *name, char *words, size_t size)
-{
-    char text[STATUS_BYTES];
-    char key[32];
-    words[0] = '\0';
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : 0;
-    if (fd >= 0)
-        close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    snprintf(key, sizeof(key), "\n%s:\t", name);
-    const char *at = strstr(text, key);
-    if (at != NULL)
-        snprintf(words, size, "%.*s", (int)strcspn(at + strlen(key), "\n"), at + strlen(key));
-}
-
 static bool
 is_first_of_namespace(pid_t pid)
 {
-    char path[64];
-    char words[128];
-    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-    status_words(path, "NSpid", words, sizeof(words));
-    const char *last = strrchr(words, '\t');
-    return strcmp(last != NULL ? last + 1 : words, "1") == 0;
+    return status_own_pid(pid) == 1;
 }
 
 static bool

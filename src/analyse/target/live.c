@@ -68,26 +68,18 @@ target_now(const struct target *t)
 
 /* --- Who is it, and may we? --- */
 
-/* A line of /proc/PID/status as a number (or its first letter); -1 where it is missing. */
-static long
-status_field(pid_t pid, const char *field)
+/* kernel.yama.ptrace_scope; 0 where there is no such thing. */
+static int
+yama_scope(void)
 {
-    char line[256];
-    long value = -1;
-    size_t n = strlen(field);
-    snprintf(line, sizeof(line), "/proc/%d/status", (int)pid);
-    FILE *f = fopen(line, "re");
+    int scope = 0;
+    FILE *f = fopen("/proc/sys/kernel/yama/ptrace_scope", "re");
     if (f == NULL)
-        return -1;
-    while (fgets(line, sizeof(line), f) != NULL) {
-        if (strncmp(line, field, n) != 0 || line[n] != ':')
-            continue;
-        const char *text = line + n + 1 + strspn(line + n + 1, " \t");
-        value = text[0] >= '0' && text[0] <= '9' ? strtol(text, NULL, 10) : text[0];
-        break;
-    }
+        return 0;
+    if (fscanf(f, "%d", &scope) != 1)
+        scope = 0;
     fclose(f);
-    return value;
+    return scope;
 }
 
 static bool
@@ -95,26 +87,29 @@ complain_denied(const struct target *t)
 {
     long tracer = status_field(t->t_pid, "TracerPid");
     long uid = status_field(t->t_pid, "Uid");
-    int scope = 0;
+    int scope = yama_scope();
+    const char *self = self_is_possible(t) ? "give --self, it can look at itself"
+                                           : "start it with UMEM_OPTIONS=agent and give --self";
     if (tracer > 0)
-        return target_complain(t, "is being debugged by process %ld already; end that first",
-                               tracer);
-    FILE *f = fopen("/proc/sys/kernel/yama/ptrace_scope", "re");
-    if (f != NULL) {
-        if (fscanf(f, "%d", &scope) != 1)
-            scope = 0;
-        fclose(f);
-    }
-    if (uid >= 0 && (uid_t)uid != geteuid())
+        return target_complain(t, "is being debugged by process %ld already; end that first, or %s",
+                               tracer, self);
+    if (uid >= 0 && geteuid() != 0 && (uid_t)uid != geteuid())
         return target_complain(t, "belongs to user %ld; run as that user or as root", uid);
     if (scope >= 3)
-        return target_complain(t, "kernel.yama.ptrace_scope is 3: no process may be looked at; "
-                                  "analyse a core file instead");
+        return target_complain(
+            t,
+            "may not be looked at: kernel.yama.ptrace_scope is 3; %s, or analyse "
+            "a core file",
+            self);
     if (scope > 0)
-        return target_complain(t, "may not be looked at: run as root, or grant CAP_SYS_PTRACE, or "
-                                  "'sysctl kernel.yama.ptrace_scope=0'");
-    return target_complain(t, "may not be looked at: needs CAP_SYS_PTRACE (run as root; in a "
-                              "container: --cap-add=SYS_PTRACE)");
+        return target_complain(t,
+                               "may not be looked at: %s; or run as root, grant CAP_SYS_PTRACE, or "
+                               "'sysctl kernel.yama.ptrace_scope=0'",
+                               self);
+    return target_complain(t,
+                           "may not be looked at: %s; or run with CAP_SYS_PTRACE (as root; in a "
+                           "container: --cap-add=SYS_PTRACE)",
+                           self);
 }
 
 static bool
@@ -123,22 +118,30 @@ complain_gone(const struct target *t)
     return target_complain(t, "has ended");
 }
 
+bool
+live_check(const struct target *t)
+{
+    long tgid = status_field(t->t_pid, "Tgid");
+    if (t->t_pid == 0 || tgid < 0)
+        return target_complain(t, "no such process (a core file of that name: ./%s)", t->t_name);
+    if (tgid != t->t_pid)
+        return target_complain(t, "is a thread of process %ld; give that number", tgid);
+    if (t->t_pid == getpid())
+        return target_complain(t, "is this command itself");
+    if (status_field(t->t_pid, "State") == 'Z')
+        return target_complain(t, "has ended; only its parent has not noticed yet");
+    return true;
+}
+
 /* Checks that cost nothing before anything is stopped. */
 static bool
 check_process(struct target *t)
 {
     char path[64];
     unsigned char ident[20] = {0};
-    long tgid = status_field(t->t_pid, "Tgid");
-    if (t->t_pid == 0 || tgid < 0)
-        return target_complain(t, "no such process (a core file of that name: ./%s)", t->t_name);
-    if (tgid != t->t_pid)
-        return target_complain(t, "is a thread of process %ld; give that number", tgid);
+    if (!live_check(t))
+        return false;
     t->t_own_child = status_field(t->t_pid, "PPid") == getpid();
-    if (t->t_pid == getpid())
-        return target_complain(t, "is this command itself");
-    if (status_field(t->t_pid, "State") == 'Z')
-        return target_complain(t, "has ended; only its parent has not noticed yet");
     snprintf(path, sizeof(path), "/proc/%d/exe", (int)t->t_pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && (errno == EACCES || errno == EPERM))
@@ -348,7 +351,7 @@ uint64_t
 target_stopped_ns(const struct target *t)
 {
     if (!t->t_live)
-        return 0;
+        return t->t_self_stopped_ns;
     return (t->t_run_time != 0 ? t->t_run_time : now_ns()) - t->t_stop_time;
 }
 

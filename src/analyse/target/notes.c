@@ -122,6 +122,8 @@ read_own(struct target *t, unsigned type, const unsigned char *desc, size_t size
         t->t_time = word_at(desc);
     } else if (type == DUMP_NOTE_MAPS && t->t_maps == NULL) {
         t->t_maps = strndup((const char *)desc, size);
+    } else if (type == DUMP_NOTE_MISSING) {
+        target_add_reason(t, "%.*s", (int)strnlen((const char *)desc, size), (const char *)desc);
     }
 }
 

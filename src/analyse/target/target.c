@@ -300,19 +300,29 @@ parse_pid(const char *name)
 }
 
 struct target *
-target_open(const char *name, const struct target_options *options)
+target_create(const char *name)
 {
     struct target *t = must(calloc(1, sizeof(*t)));
     elf_version(EV_CURRENT);
     t->t_name = target_strdup(name);
     t->t_exe = target_strdup("");
-    t->t_opt_exe = options != NULL ? options->opt_exe : NULL;
     t->t_mem_fd = -1;
     t->t_pagemap_fd = -1;
     t->t_pid = parse_pid(name);
-    t->t_live = t->t_pid >= 0;
     t->t_mem_pid = t->t_pid;
-    bool ok = t->t_live ? live_open(t) : core_open(t);
+    return t;
+}
+
+struct target *
+target_open(const char *name, const struct target_options *options)
+{
+    struct target *t = target_create(name);
+    t->t_opt_exe = options != NULL ? options->opt_exe : NULL;
+    t->t_live = t->t_pid >= 0;
+    t->t_self = t->t_live && options != NULL && options->opt_self;
+    if (t->t_self)
+        t->t_live = false;
+    bool ok = t->t_self ? self_open(t) : t->t_live ? live_open(t) : core_open(t);
     if (ok) {
         target_sort_mappings(t);
         target_sort_segments(t);
@@ -395,6 +405,12 @@ bool
 target_is_live(const struct target *t)
 {
     return t->t_live;
+}
+
+bool
+target_is_process(const struct target *t)
+{
+    return t->t_live || t->t_self;
 }
 
 pid_t

@@ -75,11 +75,13 @@ struct symbol {
 
 struct target_options {
     const char *opt_exe; /* executable of a core, or NULL to find it */
+    bool opt_self;       /* a process is not to be stopped, but asked for a snapshot of itself */
 };
 
 /*
- * Opens "123" as a pid, anything else as a core file.  NULL after one line on
- * stderr that says what to do.
+ * Opens "123" as a pid, anything else as a core file.  A process that is asked
+ * for a snapshot of itself is a core file then.  NULL after one line on stderr
+ * that says what to do.
  */
 struct target *target_open(const char *name, const struct target_options *options);
 void target_close(struct target *t);
@@ -125,9 +127,14 @@ struct dump_result {
  * not at all.  False after one line on stderr.  Once a target.
  */
 bool target_dump(struct target *t, const struct dump_options *options, struct dump_result *result);
+/* The same of a process that does it itself when it is asked. */
+bool target_dump_self(const char *name, const struct dump_options *options,
+                      struct dump_result *result);
 
 const char *target_name(const struct target *t);
 bool target_is_live(const struct target *t);
+/* Also one that has made a snapshot of itself; else a file was given. */
+bool target_is_process(const struct target *t);
 pid_t target_pid(const struct target *t);
 /* Path of the executable, or "". */
 const char *target_executable(const struct target *t);

@@ -5,14 +5,18 @@
  *
  *   target.c     opening, closing, tables, reads from segments
  *   core.c       a core file: headers, segments, gaps filled from files
+ *   temporary.c  files without a name
  *   compressed.c unpacking of compressed cores
  *   notes.c      the core's notes: threads, mapped files, auxiliary vector
  *   live.c       a live process: stopping, maps, memory
+ *   status.c     fields of /proc/PID/status
+ *   self.c       a live process that makes a core file of itself
  *   fork.c       target_fork: a live process's copy that the kernel makes
  *   copy.c       target_copy
  *   pages.c      which pages of a live process exist
  *   maps.c       lines of /proc/PID/maps
  *   dump.c       target_dump: a core file of a live process
+ *   whole.c      files that are there when they are whole
  *   dump_notes.c its notes
  *   machine.c    register layouts
  *   modules.c    which mappings are ELF objects, and the files they came from
@@ -31,6 +35,7 @@
 #include "target/target.h"
 
 #include <libelf.h>
+#include <limits.h>
 #include <sys/types.h>
 
 #define TARGET_PAGE 4096 /* smallest page of any machine; only a step, never a promise */
@@ -77,6 +82,8 @@ struct helper;
 struct target {
     char *t_name;
     bool t_live;
+    bool t_self; /* a process that has made the core file itself, when it was asked */
+    uint64_t t_self_stopped_ns; /* how long it stood still for that */
     pid_t t_pid;
     char *t_exe;
     const struct machine *t_machine;
@@ -128,6 +135,8 @@ struct target {
 
 /* --- target.c --- */
 
+/* One that is not open yet; for target_close(). */
+struct target *target_create(const char *name);
 /* "umem: NAME: ..." on stderr.  Always false. */
 bool target_complain(const struct target *t, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
@@ -147,7 +156,11 @@ char *target_strdup(const char *s);
 /* --- core.c, live.c: fill t; false after one line on stderr --- */
 
 bool core_open(struct target *t);
+/* The same of a file that is open; it stays so. */
+bool core_open_file(struct target *t, int fd);
 bool live_open(struct target *t);
+/* Whether there is such a process to be looked at, by what anybody may know of it. */
+bool live_check(const struct target *t);
 void live_resume(struct target *t);
 size_t live_read(const struct target *t, addr_t addr, void *buf, size_t size);
 
@@ -155,6 +168,26 @@ size_t live_read(const struct target *t, addr_t addr, void *buf, size_t size);
 
 /* Ends the copy, if there is one; memory is the process's own again. */
 void fork_end(struct target *t);
+
+/* --- status.c --- */
+
+/* The words behind "NAME:" in a status file, or "" where there are none. */
+void status_words(const char *path, const char *name, char *words, size_t size);
+/* The first of them in /proc/PID/status, as a number (or its first letter); -1: missing. */
+long status_field(pid_t pid, const char *name);
+/* The process's id in its own namespace. */
+pid_t status_own_pid(pid_t pid);
+
+/* --- self.c: see umem_agent(7) --- */
+
+bool self_open(struct target *t);
+/* Whether somebody listens whom one could ask. */
+bool self_is_possible(const struct target *t);
+
+/* --- temporary.c --- */
+
+/* A file without a name in TMPDIR, or where large files belong.  -1 with errno. */
+int temporary_file(void);
 
 /* --- compressed.c --- */
 
@@ -185,6 +218,22 @@ void pages_walk(struct target *t, addr_t start, addr_t end, enum page_rule rule,
 /* Adds the mapping that a line of /proc/PID/maps tells of. */
 void maps_add_line(struct target *t, const char *line);
 
+/* --- whole.c --- */
+
+/* A file that gets its name when it is whole. */
+struct whole_file {
+    int whl_fd;
+    const char *whl_path;
+    char whl_part[PATH_MAX]; /* its name until then, where it needs one */
+    bool whl_named;
+};
+/* False with errno. */
+bool whole_open(struct whole_file *file, const char *path);
+/* ok: it is whole; else nothing stays.  Whether it is there, with errno. */
+bool whole_finish(struct whole_file *file, bool ok);
+/* One line on stderr.  Always false. */
+bool whole_complain(const char *path, int error);
+
 /* --- dump_notes.c --- */
 
 /*
@@ -192,8 +241,9 @@ void maps_add_line(struct target *t, const char *line);
  * are none of anybody's: gdb goes by them alone.
  */
 #define DUMP_NOTE_OWNER "UMEM"
-#define DUMP_NOTE_TIME 0x756d0001 /* 8 bytes: CLOCK_MONOTONIC, ns */
-#define DUMP_NOTE_MAPS 0x756d0002 /* the text of /proc/PID/maps */
+#define DUMP_NOTE_TIME 0x756d0001    /* 8 bytes: CLOCK_MONOTONIC, ns */
+#define DUMP_NOTE_MAPS 0x756d0002    /* the text of /proc/PID/maps */
+#define DUMP_NOTE_MISSING 0x756d0003 /* a line that says what is not in the file */
 
 struct notes_buffer {
     unsigned char *nb_data;
