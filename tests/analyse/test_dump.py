@@ -2,15 +2,18 @@
 """`umem core` and `umem snapshot`: files that say what the process says, for `umem` and for gdb;
 whole, or not there at all."""
 
+import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 
 import pytest
 
 from harness import paths
+from harness.agent import OPTIONS, Agent
 from harness.process import clean_env
 from leak_support import build, refused, sleeping, umem, umem_json, waiting
 
@@ -127,6 +130,28 @@ def test_ages_and_names(program, tmp_path):
     text = umem("leaks", tmp_path / "taken").stdout
     assert "before the core was taken, by thread" in text
     assert umem_json("whatis", tmp_path / "taken", stack)["kind"] in ("stack", "mapping")
+
+
+@pytest.mark.parametrize("way", [[], ["--self"]])
+def test_cut_off(program, tmp_path, way):
+    """What is left can be read: the headers come first."""
+    with waiting(program, debug="audit=20", env=OPTIONS) as process:
+        with Agent(process.pid):
+            pass
+        whole = tmp_path / "whole"
+        umem_json("snapshot", *way, process.pid, "-o", whole)
+    short = tmp_path / "short"
+    answers = 0
+    for part in (99, 75, 50, 25):
+        shutil.copy(whole, short)
+        os.truncate(short, whole.stat().st_size * part // 100)
+        result = umem("leaks", "--format=json", short)
+        if result.returncode == 2:  # nothing of the heap is left: said so
+            assert re.search("cut|truncated|missing|no libumem", result.stderr), result
+            continue
+        answers += 1
+        assert json.loads(result.stdout)["complete"] is False, part
+    assert answers > 0
 
 
 def test_gdb_opens_it(program, tmp_path):

@@ -7,11 +7,13 @@
  * where there is memory for that, while it stands still.
  * The file holds
  *
- *   ELF header | memory, run after run | notes | program headers | section header
+ *   ELF header | section header | program headers | notes | memory, run after run
  *
- * so that it can be written in one go.  What cannot be read, guard regions for
- * one, is left out, to the page, and costs its neighbours nothing.  Pages that
- * are zero are holes of the file.
+ * so that of a file that was cut off later what is left can be read.  What cannot
+ * be read, guard regions for one, is left out, to the page, and costs its
+ * neighbours nothing.  Mostly that is known beforehand, and so are the program
+ * headers; where there are more in the end than there is room for, they go behind
+ * the memory.  Pages that are zero are holes of the file.
  */
 #include "target/target_impl.h"
 
@@ -26,6 +28,8 @@
 /* Memory is written in pieces of this size, and looked through for zeroes in these. */
 #define PIECE ((size_t)1 << 20)
 #define ZERO_PIECE ((size_t)4096)
+/* Program headers that come unforeseen: each page that cannot be read makes one more. */
+#define SPARE_HEADERS 64
 #define NO_SECTIONS_ABOVE 0xffff /* PN_XNUM: the number of headers is in the section header */
 
 struct run {
@@ -33,13 +37,14 @@ struct run {
     addr_t run_end;
     enum page run_kind;
     unsigned run_flags; /* of its mapping, MAPPING_* */
+    bool run_early;     /* without it nothing of the heap can be told */
 };
 
 struct dump {
     struct target *d_target;
     const struct dump_options *d_options;
     struct dump_result *d_result;
-    struct run *d_runs; /* by address */
+    struct run *d_runs; /* early ones, then the others; both by address */
     size_t d_run_count;
     const struct mapping *d_mapping; /* that is being noted */
     struct notes_buffer d_notes;
@@ -48,8 +53,11 @@ struct dump {
     int d_fd;
     uint64_t d_offset; /* where the next byte of the file goes */
     unsigned char *d_piece;
-    bool d_copy; /* memory is taken over while the process stands still */
-    bool d_open; /* the last program header can be added to */
+    bool d_copy;   /* memory is taken over while the process stands still */
+    bool d_open;   /* the last program header can be added to */
+    bool d_plan;   /* only the program headers are made, as though all could be read */
+    size_t d_room; /* for so many program headers, before the notes */
+    uint64_t d_notes_at;
 };
 
 static uint64_t
@@ -62,6 +70,26 @@ now_ns(void)
 
 /* --- What is to be written: while the process, or its copy, stands still --- */
 
+static bool
+starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* Modules with their .bss, the stack, what the library knows of its heap. */
+static bool
+is_early(const struct dump *d, const struct mapping *map)
+{
+    const struct mapping *before = map > d->d_target->t_mappings ? map - 1 : NULL;
+    const char *name = map->map_name;
+
+    if ((map->map_flags & MAPPING_ANONYMOUS) == 0 || strcmp(name, "[stack]") == 0)
+        return true;
+    if (name[0] == '\0')
+        return before != NULL && before->map_end == map->map_start && before->map_name[0] == '/';
+    return starts_with(name, "[anon:umem_") && strcmp(name, "[anon:umem_heap]") != 0;
+}
+
 static void
 note_run(void *arg, addr_t start, addr_t end, enum page kind)
 {
@@ -70,16 +98,11 @@ note_run(void *arg, addr_t start, addr_t end, enum page kind)
     if (kind == PAGE_HOLE || start >= end)
         return;
     d->d_runs = target_grow(d->d_runs, d->d_run_count, sizeof(*d->d_runs));
-    d->d_runs[d->d_run_count++] = (struct run){start, end, kind, d->d_mapping->map_flags};
+    d->d_runs[d->d_run_count++] =
+        (struct run){start, end, kind, d->d_mapping->map_flags, is_early(d, d->d_mapping)};
     /* Of a file mapping few pages differ from the file; the rest was copied whole. */
     if (kind == PAGE_READ && d->d_copy && (d->d_mapping->map_flags & MAPPING_WRITE) == 0)
         target_copy(d->d_target, start, end);
-}
-
-static bool
-starts_with(const char *text, const char *prefix)
-{
-    return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
 /* Memory that is shared and has no file that outlives the process. */
@@ -129,6 +152,15 @@ note_mapping(struct dump *d, const struct mapping *map)
         }
         pages_walk(d->d_target, start, map->map_end, PAGES_MODIFIED, note_run, d);
     }
+}
+
+static int
+compare_runs(const void *a, const void *b)
+{
+    const struct run *x = a, *y = b;
+    if (x->run_early != y->run_early)
+        return x->run_early ? -1 : 1;
+    return (x->run_start > y->run_start) - (x->run_start < y->run_start);
 }
 
 /* --- Writing --- */
@@ -227,12 +259,16 @@ write_memory(struct dump *d, const struct run *run)
 
     while (at < run->run_end) {
         size_t want = run->run_end - at < PIECE ? (size_t)(run->run_end - at) : PIECE;
-        size_t got = target_read(d->d_target, at, d->d_piece, want) & ~(page - 1);
+        size_t got = want;
+        if (!d->d_plan)
+            got = target_read(d->d_target, at, d->d_piece, want) & ~(page - 1);
         if (got > 0 && !d->d_open)
             begin_segment(d, at, run->run_flags);
         if (got > 0)
             extend_segment(d, got, true);
-        if (!append_sparse(d, d->d_piece, got))
+        if (d->d_plan)
+            d->d_offset += got;
+        else if (!append_sparse(d, d->d_piece, got))
             return false;
         at += got;
         if (got < want) { /* a page that cannot be read: left out */
@@ -264,41 +300,82 @@ write_runs(struct dump *d)
     return true;
 }
 
-/* Notes, program headers, and where their number is too large the section header that has it. */
-static bool
-write_tables(struct dump *d)
+static uint64_t
+aligned(uint64_t offset, uint64_t to)
 {
-    size_t count = d->d_phdr_count + 1;
+    return (offset + to - 1) & ~(to - 1);
+}
+
+static int
+compare_phdrs(const void *a, const void *b)
+{
+    const Elf64_Phdr *x = a, *y = b;
+    return (x->p_vaddr > y->p_vaddr) - (x->p_vaddr < y->p_vaddr);
+}
+
+/* The headers; behind what is there already, where they are too many. */
+static bool
+write_headers(struct dump *d)
+{
+    size_t count = d->d_phdr_count + 1, size = d->d_phdr_count * sizeof(*d->d_phdrs);
     bool many = count >= NO_SECTIONS_ABOVE;
     const Elf64_Phdr note = {
-        .p_type = PT_NOTE, .p_offset = d->d_offset, .p_filesz = d->d_notes.nb_size, .p_align = 4};
+        .p_type = PT_NOTE, .p_offset = d->d_notes_at, .p_filesz = d->d_notes.nb_size, .p_align = 4};
+    const Elf64_Shdr shdr = {.sh_info = (Elf64_Word)count};
     Elf64_Ehdr ehdr = {
         .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
         .e_type = ET_CORE,
         .e_machine = (Elf64_Half)d->d_target->t_machine->mach_elf,
         .e_version = EV_CURRENT,
+        .e_phoff = sizeof(ehdr) + sizeof(shdr),
+        .e_shoff = many ? sizeof(ehdr) : 0,
         .e_ehsize = sizeof(ehdr),
         .e_phentsize = sizeof(Elf64_Phdr),
         .e_phnum = (Elf64_Half)(many ? NO_SECTIONS_ABOVE : count),
-        .e_shentsize = sizeof(Elf64_Shdr)};
-    const Elf64_Shdr shdr = {.sh_info = (Elf64_Word)count};
+        .e_shentsize = sizeof(Elf64_Shdr),
+        .e_shnum = many ? 1 : 0};
 
-    if (!append(d, d->d_notes.nb_data, d->d_notes.nb_size))
-        return false;
-    d->d_offset = (d->d_offset + 7) & ~(uint64_t)7;
-    ehdr.e_phoff = d->d_offset;
-    if (!append(d, &note, sizeof(note)) ||
-        !append(d, d->d_phdrs, d->d_phdr_count * sizeof(*d->d_phdrs)))
-        return false;
-    if (many) {
-        ehdr.e_shoff = d->d_offset;
-        ehdr.e_shnum = 1;
-        if (!append(d, &shdr, sizeof(shdr)))
-            return false;
+    if (count > 1) /* they are asked for by address */
+        qsort(d->d_phdrs, count - 1, sizeof(*d->d_phdrs), compare_phdrs);
+    if (count > d->d_room) {
+        ehdr.e_phoff = aligned(d->d_offset, 8);
+        d->d_offset = ehdr.e_phoff + sizeof(note) + size;
     }
     d->d_result->dmp_segments = count;
+    return write_at(d, &note, sizeof(note), ehdr.e_phoff) &&
+           write_at(d, d->d_phdrs, size, ehdr.e_phoff + sizeof(note)) &&
+           write_at(d, &shdr, sizeof(shdr), sizeof(ehdr)) && write_at(d, &ehdr, sizeof(ehdr), 0);
+}
+
+/* Headers as they will be if all can be read, and the notes. */
+static bool
+write_plan(struct dump *d)
+{
+    d->d_plan = true;
+    d->d_offset = 0;
+    write_runs(d);
+    d->d_plan = d->d_open = false;
+    d->d_room = d->d_phdr_count + 1 + SPARE_HEADERS;
+    d->d_notes_at = sizeof(Elf64_Ehdr) + sizeof(Elf64_Shdr) + d->d_room * sizeof(Elf64_Phdr);
+    uint64_t memory = aligned(d->d_notes_at + d->d_notes.nb_size, ZERO_PIECE);
+    for (size_t i = 0; i < d->d_phdr_count; i++)
+        d->d_phdrs[i].p_offset += memory;
+    bool ok =
+        write_headers(d) && write_at(d, d->d_notes.nb_data, d->d_notes.nb_size, d->d_notes_at);
+    d->d_phdr_count = 0;
+    d->d_result->dmp_memory = 0;
+    d->d_offset = memory;
+    return ok;
+}
+
+/* The rest: the headers as they are by now. */
+static bool
+write_end(struct dump *d)
+{
+    if (!write_headers(d))
+        return false;
     d->d_result->dmp_file_size = d->d_offset;
-    return write_at(d, &ehdr, sizeof(ehdr), 0) && ftruncate(d->d_fd, (off_t)d->d_offset) == 0;
+    return ftruncate(d->d_fd, (off_t)d->d_offset) == 0;
 }
 
 static bool
@@ -309,14 +386,12 @@ write_file(struct dump *d)
     if (!whole_open(&file, d->d_options->dmp_path))
         return false;
     d->d_fd = file.whl_fd;
-    d->d_offset = sizeof(Elf64_Ehdr);
-    d->d_offset = (d->d_offset + ZERO_PIECE - 1) & ~(uint64_t)(ZERO_PIECE - 1);
-    bool ok = write_runs(d);
+    bool ok = write_plan(d) && write_runs(d);
     target_resume(d->d_target); /* or its copy; itself, where there was no room for one */
     d->d_result->dmp_stopped_ns = d->d_result->dmp_stopped_ns != 0
                                       ? d->d_result->dmp_stopped_ns
                                       : now_ns() - d->d_target->t_stop_time;
-    return whole_finish(&file, ok && write_tables(d));
+    return whole_finish(&file, ok && write_end(d));
 }
 
 bool
@@ -332,6 +407,8 @@ target_dump(struct target *t, const struct dump_options *options, struct dump_re
         result->dmp_stopped_ns = now_ns() - t->t_stop_time;
     for (size_t i = 0; i < t->t_mapping_count; i++)
         note_mapping(&d, &t->t_mappings[i]);
+    if (d.d_run_count > 0)
+        qsort(d.d_runs, d.d_run_count, sizeof(*d.d_runs), compare_runs);
     if (d.d_copy) {
         target_resume(t);
         result->dmp_stopped_ns = now_ns() - t->t_stop_time;

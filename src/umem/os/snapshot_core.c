@@ -3,7 +3,10 @@
  * snapshot_core.c - in the copy of a process that snapshot.c has made: writes
  * the core file.
  *
- *   ELF header | what a copy lacks | program headers, notes | memory, mapping after mapping
+ *   ELF header | what a copy lacks | program headers, notes | memory
+ *
+ * Of memory, that of modules and the stack come first: without them nothing of the
+ * heap can be told where a file was cut off later.
  *
  * Nothing but the page map says which pages exist: those that do not are holes of
  * the file, and none of their own here.  The kernel reads the memory for
@@ -45,11 +48,14 @@ struct map {
     const char *map_path;
 };
 
+/* In p_paddr of a program header that is being made: its memory comes first. */
+#define EARLY 1
+
 /* Memory that goes to the file. */
 struct run {
     uintptr_t run_start;
     uintptr_t run_end;
-    uint64_t run_offset; /* from where memory begins */
+    size_t run_phdr; /* index of its program header */
 };
 
 struct writer {
@@ -58,9 +64,10 @@ struct writer {
     int w_pagemap;         /* -1: it cannot be read */
     struct os_heap w_maps; /* text */
     struct os_heap w_notes;
-    struct os_heap w_phdrs; /* p_offset from where memory begins, until that is known */
+    struct os_heap w_phdrs; /* p_paddr: EARLY or not, and p_offset unknown, until all are there */
     struct os_heap w_runs;
-    uint64_t w_size; /* of memory so far */
+    uint64_t w_end;       /* of the file */
+    uintptr_t w_file_end; /* where the last mapping of a file ends */
     int w_error;
 };
 
@@ -174,6 +181,20 @@ is_shared_memory(const char *path)
 
 /* --- What is to be written --- */
 
+/* Modules with their .bss, the stack, what the library knows of its heap. */
+static bool
+is_early(const struct writer *w, const struct map *map)
+{
+    static const char own[] = "[anon:umem_";
+    const char *path = map->map_path;
+
+    if (*path == '/' || begins(path, "[stack]"))
+        return true;
+    if (*path == '\n')
+        return map->map_start == w->w_file_end;
+    return begins(path, own) && !begins(path + sizeof(own) - 1, "heap]");
+}
+
 static void
 add_phdr(struct writer *w, const struct map *map, uintptr_t start, uintptr_t end)
 {
@@ -181,8 +202,8 @@ add_phdr(struct writer *w, const struct map *map, uintptr_t start, uintptr_t end
                        .p_flags = (map->map_perms[0] == 'r' ? PF_R : 0U) |
                                   (map->map_perms[1] == 'w' ? PF_W : 0U) |
                                   (map->map_perms[2] == 'x' ? PF_X : 0U),
-                       .p_offset = w->w_size,
                        .p_vaddr = start,
+                       .p_paddr = is_early(w, map) ? EARLY : 0,
                        .p_filesz = end - start,
                        .p_memsz = end - start,
                        .p_align = 1};
@@ -210,13 +231,11 @@ extend_phdr(struct writer *w, const struct map *map, uintptr_t start, uintptr_t 
 static void
 add_run(struct writer *w, const struct map *map, uintptr_t start, uintptr_t end, bool to_write)
 {
-    const struct run run = {start, end, w->w_size};
-
     if (!extend_phdr(w, map, start, end))
         add_phdr(w, map, start, end);
+    const struct run run = {start, end, w->w_phdrs.heap_size / sizeof(Elf64_Phdr) - 1};
     if (to_write && os_heap_add(&w->w_runs, &run, sizeof(run)) == NULL)
         w->w_error = ENOMEM;
-    w->w_size += end - start;
 }
 
 enum page { PAGE_WRITE, PAGE_ZERO, PAGE_OMIT };
@@ -289,8 +308,11 @@ plan(struct writer *w)
                *end = at + w->w_maps.heap_size - w->w_core->core_unforked_text_size;
     struct map map;
 
-    while (w->w_error == 0 && next_map(&at, end, &map))
+    while (w->w_error == 0 && next_map(&at, end, &map)) {
         add_mapping(w, &map);
+        if (map.map_path[0] == '/')
+            w->w_file_end = map.map_end;
+    }
 }
 
 /* --- Writing --- */
@@ -315,13 +337,14 @@ write_at(const struct writer *w, const void *data, size_t size, uint64_t offset)
 
 /* A page that cannot be read (past the end of its file, say) reads as zeroes. */
 static int
-write_run(const struct writer *w, const struct run *run, uint64_t memory)
+write_run(const struct writer *w, const struct run *run)
 {
+    const Elf64_Phdr *phdr = (const Elf64_Phdr *)(const void *)w->w_phdrs.heap_data + run->run_phdr;
     const size_t page = os_page_size();
     uintptr_t at = run->run_start;
 
     while (at < run->run_end) {
-        uint64_t offset = memory + run->run_offset + (at - run->run_start);
+        uint64_t offset = phdr->p_offset + (at - phdr->p_vaddr);
         size_t size = umem_min(run->run_end - at, PIECE);
         int error = write_at(w, (const void *)at, size, offset);
         for (size_t i = 0; error == EFAULT && i < size; i += page) {
@@ -338,14 +361,14 @@ write_run(const struct writer *w, const struct run *run, uint64_t memory)
 }
 
 static int
-write_memory(const struct writer *w, uint64_t memory)
+write_memory(const struct writer *w)
 {
     const struct run *runs = (const struct run *)(const void *)w->w_runs.heap_data;
     size_t count = w->w_runs.heap_size / sizeof(*runs);
     int error = 0;
 
     for (size_t i = 0; error == 0 && i < count; i++)
-        error = write_run(w, &runs[i], memory);
+        error = write_run(w, &runs[i]);
     return error;
 }
 
@@ -369,9 +392,26 @@ add_unforked(struct writer *w)
     }
 }
 
-/* Writes the headers and notes; *memory is where memory begins.  An errno. */
+/* Says where in the file memory goes, which begins at an offset. */
+static void
+place(struct writer *w, size_t loads, uint64_t offset)
+{
+    Elf64_Phdr *phdrs = (Elf64_Phdr *)(void *)w->w_phdrs.heap_data;
+
+    for (unsigned early = EARLY + 1; early-- > 0;)
+        for (size_t i = 0; i < loads; i++)
+            if (phdrs[i].p_paddr == early) {
+                phdrs[i].p_offset = offset;
+                offset += phdrs[i].p_filesz;
+            }
+    for (size_t i = 0; i < loads; i++)
+        phdrs[i].p_paddr = 0;
+    w->w_end = offset;
+}
+
+/* Writes the headers and notes.  An errno. */
 static int
-write_headers(struct writer *w, uint64_t *memory)
+write_headers(struct writer *w)
 {
     size_t loads = w->w_phdrs.heap_size / sizeof(Elf64_Phdr), count;
     const uint64_t at = w->w_core->core_offset;
@@ -401,17 +441,14 @@ write_headers(struct writer *w, uint64_t *memory)
         .e_shnum = many ? 1 : 0
     };
 
-    *memory = umem_align_up(notes + w->w_notes.heap_size, os_page_size());
-    Elf64_Phdr *phdrs = (Elf64_Phdr *)(void *)w->w_phdrs.heap_data;
-    for (size_t i = 0; i < loads; i++)
-        phdrs[i].p_offset += *memory;
+    place(w, loads, umem_align_up(notes + w->w_notes.heap_size, os_page_size()));
     if (w->w_error != 0)
         return w->w_error;
     int error = write_at(w, &ehdr, sizeof(ehdr), 0);
     if (error == 0)
         error = write_at(w, &note, sizeof(note), at);
     if (error == 0)
-        error = write_at(w, phdrs, w->w_phdrs.heap_size, at + sizeof(note));
+        error = write_at(w, w->w_phdrs.heap_data, w->w_phdrs.heap_size, at + sizeof(note));
     if (error == 0)
         error = write_at(w, &shdr, sizeof(shdr), notes - sizeof(shdr));
     return error != 0 ? error : write_at(w, w->w_notes.heap_data, w->w_notes.heap_size, notes);
@@ -421,7 +458,6 @@ int
 os_core_write(const struct os_core *core, bool (*goes_on)(void))
 {
     struct writer w = {.w_core = core, .w_goes_on = goes_on};
-    uint64_t memory;
     int error = read_maps(&w);
 
     if (error != 0)
@@ -430,8 +466,8 @@ os_core_write(const struct os_core *core, bool (*goes_on)(void))
     plan(&w);
     error = w.w_error != 0 ? w.w_error : os_core_notes(core, &w.w_maps, &w.w_notes);
     if (error == 0)
-        error = write_headers(&w, &memory);
+        error = write_headers(&w);
     if (error == 0)
-        error = syscall(SYS_ftruncate, core->core_fd, memory + w.w_size) == 0 ? 0 : errno;
-    return error != 0 ? error : write_memory(&w, memory);
+        error = syscall(SYS_ftruncate, core->core_fd, w.w_end) == 0 ? 0 : errno;
+    return error != 0 ? error : write_memory(&w);
 }
