@@ -9,6 +9,7 @@ main(void)
     const size_t size = 64 * 1024;
     void *stacks[20];
 
+    stack_budget(32 * size); /* whatever happens */
     if (stack_reserve(size, 20) != 0 || stack_seal() != 0)
         return 1;
     for (int i = 0; i < 20; i++)
@@ -16,5 +17,9 @@ main(void)
     for (int i = 0; i < 20; i++)
         stack_free(stacks[i], size);
     printf("%d beyond the reserve\n", (int)stack_breaches());
-    return stack_unseal();
+    if (stack_unseal() != 0)
+        return 1;
+    if (stack_alloc((size_t)2 << 20) == NULL)
+        puts("2 MiB are beyond the budget");
+    return 0;
 }

@@ -34,7 +34,8 @@ typedef unsigned int uint_t;
  * Returns the lowest address, page-aligned, of a stack of size bytes: 32, 64,
  * 128, 256 or 512 KiB, 1 or 2 MiB, as fetch_stack_sizes() tells.  NULL with
  * errno: EINVAL for any other size; ENOMEM for want of memory, address space
- * or mappings; EAGAIN where RLIMIT_MEMLOCK does not allow another locked one.
+ * or mappings; EAGAIN where RLIMIT_MEMLOCK does not allow another locked one, or the
+ * budget another one.
  */
 void *stack_alloc(size_t size);
 
@@ -103,6 +104,14 @@ int stack_reserve(size_t size, size_t n);
  * it done by frees.
  */
 ssize_t stack_trim(size_t size, size_t keep);
+
+/*
+ * From now on no stack is built that makes those in use and cached, of all sizes, more than so
+ * many bytes; 0: any number, as at first.  Their guards and the library's tables do not
+ * count.  Beyond it stack_alloc() gives freed stacks back to the system, of whatever
+ * size, as stack_trim() does, and fails with EAGAIN where that is not enough.
+ */
+void stack_budget(size_t bytes);
 
 /*
  * How many bytes of RLIMIT_MEMLOCK n more stacks of size take under

@@ -64,6 +64,8 @@ alloc_slow(size_t size)
     if (STACK_UNLIKELY(cache == NULL))
         return NULL;
     char *object = umem_cache_alloc(cache, UMEM_DEFAULT);
+    if (STACK_UNLIKELY(object == NULL) && stack_budget_make_room(size))
+        object = umem_cache_alloc(cache, UMEM_DEFAULT);
     if (STACK_UNLIKELY(object == NULL))
         return alloc_failed();
     unsigned index = stack_class_index(size);

@@ -166,9 +166,14 @@ stack_construct(void *object, void *private, int flags)
     struct table_slot *slot = at.place_slot;
     if (slot == NULL)
         return -1;
+    if (!stack_budget_take(at.place_form.form_size)) {
+        errno = EAGAIN;
+        return -1;
+    }
     if (build(&at) != 0) {
         int error = errno;
         raze(&at);
+        stack_budget_give(at.place_form.form_size);
         errno = error;
         return -1;
     }
@@ -194,4 +199,5 @@ stack_destruct(void *object, void *private)
     if (!has_regions(&at))
         stack_note_split(false);
     raze(&at);
+    stack_budget_give(at.place_form.form_size);
 }

@@ -7,6 +7,7 @@
  *   class.c  a size class: its umem cache, made on first use
  *   config.c stack_config: what a class is made with
  *   build.c  constructor and destructor of a stack
+ *   budget.c  stack_budget: how much may be built
  *   trim.c   stack_trim, and bounds of what is cached
  *   scrub.c  what a user left in a stack is cleared
  *   reserve.c  stack_reserve, stack_seal: stacks made beforehand
@@ -179,6 +180,15 @@ struct stack_form stack_class_form(unsigned index);
 /* --- reserve.c --- */
 
 bool stack_is_sealed(void);
+
+/* --- budget.c --- */
+
+/* Before a stack of so many bytes is built: false where the budget does not allow it. */
+bool stack_budget_take(size_t bytes);
+/* It is no more, or could not be built. */
+void stack_budget_give(size_t bytes);
+/* No stack was to be had, for want of budget: whether freed ones were taken apart.  Keeps errno. */
+bool stack_budget_make_room(size_t bytes);
 
 /* --- trim.c --- */
 

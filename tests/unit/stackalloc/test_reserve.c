@@ -119,6 +119,57 @@ test_reserve_with_guard_regions(void **state)
     must_succeed(child_regions, &lazy);
 }
 
+static size_t
+built(void)
+{
+    struct stack_stats stats;
+    CHECK(stack_stats(&stats, sizeof(stats)) == 0);
+    return stats.stats_used_bytes + stats.stats_cached_bytes;
+}
+
+static void
+child_budget(void *arg)
+{
+    enum { FIT = 10 };
+    const size_t size = 64 * KIB;
+    char *fit[FIT], *large;
+    struct stack_config config = {.config_backend = *(enum stack_backend *)arg};
+    if (stack_config(size, &config, sizeof(config)) != 0)
+        _exit(CHILD_SKIP);
+    stack_budget(FIT * size);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < FIT; i++)
+            CHECK((fit[i] = stack_alloc(size)) != NULL);
+        errno = 0;
+        CHECK(stack_alloc(size) == NULL && errno == EAGAIN);
+        CHECK(stack_alloc(2 * size) == NULL && errno == EAGAIN);
+        CHECK(stack_reserve(32 * KIB, 1) == -1 && errno == EAGAIN && built() == FIT * size);
+        for (int i = 0; i < FIT; i++)
+            CHECK(stack_free(fit[i], size) == 0);
+        /* Those that lie in the cache make room for another size. */
+        CHECK(built() == FIT * size && (large = stack_alloc(8 * size)) != NULL);
+        CHECK(built() <= FIT * size && stack_free(large, 8 * size) == 0);
+        CHECK(stack_alloc(16 * size) == NULL && errno == EAGAIN);
+    }
+    /* What is there stays, and the next one is made when there is room again. */
+    CHECK((large = stack_alloc(8 * size)) != NULL);
+    stack_budget(size);
+    CHECK(stack_alloc(size) == NULL && errno == EAGAIN);
+    CHECK(stack_free(large, 8 * size) == 0 && (fit[0] = stack_alloc(size)) != NULL);
+    CHECK(built() == size && stack_alloc(size) == NULL && errno == EAGAIN);
+    stack_budget(0);
+    CHECK(stack_alloc(2 * MIB) != NULL);
+}
+
+static void
+test_budget(void **state)
+{
+    (void)state;
+    enum stack_backend backends[] = {STACK_BACKEND_MPROTECT, STACK_BACKEND_REGIONS};
+    for (int i = 0; i < 2; i++)
+        must_succeed(child_budget, &backends[i]);
+}
+
 static void
 child_refused(void *arg)
 {
@@ -207,6 +258,7 @@ main(void)
         cmocka_unit_test(test_reserved_stacks_make_no_system_call),
         cmocka_unit_test(test_breach_is_counted),
         cmocka_unit_test(test_reserve_with_guard_regions),
+        cmocka_unit_test(test_budget),
         cmocka_unit_test(test_what_cannot_be_is_refused),
         cmocka_unit_test(test_sealed_for_many_threads),
     };
