@@ -16,7 +16,8 @@
 #include "debug/debug.h"
 #include "os/os.h"
 
-#define ALIGN_MIN 8 /* of umem_alloc_align() */
+#define ALIGN_MIN 8       /* of umem_alloc_align() */
+#define PROMISED_ALIGN 64 /* of umem_alloc(), where the size is a multiple of it */
 
 void *
 umem_alloc_sized(size_t size, int flags)
@@ -183,6 +184,9 @@ umem_alloc(size_t size, int flags)
             return NULL;
         return umem_cache_alloc_fast(&umem_class_cache[0], 1, size, flags);
     }
+    /* Not all shares of a slab are so aligned; the largest is, and by pages. */
+    if (UMEM_UNLIKELY(umem_class_is_share(size)) && size % PROMISED_ALIGN == 0 && size < 8192)
+        return umem_alloc_aligned(size, PROMISED_ALIGN, flags);
     return umem_alloc_sized(size, flags);
 }
 

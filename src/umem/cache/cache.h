@@ -130,7 +130,19 @@ umem_serves_free(const struct umem_cache *cp)
 /* The class that ends each row of classes with the same number a doubling: see sizes.c. */
 #define UMEM_CLASS_1K 32
 #define UMEM_CLASS_2K 48
+#define UMEM_CLASS_8K 64
 #define UMEM_CLASS_16K 72
+
+/*
+ * From 4 to 8 KiB the classes are what a slab has room for 15, 14 and so on to 8
+ * of, rounded down to 16, and not all are of wider alignment than that.
+ */
+#define UMEM_SHARED_SLAB 65536u
+static inline bool
+umem_class_is_share(size_t size)
+{
+    return size > 4096 && size <= 8192;
+}
 
 /* Class for 1 <= size <= UMEM_MAX_CLASS_SIZE, 16-aligned. */
 static inline unsigned
@@ -138,9 +150,11 @@ umem_class_of(size_t size)
 {
     if (UMEM_LIKELY(size <= UMEM_SMALL_MAX))
         return umem_class_of_small[(size + 15) >> 4];
-    /* The four, three or two bits below the highest tell which class of a doubling. */
+    /* Else the four, three or two bits below the highest tell which class of a doubling. */
     if (size <= 2048)
         return UMEM_CLASS_1K + (unsigned)((size - 1) >> 6) - 15;
+    if (umem_class_is_share(size))
+        return UMEM_CLASS_8K + 8 - UMEM_SHARED_SLAB / (unsigned)umem_align_up(size, 16);
     unsigned log2 = umem_log2(size - 1);
     if (size <= 16384)
         return UMEM_CLASS_2K + (log2 - 11) * 8 + (unsigned)((size - 1) >> (log2 - 3)) - 7;

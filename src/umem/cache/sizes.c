@@ -6,9 +6,12 @@
  * 2 KiB and four above 16 KiB.  Chosen by what programs lose to rounding
  * (docs/performance.md): more classes between 2 and 16 KiB save nothing and
  * leave more slabs partly filled, fewer cost databases a page with a header an
- * eighth.  Above 16 KiB what is lost is address space, of which less than a
- * page was ever touched.  A class is found by one load up to UMEM_SMALL_MAX and
- * by shifts above (umem_class_of() in cache.h).  Constant data only.
+ * eighth.  From 4 to 8 KiB they are what a slab of 64 KiB has room for 15, 14
+ * and so on to 8 of, since there a slab's rest would be as much as rounding
+ * costs: a page with a header takes 4,369 bytes so, by eighths 4,681.  Above
+ * 16 KiB what is lost is address space, of which less than a page was ever
+ * touched.  A class is found by one load up to UMEM_SMALL_MAX and by shifts or
+ * a division above (umem_class_of() in cache.h).  Constant data only.
  */
 #include "cache/cache.h"
 
@@ -37,10 +40,14 @@
         CLASS((base) / 16 * 29u), CLASS((base) / 16 * 30u), CLASS((base) / 16 * 31u),              \
         CLASS((base) / 16 * 32u)
 
+/* So many fill a slab. */
+#define SHARE(n) CLASS(UMEM_SHARED_SLAB / (n) / 16 * 16u)
+
 const struct umem_class umem_classes[UMEM_CLASS_COUNT] = {
     CLASS(8u),   CLASS(16u),  CLASS(32u),  CLASS(48u),  CLASS(64u),  CLASS(80u),    CLASS(96u),
     CLASS(112u), CLASS(128u), EIGHT(128),  EIGHT(256),  EIGHT(512),  SIXTEEN(1024), EIGHT(2048),
-    EIGHT(4096), EIGHT(8192), FOUR(16384), FOUR(32768), FOUR(65536),
+    SHARE(15u),  SHARE(14u),  SHARE(13u),  SHARE(12u),  SHARE(11u),  SHARE(10u),    SHARE(9u),
+    SHARE(8u),   EIGHT(8192), FOUR(16384), FOUR(32768), FOUR(65536),
 };
 
 /* Entries a class: classes are 16, 32 and 64 apart. */

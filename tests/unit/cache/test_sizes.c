@@ -28,6 +28,9 @@ most_lost(size_t size)
     size_t doubling = (size_t)1 << umem_log2((size - 1) | 1);
     size_t classes = size <= 1024 ? 8 : size <= 2048 ? 16 : size <= 16384 ? 8 : 4;
 
+    /* An eighth part of a slab is a ninth, and an eighth of that. */
+    if (umem_class_is_share(size))
+        return 8192 / 9 + 16;
     return umem_max(doubling / classes, 16) - 1;
 }
 
@@ -43,13 +46,28 @@ test_every_size(void **state)
         assert_int_equal(umem_classes[c].class_align % 16, 0);
         assert_true(c == 1 || umem_classes[c - 1].class_size < size);
         assert_true(class_size - size <= most_lost(size));
-        /* What umem_alloc() promises of alignment. */
-        if (size % 64 == 0)
+        /* What umem_alloc() promises of alignment; of shares of a slab it takes another class. */
+        if (size % 64 == 0 && !umem_class_is_share(size))
             assert_int_equal(umem_classes[c].class_align % 64, 0);
         if (size % 4096 == 0) /* a whole number of pages, where pages are the smallest there are */
             assert_int_equal(umem_classes[c].class_align, 4096);
     }
     assert_int_equal(umem_class_of_small[0], 1);
+}
+
+/* The classes from 4 to 8 KiB leave of a slab of 64 KiB less than 16 bytes for each object. */
+static void
+test_shares(void **state)
+{
+    (void)state;
+    for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++) {
+        size_t size = umem_classes[c].class_size;
+        if (umem_class_is_share(size))
+            assert_true(UMEM_SHARED_SLAB % size < UMEM_SHARED_SLAB / size * 16);
+    }
+    /* A database's page and its header, as sqlite3 asks for. */
+    assert_int_equal(umem_classes[umem_class_of(4368)].class_size, 4368);
+    assert_int_equal(umem_classes[umem_class_of(8192)].class_align, 4096);
 }
 
 int
@@ -58,6 +76,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_every_size),
+        cmocka_unit_test(test_shares),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
