@@ -31,19 +31,10 @@ struct arguments {
     bool linear;
 };
 
-static uint64_t
-most_of(const struct size_bin *bins, size_t count)
-{
-    uint64_t most = 1;
-    for (size_t i = 0; i < count; i++)
-        most = bins[i].bin_count > most ? bins[i].bin_count : most;
-    return most;
-}
-
 static void
 print_bins(const struct size_bin *bins, size_t count, bool color)
 {
-    uint64_t most = most_of(bins, count);
+    uint64_t most = sizes_most(bins, count);
 
     printf("%s%22s  %-*s %11s %8s%s\n", style_bold(color), "size", BAR_COLUMNS, "", "buffers",
            "bytes", style_end(color));

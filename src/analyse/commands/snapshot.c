@@ -7,7 +7,6 @@
 #include "commands/commands.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "heap/heap.h"
 #include "report/block_report.h"
@@ -39,12 +38,12 @@ tell(const struct command_options *options, const char *verb, const char *file,
 
 /* Of a process that is looked at. */
 static int
-take_of(struct target *t, const char *verb, struct dump_options *dump, char *who, size_t size,
-        struct dump_result *result)
+take_of(struct target *t, const struct snapshot_verb *verb, struct dump_options *dump, char *who,
+        size_t size, struct dump_result *result)
 {
     if (!target_is_live(t))
-        return command_error("umem %s: %s is a file already; give the number of a process", verb,
-                             target_name(t));
+        return command_error("umem %s: %s is a file already; give the number of a process",
+                             verb->verb_name, target_name(t));
     dump->dmp_copy = heap_copy_fits(t);
     if (!target_dump(t, dump, result))
         return COMMAND_TROUBLE;
@@ -52,17 +51,16 @@ take_of(struct target *t, const char *verb, struct dump_options *dump, char *who
     return COMMAND_CLEAN;
 }
 
-int
-snapshot_take(const char *verb, const struct command_options *options, const char *file)
+static int
+take(const struct snapshot_verb *verb, const struct command_options *options, const char *file)
 {
     char name[FILE_NAME_MAX], who[512];
     const char *pid = options->opt_argv[0];
     struct dump_result result;
     int code = COMMAND_TROUBLE;
 
-    snprintf(name, sizeof(name), "%s.%.16s", verb, pid);
-    struct dump_options dump = {.dmp_path = file != NULL ? file : name,
-                                .dmp_all = strcmp(verb, "core") == 0};
+    snprintf(name, sizeof(name), "%s.%.16s", verb->verb_name, pid);
+    struct dump_options dump = {.dmp_path = file != NULL ? file : name, .dmp_all = verb->verb_all};
     if (options->opt_self) {
         snprintf(who, sizeof(who), "process %s by itself", pid);
         code = target_dump_self(pid, &dump, &result) ? COMMAND_CLEAN : COMMAND_TROUBLE;
@@ -73,30 +71,41 @@ snapshot_take(const char *verb, const struct command_options *options, const cha
         target_close(t);
     }
     if (code == COMMAND_CLEAN)
-        tell(options, verb, dump.dmp_path, &result, who);
+        tell(options, verb->verb_name, dump.dmp_path, &result, who);
     return code;
+}
+
+int
+snapshot_command(const struct snapshot_verb *verb, int argc, char **argv)
+{
+    const char *file = NULL;
+    const struct option_row rows[] = {
+        {"output", 'o', OPTION_STRING, &file, "FILE", verb->verb_output, NULL}, {0}};
+    const struct command_spec spec = {.cmd_name = verb->verb_name,
+                                      .cmd_usage = "PID",
+                                      .cmd_summary = verb->verb_summary,
+                                      .cmd_description = verb->verb_description,
+                                      .cmd_rows = rows,
+                                      .cmd_shared = SHARED_FORMAT | SHARED_SELF,
+                                      .cmd_min_args = 1,
+                                      .cmd_max_args = 1};
+    struct command_options options;
+    int code = options_parse(&spec, argc, argv, &options);
+
+    return code != OPTIONS_GO ? code : take(verb, &options, file);
 }
 
 int
 command_snapshot(int argc, char **argv)
 {
-    const char *file = NULL;
-    const struct option_row rows[] = {
-        {"output", 'o', OPTION_STRING, &file, "FILE", "where to (./snapshot.PID)", NULL}, {0}};
-    const struct command_spec spec = {
-        .cmd_name = "snapshot",
-        .cmd_usage = "PID",
-        .cmd_summary = "Keep the memory of a process as it is now, for other verbs to look at",
-        .cmd_description =
+    static const struct snapshot_verb snapshot = {
+        .verb_name = "snapshot",
+        .verb_output = "where to (./snapshot.PID)",
+        .verb_summary = "Keep the memory of a process as it is now, for other verbs to look at",
+        .verb_description =
             "The process is stopped while the kernel copies it. The file is a core file that\n"
             "leaves out what the analyser does not need; it is TARGET for the other verbs, which\n"
-            "also know the time that it was taken at, and the names of its mappings.\n",
-        .cmd_rows = rows,
-        .cmd_shared = SHARED_FORMAT | SHARED_SELF,
-        .cmd_min_args = 1,
-        .cmd_max_args = 1};
-    struct command_options options;
-    int code = options_parse(&spec, argc, argv, &options);
+            "also know the time that it was taken at, and the names of its mappings.\n"};
 
-    return code != OPTIONS_GO ? code : snapshot_take("snapshot", &options, file);
+    return snapshot_command(&snapshot, argc, argv);
 }

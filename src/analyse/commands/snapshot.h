@@ -6,9 +6,17 @@
 #ifndef ANALYSE_COMMANDS_SNAPSHOT_H
 #define ANALYSE_COMMANDS_SNAPSHOT_H
 
-#include "commands/options.h"
+#include <stdbool.h>
 
-/* verb: "core" or "snapshot"; file: of -o, or NULL.  Returns what the verb exits with. */
-int snapshot_take(const char *verb, const struct command_options *options, const char *file);
+struct snapshot_verb {
+    const char *verb_name; /* "snapshot"; the file is snapshot.PID if no other is named */
+    const char *verb_output;
+    const char *verb_summary;
+    const char *verb_description;
+    bool verb_all; /* what the analyser does not need, too */
+};
+
+/* Such a verb's command_*(): reads its arguments, does it, returns what it exits with. */
+int snapshot_command(const struct snapshot_verb *verb, int argc, char **argv);
 
 #endif

@@ -215,3 +215,12 @@ sizes_bins(const struct sizes *sizes, const struct size_bins_options *options,
     }
     return count;
 }
+
+uint64_t
+sizes_most(const struct size_bin *bins, size_t count)
+{
+    uint64_t most = 1;
+    for (size_t i = 0; i < count; i++)
+        most = bins[i].bin_count > most ? bins[i].bin_count : most;
+    return most;
+}

@@ -50,5 +50,7 @@ struct size_bins_options {
 /* Sorts the sizes into bins without gaps; returns how many. */
 size_t sizes_bins(const struct sizes *sizes, const struct size_bins_options *options,
                   struct size_bin *bins);
+/* The largest count of these bins, at least 1: what the longest bar stands for. */
+uint64_t sizes_most(const struct size_bin *bins, size_t count);
 
 #endif

@@ -30,16 +30,11 @@ static bool
 dcmd_umem_cache(struct shell *sh, const struct call *call)
 {
     const char *part = NULL;
+    const struct heap_cache *one = NULL;
     const struct dcmd_option options[] = {{'n', DCMD_TEXT, &part, NULL}, {0}};
 
-    if (!dcmd_options(sh, call, options, 0, NULL))
+    if (!dcmd_options(sh, call, options, 0, NULL) || !shell_one_cache(sh, call, &one))
         return false;
-    struct heap_cache *one = NULL;
-    if (call_has_address(call)) {
-        one = shell_cache(sh, call->call_addr);
-        if (one == NULL)
-            return false;
-    }
     if (call_is_first(call) && !call_feeds(call))
         printf("%-16s %-25s %4s %8s %8s %8s\n", "ADDR", "NAME", "FLAG", "CFLAG", "BUFSIZE",
                "BUFTOTL");

@@ -78,13 +78,8 @@ dcmd_umem_verify(struct shell *sh, const struct call *call)
     const struct heap_cache *cache = NULL;
     struct verification v;
 
-    if (!dcmd_plain(sh, call))
+    if (!dcmd_plain(sh, call) || !shell_one_cache(sh, call, &cache))
         return false;
-    if (call_has_address(call)) {
-        cache = shell_cache(sh, call->call_addr);
-        if (cache == NULL)
-            return false;
-    }
     bool ok = verify_heap(&sh->sh_heap, cache != NULL ? cache->cache_name : NULL, &v) == 0 ||
               shell_error(sh, "umem_verify: no memory");
     if (ok && cache != NULL)

@@ -15,20 +15,11 @@
 #define BINS_DEFAULT 32
 #define PERMILLE 1000
 
-static uint64_t
-most_of(const struct size_bin *bins, size_t count)
-{
-    uint64_t most = 1;
-    for (size_t i = 0; i < count; i++)
-        most = bins[i].bin_count > most ? bins[i].bin_count : most;
-    return most;
-}
-
 static void
 print_bins(const struct size_bin *bins, size_t count)
 {
     static const char marks[] = "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@";
-    uint64_t most = most_of(bins, count);
+    uint64_t most = sizes_most(bins, count);
 
     printf("%16s  %s %s\n", "malloc size", "------------- Distribution -------------", "count");
     for (size_t i = 0; i < count; i++) {
@@ -95,13 +86,8 @@ dcmd_malloc_info(struct shell *sh, const struct call *call)
     const struct heap_cache *cache = NULL;
     struct sizes sizes;
 
-    if (!dcmd_plain(sh, call))
+    if (!dcmd_plain(sh, call) || !shell_one_cache(sh, call, &cache))
         return false;
-    if (call_has_address(call)) {
-        cache = shell_cache(sh, call->call_addr);
-        if (cache == NULL)
-            return false;
-    }
     bool ok = sizes_find(&sh->sh_heap, cache != NULL ? cache->cache_name : NULL, &sizes) == 0 ||
               shell_error(sh, "umem_malloc_info: no memory");
     if (ok && call_is_first(call))

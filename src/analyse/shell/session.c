@@ -181,6 +181,13 @@ shell_cache(struct shell *sh, addr_t addr)
     return NULL;
 }
 
+bool
+shell_one_cache(struct shell *sh, const struct call *call, const struct heap_cache **cache)
+{
+    *cache = call_has_address(call) ? shell_cache(sh, call->call_addr) : NULL;
+    return *cache != NULL || !call_has_address(call);
+}
+
 /* --- Names --- */
 
 struct lookup {

@@ -192,6 +192,8 @@ bool shell_read_word(struct shell *sh, addr_t addr, uint64_t *value);
 const struct thread *shell_thread(struct shell *sh, addr_t tid);
 /* The cache with this address, or NULL after shell_error(). */
 struct heap_cache *shell_cache(struct shell *sh, addr_t addr);
+/* That of the call's address, NULL where it has none: all.  False after shell_error(). */
+bool shell_one_cache(struct shell *sh, const struct call *call, const struct heap_cache **cache);
 
 #define SHELL_NAME_MAX 600
 /* "malloc+0x12", "libc.so.6`malloc+0x12", or hexadecimal where nothing is known. */
