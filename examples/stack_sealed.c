@@ -2,6 +2,18 @@
 /* Stacks made beforehand, for threads that may not fault or call the system. */
 #include <stackalloc.h>
 #include <stdio.h>
+#include <sys/resource.h>
+
+/* For an mlockall(MCL_CURRENT | MCL_FUTURE) to come. */
+static void
+raise_limit(size_t bytes)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur < bytes) {
+        limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+        setrlimit(RLIMIT_MEMLOCK, &limit);
+    }
+}
 
 int
 main(void)
@@ -10,6 +22,7 @@ main(void)
     void *stacks[20];
 
     stack_budget(32 * size); /* whatever happens */
+    raise_limit(stack_memlock_need(size, 20));
     if (stack_reserve(size, 20) != 0 || stack_seal() != 0)
         return 1;
     for (int i = 0; i < 20; i++)
