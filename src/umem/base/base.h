@@ -23,6 +23,11 @@
 /* And what is, in a file that is not. */
 #define UMEM_USUAL __attribute__((hot))
 #define UMEM_CACHE_LINE 64
+/*
+ * Some twenty instructions, called all the time: begins with a line.  Where the
+ * linker happened to put them across one line more, a pair took a twentieth longer.
+ */
+#define UMEM_SHORT __attribute__((aligned(UMEM_CACHE_LINE)))
 /* Initial-exec: resolved without __tls_get_addr, which may itself malloc. */
 #define UMEM_TLS __thread __attribute__((tls_model("initial-exec")))
 

@@ -24,8 +24,7 @@ umem_alloc_sized(size_t size, int flags)
 {
     if (UMEM_UNLIKELY(size > UMEM_MAX_CLASS_SIZE))
         return umem_large_alloc(size, 0, flags);
-    unsigned class = umem_class_of(size);
-    return umem_cache_alloc_fast(&umem_class_cache[class], class + 1, size, flags);
+    return umem_class_alloc_fast(umem_class_of(size), size, flags);
 }
 
 void *
@@ -40,7 +39,7 @@ umem_alloc_aligned(size_t size, size_t align, int flags)
     unsigned class = umem_class_of(least);
     while (umem_classes[class].class_align < align)
         class ++;
-    if (UMEM_LIKELY(tcache_pop(&tcache_self->tc_bin[class + 1], &obj)))
+    if (UMEM_LIKELY(tcache_pop(tcache_bin(class) + 1, &obj)))
         return obj;
     return umem_cache_alloc_slow_aligned(&umem_class_cache[class], size, align, flags);
 }
@@ -182,7 +181,7 @@ umem_alloc(size_t size, int flags)
     if (UMEM_UNLIKELY(size <= ALIGN_MIN)) {
         if (size == 0)
             return NULL;
-        return umem_cache_alloc_fast(&umem_class_cache[0], 1, size, flags);
+        return umem_class_alloc_fast(0, size, flags);
     }
     /* Not all shares of a slab are so aligned; the largest is, and by pages. */
     if (UMEM_UNLIKELY(umem_class_is_share(size)) && size % PROMISED_ALIGN == 0 && size < 8192)

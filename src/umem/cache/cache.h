@@ -248,12 +248,25 @@ umem_cache_of_slab(const struct slab *slab)
 static inline void *
 umem_cache_alloc_fast(struct umem_cache *cp, unsigned bin, size_t requested, int flags)
 {
-    struct tbin *b = &tcache_self->tc_bin[bin];
+    struct tbin *b = tcache_bin(bin);
     void *obj;
 
     if (UMEM_LIKELY(tcache_pop(b, &obj)))
         return obj;
     return umem_cache_alloc_slow(cp, requested, flags);
+}
+
+/* The same for a size class. */
+static inline void *
+umem_class_alloc_fast(unsigned class, size_t requested, int flags)
+{
+    struct tbin *b = tcache_bin(class); /* one before the class's */
+    void *obj;
+
+    if (UMEM_LIKELY(tcache_pop(b + 1, &obj)))
+        return obj;
+    /* The class is found anew, so that the fast path need not keep it. */
+    return umem_cache_alloc_slow(&umem_class_cache[b - tcache_self->tc_bin], requested, flags);
 }
 
 /* --- Blocks of any size (cache/alloc.c, cache/large.c) --- */
@@ -280,7 +293,7 @@ static inline void
 umem_free_fast(void *buf, size_t stated)
 {
     uint64_t word = pagemap_get(buf);
-    struct tbin *b = &tcache_self->tc_bin[pagemap_bin(word)];
+    struct tbin *b = tcache_bin(pagemap_bin(word));
 
     if (UMEM_UNLIKELY(!tcache_push(b, buf)))
         umem_free_slow(buf, word, stated);

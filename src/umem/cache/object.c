@@ -506,7 +506,7 @@ umem_cache_free_slow(struct umem_cache *cp, void *obj, size_t stated)
     UMEM_KEEP_FRAME();
 }
 
-UMEM_EXPORT void *
+UMEM_EXPORT UMEM_SHORT void *
 umem_cache_alloc(umem_cache_t *cp, int flags)
 {
     struct tcache *tc = tcache_self;
@@ -516,12 +516,12 @@ umem_cache_alloc(umem_cache_t *cp, int flags)
     return umem_cache_alloc_slow(cp, cp->cache_bufsize, flags);
 }
 
-UMEM_EXPORT void
+UMEM_EXPORT UMEM_SHORT void
 umem_cache_free(umem_cache_t *cp, void *buf)
 {
     struct tcache *tc = tcache_self;
 
-    if (UMEM_LIKELY(cp->cache_bin < tc->tc_bins && tcache_push(&tc->tc_bin[cp->cache_bin], buf)))
+    if (UMEM_LIKELY(cp->cache_bin < tc->tc_bins && tcache_push(tcache_bin(cp->cache_bin), buf)))
         return;
     umem_cache_free_slow(cp, buf, SIZE_MAX);
 }

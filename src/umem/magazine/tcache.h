@@ -169,6 +169,17 @@ void tcache_open(const struct tcache *tc, struct tbin *b);
 
 /* --- The fast path --- */
 
+/* A bin of this thread, which must have it. */
+static inline struct tbin *
+tcache_bin(unsigned bin)
+{
+    char *tc = (char *)tcache_self + bin * sizeof(struct tbin);
+
+    /* Left to itself gcc takes the sum apart and adds it up again for each field. */
+    __asm__("" : "+r"(tc));
+    return ((struct tcache *)(void *)tc)->tc_bin;
+}
+
 /* The mark of an alloc.  False: no credit is left. */
 static inline bool
 tcache_begin_alloc(struct tbin *bin)

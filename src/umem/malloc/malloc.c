@@ -29,17 +29,15 @@ load(void)
         (void)umem_ready();
 }
 
-UMEM_EXPORT void *
+UMEM_EXPORT UMEM_SHORT void *
 malloc(size_t size)
 {
-    if (UMEM_LIKELY(size <= UMEM_SMALL_MAX)) {
-        unsigned class = umem_class_of_small[(size + 15) >> 4];
-        return umem_cache_alloc_fast(&umem_class_cache[class], class + 1, size, UMEM_ALIGNED_16);
-    }
+    if (UMEM_LIKELY(size <= UMEM_SMALL_MAX))
+        return umem_class_alloc_fast(umem_class_of_small[(size + 15) >> 4], size, UMEM_ALIGNED_16);
     return umem_alloc_sized(size, UMEM_ALIGNED_16);
 }
 
-UMEM_EXPORT void
+UMEM_EXPORT UMEM_SHORT void
 free(void *buf)
 {
     umem_free_fast(buf, SIZE_MAX);

@@ -34,7 +34,8 @@
 #define UMEM_VA_BITS 32
 #define UMEM_PAGEMAP_LEAF_BITS 8
 #endif
-#define UMEM_PAGEMAP_ROOT_BITS (UMEM_VA_BITS - UMEM_GRANULE_SHIFT - UMEM_PAGEMAP_LEAF_BITS)
+#define UMEM_PAGEMAP_LEAF_SHIFT (UMEM_GRANULE_SHIFT + UMEM_PAGEMAP_LEAF_BITS)
+#define UMEM_PAGEMAP_ROOT_BITS (UMEM_VA_BITS - UMEM_PAGEMAP_LEAF_SHIFT)
 #define UMEM_PAGEMAP_ROOT_SIZE ((size_t)1 << UMEM_PAGEMAP_ROOT_BITS)
 #define UMEM_PAGEMAP_LEAF_SIZE ((size_t)1 << UMEM_PAGEMAP_LEAF_BITS)
 
@@ -52,8 +53,8 @@ extern _Atomic(uint64_t) *_Atomic umem_pagemap_root[UMEM_PAGEMAP_ROOT_SIZE];
 static inline uint64_t
 pagemap_get(const void *p)
 {
-    uintptr_t granule = (uintptr_t)p >> UMEM_GRANULE_SHIFT;
-    uintptr_t top = granule >> UMEM_PAGEMAP_LEAF_BITS;
+    uintptr_t top = (uintptr_t)p >> UMEM_PAGEMAP_LEAF_SHIFT;
+    uint32_t in_leaf = (uint32_t)((uintptr_t)p & (((uint64_t)1 << UMEM_PAGEMAP_LEAF_SHIFT) - 1));
 #if UINTPTR_MAX > 0xffffffffu
     if (UMEM_UNLIKELY(top >= UMEM_PAGEMAP_ROOT_SIZE))
         return 0;
@@ -61,8 +62,7 @@ pagemap_get(const void *p)
     _Atomic(uint64_t) *leaf = atomic_load_explicit(&umem_pagemap_root[top], memory_order_acquire);
     if (UMEM_UNLIKELY(leaf == NULL))
         return 0;
-    return atomic_load_explicit(&leaf[granule & (UMEM_PAGEMAP_LEAF_SIZE - 1)],
-                                memory_order_relaxed);
+    return atomic_load_explicit(&leaf[in_leaf >> UMEM_GRANULE_SHIFT], memory_order_relaxed);
 }
 
 /*
