@@ -212,6 +212,15 @@ def test_without_quarantine(programs, case):
                     debug=f"{DEBUG},quarantine=0"))
 
 
+def test_who_had_the_block_before(programs):
+    """The transaction before the last one: whoever wrote there may have had it from then."""
+    case = overrun("overrun_reused", 40, found="main")
+    result = run([program(programs, case.program)], preload=True, debug=f"{DEBUG},quarantine=0")
+    check(case, result)
+    freed = frames_after(result.stderr, "before that, freed by")
+    assert freed[:2] == ["drop_buffer", "main"], result
+
+
 @pytest.mark.parametrize("case", UMEM_CASES, ids=str)
 def test_umem(programs, case):
     check(case, run([program(programs, case.program)], debug=DEBUG))
