@@ -86,6 +86,19 @@ umem_hash64(uint64_t x)
 }
 
 /*
+ * Of numbers that often come in sequence, as those of pages do: a run of 1,024
+ * keeps its order, so that neighbours are filed side by side, where a table that
+ * is larger than the caches has them at hand.  The low bits are the good ones.
+ */
+#define UMEM_HASH_RUN_SHIFT 10
+
+static inline uint64_t
+umem_hash_run(uint64_t x)
+{
+    return umem_hash64(x >> UMEM_HASH_RUN_SHIFT) + x;
+}
+
+/*
  * Prints "umem: <file>:<line>: <what>" on stderr and aborts.  For our own
  * bugs; the caller's misuse goes through debug/report.h.
  */

@@ -16,7 +16,7 @@
 static struct slab **
 bucket_of(struct slab **table, size_t size, uintptr_t block)
 {
-    return &table[umem_hash64(block) & (size - 1)];
+    return &table[umem_hash_run(block) & (size - 1)];
 }
 
 static uintptr_t

@@ -30,7 +30,7 @@
 static uint64_t
 hash_of(const struct vmem *vmp, uintptr_t start)
 {
-    return umem_hash64(start >> vmp->vm_quantum_shift);
+    return umem_hash_run(start >> vmp->vm_quantum_shift);
 }
 
 /* Number of groups while the table is being rescaled. */

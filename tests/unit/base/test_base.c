@@ -43,6 +43,21 @@ test_hash_spreads(void **state)
         assert_in_range(low[i], 50, 150);
 }
 
+static void
+test_hash_keeps_runs(void **state)
+{
+    unsigned low[64] = {0};
+
+    (void)state;
+    for (uint64_t i = 1; i < 1024; i++)
+        assert_true(umem_hash_run(i) - umem_hash_run(i - 1) == 1);
+    /* What is further apart is spread, whatever its stride. */
+    for (uint64_t i = 0; i < 6400; i++)
+        low[umem_hash_run(i << 10) % 64]++;
+    for (int i = 0; i < 64; i++)
+        assert_in_range(low[i], 50, 150);
+}
+
 struct item {
     int number;
     struct umem_list link;
@@ -88,6 +103,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_align),
         cmocka_unit_test(test_hash_spreads),
+        cmocka_unit_test(test_hash_keeps_runs),
         cmocka_unit_test(test_list),
     };
 
