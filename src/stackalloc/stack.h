@@ -63,9 +63,9 @@
  *
  * 4. Locks.  Slots, leaves of the table, caches and the arena are published by
  *    compare-and-swap, the loser takes its own back.  So fork needs no handler
- *    for them: the child finds every stack in the state it had.  There are two
- *    mutexes: of the registry of threads (thread.c), and of the records of
- *    stash.c.  Each has its handlers of fork; nobody takes one with the other held.
+ *    for them: the child finds every stack in the state it had.  There are mutexes
+ *    of the registry of threads (thread.c), and one of the records of
+ *    stash.c.  Both kinds have their handlers of fork; nobody takes one with another held.
  *
  * umem is used through <umem.h> and <sys/vmem.h> only.
  */

@@ -28,10 +28,11 @@
  * becomes a zombie, and the next thread that is created, joined or ends gives
  * back those zombies that are gone.
  *
- * Owns the records, the registry that finds one by pthread_t, under
- * registry_lock, and the list of zombies, pushed to and emptied by
- * compare-and-swap.  Nothing is called with the lock held.  fork() takes it;
- * the child has no thread but its own, so all other records become zombies.
+ * Owns the records, the registry that finds one by pthread_t, under its
+ * locks, and the list of zombies, pushed to and emptied by
+ * compare-and-swap.  Nothing is called with a lock held, but for fork(), which takes
+ * all in their order; the child has no thread but its own, so all other
+ * records become zombies.
  */
 #include <errno.h>
 #include <stackalloc.h>
@@ -50,7 +51,7 @@ struct thread {
     pthread_t thread_id;          /* once listed */
     bool thread_listed;
     _Atomic bool thread_held; /* a join is on its way, or was done, or it is detached */
-    bool thread_detached;     /* under registry_lock */
+    bool thread_detached;     /* under its bucket's lock */
     bool thread_joinable;     /* as libc has it: it was not created detached */
     _Atomic unsigned thread_refs;
     _Atomic pid_t thread_tid; /* 0: not started, or known to be gone */
@@ -66,42 +67,66 @@ struct thread {
 /* 2^32 divided by the golden ratio: spreads numbers that differ in high bits only. */
 #define REGISTRY_MIX 2654435769u
 
-static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+/*
+ * A thread that loses its processor with a lock in hand stops the others that want
+ * it, and its creator may be of another priority: so a lock is for few buckets.  Each is
+ * on a cache line of its own.
+ */
+#define REGISTRY_LOCKS 32
+
+struct registry_lock {
+    _Alignas(64) pthread_mutex_t lock_mutex;
+};
+static struct registry_lock registry_lock[REGISTRY_LOCKS] = {
+    [0 ... REGISTRY_LOCKS - 1] = {PTHREAD_MUTEX_INITIALIZER}};
 static struct thread *registry[REGISTRY_SIZE];
 static _Atomic(struct thread *) zombies;
 
-static struct thread **
-registry_bucket(pthread_t id)
+static size_t
+registry_index(pthread_t id)
 {
     /* Stacks are whole pages: what tells them apart is above the offset in one. */
     uint32_t page = (uint32_t)((uintptr_t)id / STACK_PAGE_MIN);
-    return &registry[(page * REGISTRY_MIX) >> (32 - REGISTRY_SHIFT)];
+    return (page * REGISTRY_MIX) >> (32 - REGISTRY_SHIFT);
+}
+
+/* The bucket of a thread, locked. */
+static struct thread **
+registry_enter(pthread_t id)
+{
+    size_t index = registry_index(id);
+    pthread_mutex_lock(&registry_lock[index % REGISTRY_LOCKS].lock_mutex);
+    return &registry[index];
+}
+
+static void
+registry_leave(pthread_t id)
+{
+    pthread_mutex_unlock(&registry_lock[registry_index(id) % REGISTRY_LOCKS].lock_mutex);
 }
 
 /* By the creator and by the thread, whichever comes first: either may be asked for it next. */
 static void
 registry_add(struct thread *thread, pthread_t id)
 {
-    pthread_mutex_lock(&registry_lock);
+    struct thread **bucket = registry_enter(id);
     if (!thread->thread_listed) {
-        struct thread **bucket = registry_bucket(id);
         thread->thread_listed = true;
         thread->thread_id = id;
         thread->thread_next = *bucket;
         *bucket = thread;
     }
-    pthread_mutex_unlock(&registry_lock);
+    registry_leave(id);
 }
 
 static void
 registry_remove(struct thread *thread)
 {
-    pthread_mutex_lock(&registry_lock);
-    struct thread **link = registry_bucket(thread->thread_id);
+    struct thread **link = registry_enter(thread->thread_id);
     while (*link != thread)
         link = &(*link)->thread_next;
     *link = thread->thread_next;
-    pthread_mutex_unlock(&registry_lock);
+    registry_leave(thread->thread_id);
 }
 
 static void
@@ -196,11 +221,11 @@ thread_start(void *arg)
     return result;
 }
 
-/* With the lock held.  NULL: none of ours. */
+/* In its bucket, locked.  NULL: none of ours. */
 static struct thread *
-registry_find(pthread_t id)
+bucket_find(struct thread **bucket, pthread_t id)
 {
-    struct thread *thread = *registry_bucket(id);
+    struct thread *thread = *bucket;
     while (thread != NULL && !pthread_equal(thread->thread_id, id))
         thread = thread->thread_next;
     return thread;
@@ -217,11 +242,10 @@ thread_hold(struct thread *thread)
 STACK_EXPORT int
 stack_thread_hold(pthread_t id, void **held)
 {
-    pthread_mutex_lock(&registry_lock);
-    struct thread *thread = registry_find(id);
+    struct thread *thread = bucket_find(registry_enter(id), id);
     int error = thread != NULL && thread->thread_detached ? EINVAL : 0;
     *held = thread_hold(thread) ? thread : NULL;
-    pthread_mutex_unlock(&registry_lock);
+    registry_leave(id);
     return error;
 }
 
@@ -242,14 +266,13 @@ stack_thread_settle(void *held, bool joined)
 STACK_EXPORT int
 stack_thread_detach(pthread_t id)
 {
-    pthread_mutex_lock(&registry_lock);
-    struct thread *thread = registry_find(id);
+    struct thread *thread = bucket_find(registry_enter(id), id);
     int error = thread == NULL ? ESRCH : thread->thread_detached ? EINVAL : 0;
     /* Where somebody joins it just now, nothing happens: libc has it so, too. */
     bool detached = error == 0 && thread_hold(thread);
     if (detached)
         thread->thread_detached = true;
-    pthread_mutex_unlock(&registry_lock);
+    registry_leave(id);
     if (detached)
         thread_drop(thread, false);
     reap();
@@ -259,13 +282,15 @@ stack_thread_detach(pthread_t id)
 static void
 before_fork(void)
 {
-    pthread_mutex_lock(&registry_lock);
+    for (size_t i = 0; i < REGISTRY_LOCKS; i++)
+        pthread_mutex_lock(&registry_lock[i].lock_mutex);
 }
 
 static void
 after_fork_in_parent(void)
 {
-    pthread_mutex_unlock(&registry_lock);
+    for (size_t i = 0; i < REGISTRY_LOCKS; i++)
+        pthread_mutex_unlock(&registry_lock[i].lock_mutex);
 }
 
 static void
@@ -283,7 +308,7 @@ after_fork_in_child(void)
             if (!here)
                 zombie_push(thread);
         }
-    pthread_mutex_unlock(&registry_lock);
+    after_fork_in_parent();
 }
 
 static void
