@@ -12,9 +12,13 @@
  * the page tables where the guards are, and joins its neighbours in one
  * mapping.  The marks come first, while all is closed and unlocked (a
  * locked mapping takes none), so that no moment shows an open guard.  Mostly
- * that was done for a whole span beforehand (span.c), which slot_regions tells;
+ * that was done for a whole span beforehand (span.c), which SLOT_REGIONS tells;
  * else it is done here.  An object that has guard regions keeps them, and stays
  * open, when its stack goes: only what the body holds is given back.
+ *
+ * slot_left says how an object was left, so that no call is made for what is so
+ * already.  An object of a fresh span, that nobody has seen, is closed; where a
+ * stack was, its user may have opened a guard, so it is closed again.
  *
  * Owns nothing, and takes no locks.
  */
@@ -47,10 +51,28 @@ place_of(const struct stack_class *class, void *object)
     return at;
 }
 
+static uint32_t
+left_as(const struct place *at)
+{
+    return atomic_load_explicit(&at->place_slot->slot_left, memory_order_relaxed);
+}
+
+static void
+leave(const struct place *at, uint32_t bit)
+{
+    atomic_fetch_or_explicit(&at->place_slot->slot_left, bit, memory_order_relaxed);
+}
+
+static void
+not_left(const struct place *at, uint32_t bit)
+{
+    atomic_fetch_and_explicit(&at->place_slot->slot_left, ~bit, memory_order_relaxed);
+}
+
 static bool
 has_regions(const struct place *at)
 {
-    return atomic_load_explicit(&at->place_slot->slot_regions, memory_order_relaxed);
+    return (left_as(at) & SLOT_REGIONS) != 0;
 }
 
 static int
@@ -72,9 +94,10 @@ regions_make(const struct place *at)
         if (guards_try(at) != 0)
             return -1;
     }
+    not_left(at, SLOT_CLOSED);
     if (page_open(at->place_object, whole) != 0)
         return -1;
-    atomic_store_explicit(&at->place_slot->slot_regions, 1, memory_order_relaxed);
+    leave(at, SLOT_REGIONS);
     return 0;
 }
 
@@ -90,8 +113,11 @@ body_fill(const struct place *at, char *start, size_t length, int locking)
         return -1;
     if (at->place_form.form_lazy)
         return 0;
-    if (at->place_form.form_huge) /* the last stack here may have had small ones: watermark.c */
-        page_want_huge(at->place_body, at->place_form.form_size);
+    if ((left_as(at) & SLOT_SMALL) != 0) {
+        if (at->place_form.form_huge)
+            page_want_huge(at->place_body, at->place_form.form_size);
+        not_left(at, SLOT_SMALL);
+    }
     return page_populate(at->place_body, at->place_form.form_size);
 }
 
@@ -113,12 +139,12 @@ static int
 build_split(const struct place *at)
 {
     const struct stack_form *form = &at->place_form;
-    /* Does nothing in a fresh slab; in one that was used before, it makes the guards sure. */
-    if (page_close(at->place_object, form->form_whole) != 0)
+    if ((left_as(at) & SLOT_CLOSED) == 0 && page_close(at->place_object, form->form_whole) != 0)
         return -1;
     int locking = page_locking();
     if (locking < 0)
         return -1;
+    not_left(at, SLOT_CLOSED);
     if (page_open(at->place_body, form->form_size) == 0)
         return body_fill(at, at->place_body, form->form_size, locking);
     if (errno != ENOMEM || form->form_backend != STACK_BACKEND_AUTO)

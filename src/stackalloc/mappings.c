@@ -61,7 +61,7 @@ is_split(const char *body)
         return false;
     uint32_t word = atomic_load_explicit(&slot->slot_word, memory_order_acquire);
     return table_state(word) != STACK_NONE && table_state(word) != STACK_BARE &&
-           !atomic_load_explicit(&slot->slot_regions, memory_order_relaxed);
+           (atomic_load_explicit(&slot->slot_left, memory_order_relaxed) & SLOT_REGIONS) == 0;
 }
 
 /* Objects come in the order of their addresses; a gap between two is a mapping, and splits none. */

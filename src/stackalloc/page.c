@@ -7,7 +7,7 @@
  * all, and one made before it is not locked when it is opened later.  So:
  * address space is reserved past that rule (page_reserve), and whether the
  * rule is in force is asked when a stack is built (page_locking).
- * Owns the cached page size.  No locks.
+ * Owns the cached page size, and what was last seen of that rule.  No locks.
  */
 #include "page.h"
 
@@ -55,21 +55,54 @@ map_errno(void)
 }
 
 /*
- * mmap() would charge all of size as locked under MCL_FUTURE, guards and
- * unused parts too, and fail beyond RLIMIT_MEMLOCK.  But mremap() grows a
+ * Whether MCL_FUTURE was in force when last looked at.  No answer, only which of
+ * two ways to go first.
+ */
+static _Atomic bool locking_seen;
+
+/* POSIX has EBUSY for this on locked memory: the kernel does not tell otherwise. */
+static bool
+is_locked(void *page)
+{
+    bool locked = msync(page, page_size(), MS_ASYNC | MS_INVALIDATE) != 0 && errno == EBUSY;
+    atomic_store_explicit(&locking_seen, locked, memory_order_relaxed);
+    return locked;
+}
+
+/* One call, where MCL_FUTURE is not in force.  NULL: it is, or there is no room. */
+static void *
+reserve_plain(size_t size)
+{
+    if (atomic_load_explicit(&locking_seen, memory_order_relaxed))
+        return NULL;
+    void *addr = mmap(NULL, size, PROT_NONE, RESERVE_FLAGS, -1, 0);
+    if (addr == MAP_FAILED)
+        return NULL;
+    if (!is_locked(addr))
+        return addr;
+    munmap(addr, size);
+    return NULL;
+}
+
+/*
+ * Under MCL_FUTURE mmap() charges all of size as locked, guards and
+ * unused parts too, and fails beyond RLIMIT_MEMLOCK.  But mremap() grows a
  * mapping with the flags it has: one page, unlocked, then grown, is free of
  * that charge at any size.
  */
 void *
 page_reserve(size_t size)
 {
+    void *addr = reserve_plain(size);
+    if (addr != NULL)
+        return addr;
     size_t page = page_size();
     void *seed = mmap(NULL, page, PROT_NONE, RESERVE_FLAGS, -1, 0);
     if (seed == MAP_FAILED) {
         map_errno();
         return NULL;
     }
-    void *addr = MAP_FAILED;
+    addr = MAP_FAILED;
     if (munlock(seed, page) == 0)
         addr = mremap(seed, page, size, MREMAP_MAYMOVE);
     if (addr != MAP_FAILED)
@@ -186,9 +219,8 @@ page_open(void *addr, size_t size)
 }
 
 /*
- * The kernel does not tell, so a fresh page shows: msync(MS_INVALIDATE) gives
- * EBUSY on a locked mapping, by POSIX.  No answer could be kept, since any
- * thread may call mlockall() or munlockall() at any time.
+ * A fresh page shows.  No answer could be kept, since any thread may call
+ * mlockall() or munlockall() at any time.
  */
 int
 page_locking(void)
@@ -199,7 +231,7 @@ page_locking(void)
         map_errno();
         return -1;
     }
-    bool locked = msync(probe, page, MS_ASYNC | MS_INVALIDATE) != 0 && errno == EBUSY;
+    bool locked = is_locked(probe);
     munmap(probe, page);
     return locked;
 }

@@ -47,13 +47,33 @@ row_body(const struct row *row, size_t i)
     return row->row_first + i * row->row_form.form_whole + row->row_form.form_low;
 }
 
-/* Marks every guard; the last one reaches to end. */
+/*
+ * Where bodies are to be huge pages, a span is reserved with as much before it as
+ * lets its first body begin one: the whole then begins where a huge page does,
+ * which is where kernels place what is as large as some of them.  That is kept,
+ * inaccessible, and given back with the span.
+ */
+static size_t
+spare_of(const struct stack_form *form)
+{
+    return form->form_huge ? form->form_size : 0;
+}
+
+static char *
+row_begin(const struct row *row)
+{
+    const struct stack_form *form = &row->row_form;
+    return form->form_huge ? row->row_first + form->form_low - form->form_size : row->row_first;
+}
+
+/* Marks every guard; the first and the last one reach to the ends of what is reserved. */
 static int
 row_guard(const struct row *row, char *end)
 {
     const struct stack_form *form = &row->row_form;
+    char *begin = row_begin(row);
     char *last = row_body(row, row->row_count - 1) + form->form_size;
-    if (page_guard(row->row_first, form->form_low) != 0 ||
+    if (page_guard(begin, (size_t)(row_body(row, 0) - begin)) != 0 ||
         page_guard(last, (size_t)(end - last)) != 0)
         return -1;
     /* Between two bodies lie the high guard of one and the low guard of the next. */
@@ -62,17 +82,17 @@ row_guard(const struct row *row, char *end)
 }
 
 /*
- * What constructors find in the slots of a span is what was found of the span,
- * not of those that lay there before it.  -1 with errno: no room for slots.
+ * What constructors find in the slots of a span is how it was left, not what
+ * those were that lay there before it.  -1 with errno: no room for slots.
  */
 static int
-row_note(const struct row *row, bool regions)
+row_note(const struct row *row, uint32_t left)
 {
     for (size_t i = 0; i < row->row_count; i++) {
         struct table_slot *slot = table_reserve(row_body(row, i));
         if (slot == NULL)
             return -1;
-        atomic_store_explicit(&slot->slot_regions, regions, memory_order_relaxed);
+        atomic_store_explicit(&slot->slot_left, left, memory_order_relaxed);
     }
     return 0;
 }
@@ -95,20 +115,45 @@ class_of(vmem_t *spans)
     return index;
 }
 
-/* Address space for a span; bodies that are to be huge pages begin where those do. */
+/* Begins where a huge page does, which older kernels leave to chance. */
+static char *
+reserve_aligned(size_t size, size_t align)
+{
+    char *begin = page_reserve(size);
+    if (begin == NULL || ((uintptr_t)begin & (align - 1)) == 0)
+        return begin;
+    page_release(begin, size);
+    begin = page_reserve(size + align);
+    if (begin == NULL)
+        return NULL;
+    size_t before = -(uintptr_t)begin & (align - 1);
+    if (before != 0)
+        page_release(begin, before);
+    page_release(begin + before + size, align - before);
+    return begin + before;
+}
+
+/* Address space for a span. */
 static char *
 span_reserve(const struct stack_form *form, size_t size)
 {
-    size_t spare = form->form_huge ? form->form_size : 0;
-    char *span = page_reserve(size + spare);
-    if (span == NULL || spare == 0)
-        return span;
-    size_t before = -((uintptr_t)span + form->form_low) & (spare - 1);
-    if (before != 0)
-        page_release(span, before);
-    if (before != spare)
-        page_release(span + before + size, spare - before);
-    return span + before;
+    size_t spare = spare_of(form);
+    if (spare == 0)
+        return page_reserve(size);
+    char *begin = reserve_aligned(size + spare, spare);
+    return begin != NULL ? begin + spare - form->form_low : NULL;
+}
+
+/* Guards for all stacks of a span that is reserved, if they are to be regions: SLOT_. */
+static uint32_t
+span_prepare(const struct row *row, size_t reserved)
+{
+    char *begin = row_begin(row);
+    if (!stack_wants_regions(&row->row_form) || page_locking() != 0)
+        return SLOT_CLOSED;
+    if (row_guard(row, begin + reserved) != 0)
+        return SLOT_CLOSED;
+    return page_open(begin, reserved) == 0 ? SLOT_REGIONS : 0;
 }
 
 static void *
@@ -123,18 +168,18 @@ span_alloc(vmem_t *source, size_t size, int vmflag)
     if (span == NULL)
         return NULL;
     row.row_first = span;
-    look_name(span, size, "umem stacks");
-    if (row.row_form.form_huge)
-        page_want_huge(span, size);
-    else /* one touched byte of a lazy stack would bring 2 MiB: of its neighbours, too */
-        page_keep_small(span, size);
     row.row_count = size / row.row_form.form_whole;
-    bool regions = stack_wants_regions(&row.row_form) && page_locking() == 0 &&
-                   row_guard(&row, span + size) == 0 && page_open(span, size) == 0;
-    if (row_note(&row, regions) == 0)
+    char *begin = row_begin(&row);
+    size_t reserved = size + spare_of(&row.row_form);
+    look_name(begin, reserved, "umem stacks");
+    if (row.row_form.form_huge)
+        page_want_huge(begin, reserved);
+    else /* one touched byte of a lazy stack would bring 2 MiB: of its neighbours, too */
+        page_keep_small(begin, reserved);
+    if (row_note(&row, span_prepare(&row, reserved)) == 0)
         return span;
     int error = errno;
-    page_release(span, size);
+    page_release(begin, reserved);
     errno = error;
     return NULL;
 }
@@ -145,7 +190,7 @@ span_free(vmem_t *source, void *addr, size_t size)
     struct row row = {.row_first = addr, .row_form = stack_class_form(class_of(source))};
     row.row_count = size / row.row_form.form_whole;
     row_forget(&row);
-    page_release(addr, size);
+    page_release(row_begin(&row), size + spare_of(&row.row_form));
 }
 
 bool

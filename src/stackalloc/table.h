@@ -63,9 +63,16 @@ struct table_slot {
     _Atomic uint32_t slot_name[TABLE_NAME_WORDS]; /* where TABLE_NAMED: may lack the last zero */
     struct table_slot *slot_next;                 /* of a list: deferred.h, stash.c */
     void *slot_body;
-    uint32_t slot_tool;            /* tools.h; of the constructor and the destructor */
-    _Atomic uint32_t slot_regions; /* theirs: guards are regions, all is open: see build.c */
+    uint32_t slot_tool;         /* tools.h; of the constructor and the destructor */
+    _Atomic uint32_t slot_left; /* SLOT_: how its object was left, see build.c */
 };
+
+/* Guards are regions and all of the object is open. */
+#define SLOT_REGIONS 1u
+/* All of it is inaccessible, and was ever since it was mapped. */
+#define SLOT_CLOSED 2u
+/* Huge pages are kept out of the body, where the class has them: watermark.c. */
+#define SLOT_SMALL 4u
 
 _Static_assert(sizeof(struct table_slot) == TABLE_SLOT_SIZE, "a slot is a cache line");
 

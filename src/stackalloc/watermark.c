@@ -70,6 +70,7 @@ watermark(const struct table_entry *entry, enum stack_watermark_how how)
     else {
         page_discard(body, size);
         page_keep_small(body, size); /* or the first touch would bring all of it */
+        atomic_fetch_or_explicit(&entry->entry_slot->slot_left, SLOT_SMALL, memory_order_relaxed);
     }
     return table_note(entry, TABLE_FILLED, how == STACK_WATERMARK_FILL) ? 0 : EINVAL;
 }

@@ -55,6 +55,7 @@ child_huge(void *arg)
     char *stacks[COUNT];
     struct stack_info info;
     size_t huge = 0;
+    long space = 0;
     configure((struct stack_config){.config_backend = *(enum stack_backend *)arg});
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < COUNT; i++) {
@@ -72,6 +73,9 @@ child_huge(void *arg)
         for (int i = 0; i < COUNT; i++)
             CHECK(stack_free(stacks[i], STACK) == 0);
         CHECK(stack_trim(STACK, 0) == COUNT);
+        /* What was reserved to begin where a huge page does is gone with the span. */
+        CHECK(round == 0 || status_kib("VmSize:") <= space);
+        space = status_kib("VmSize:");
     }
     CHECK(huge > 0); /* there need not be enough of them */
 }

@@ -41,7 +41,7 @@ check_objects(char *objects[OBJECTS], bool ready)
         char *body = objects[i] + form.form_low, *end = body + form.form_size;
         for (char *p = objects[i]; p < objects[i] + form.form_whole; p += PAGE)
             CHECK(is_readable(p) == (ready && p >= body && p < end));
-        CHECK(table_find(body)->slot_regions == ready);
+        CHECK(table_find(body)->slot_left == (ready ? SLOT_REGIONS : SLOT_CLOSED));
         CHECK(locked_pages(objects[i], form.form_whole) == 0);
     }
 }
@@ -53,6 +53,28 @@ give_objects(char *objects[OBJECTS])
         vmem_free(stack_arena(CLASS), objects[i], stack_class_form(CLASS).form_whole);
     CHECK(vmem_size(stack_arena(CLASS), VMEM_ALLOC | VMEM_FREE) == 0);
     CHECK(!stack_span_holds(objects[0]));
+}
+
+/* The first constructor finds an object closed, the next one makes sure. */
+static void
+child_construct(void *arg)
+{
+    (void)arg;
+    char *objects[OBJECTS];
+    configure(STACK_BACKEND_MPROTECT);
+    take_objects(objects);
+    check_objects(objects, false);
+    struct stack_class *class = &stack_classes[CLASS];
+    struct stack_form form = stack_class_form(CLASS);
+    char *body = objects[0] + form.form_low;
+    for (int round = 0; round < 2; round++) {
+        CHECK(stack_construct(objects[0], class, 0) == 0);
+        CHECK((table_find(body)->slot_left & SLOT_CLOSED) == 0);
+        CHECK(!is_readable(body - 1) && is_readable(body) && !is_readable(body + form.form_size));
+        stack_destruct(objects[0], class);
+        CHECK((table_find(body)->slot_left & SLOT_CLOSED) == 0 && !is_readable(body));
+    }
+    give_objects(objects);
 }
 
 static void
@@ -139,6 +161,15 @@ test_mappings_are_closed(void **state)
         must_succeed(child_closed, &backends[i]);
 }
 
+static void
+test_used_objects_are_closed_again(void **state)
+{
+    (void)state;
+    if (SANITIZED)
+        skip();
+    must_succeed(child_construct, NULL);
+}
+
 int
 main(void)
 {
@@ -146,6 +177,7 @@ main(void)
         cmocka_unit_test(test_regions_are_ready),
         cmocka_unit_test(test_ranges_one_by_one),
         cmocka_unit_test(test_mappings_are_closed),
+        cmocka_unit_test(test_used_objects_are_closed_again),
     };
     return cmocka_run_group_tests_name("stackalloc/span", tests, NULL, NULL);
 }
