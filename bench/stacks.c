@@ -4,18 +4,16 @@
  * thread.
  *
  *   stacks pair   umem|mmap         BYTES MS    one taken and given back
- *   stacks build  umem|mmap         BYTES MS    a hundred taken, then given back for good
- *   stacks alone  umem|mmap         BYTES MS    one taken, then given back for good
+ *   stacks build  umem|mmap|huge    BYTES MS    a hundred taken, then given back for good
+ *   stacks alone  umem|mmap|huge    BYTES MS    one taken, then given back for good
  *   stacks lazy   umem              BYTES MS    a million that nothing is faulted in of
  *   stacks thread umem|glibc|reused BYTES MS    a thread that uses 3/4 of its stack, joined
- *   stacks storm  umem|glibc|reused BYTES MS    such threads, created by 16 at once, all locked
  *
  * Prints "ns", wall time for one; of threads also "faults", page faults each, of
- * lazy ones "tables", bytes of page tables for all.  Of a storm it is the median of
- * what pthread_create() takes of its caller's processor time, since 16 threads
- * wait for two processors most of the time, and "worst", the longest of
- * 4,800 in such medians.
- * mmap: two guards, every page touched, munmap().  glibc: threads with default
+ * lazy ones "tables", bytes of page tables for all.  Only what takes is timed of
+ * "build" and "alone".
+ * mmap: two guards, every page touched, munmap().  huge: the same with the body on
+ * huge pages of its own.  glibc: threads with default
  * attributes, whose stacks libc caches.  reused: one stack, faulted in, for all.
  */
 #include "common.h"
@@ -51,33 +49,60 @@ unmap_stack(void *stack)
     munmap((char *)stack - PAGE, size + 2 * PAGE);
 }
 
+/* Of a multiple of a huge page; the mapping's address is kept in its first word. */
 static void *
-take(int ours)
+map_huge(void)
 {
-    void *stack = ours ? stack_alloc(size) : map_stack();
+    char *all = mmap(NULL, 3 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (all == MAP_FAILED)
+        abort();
+    char *body = all + size + (-(uintptr_t)all & (size - 1));
+    if (mprotect(body, size, PROT_READ | PROT_WRITE) != 0)
+        abort();
+    (void)madvise(body, size, MADV_HUGEPAGE);
+    for (size_t i = 0; i < size; i += PAGE)
+        *(volatile char *)(body + i) = 0;
+    *(char **)(void *)body = all;
+    return body;
+}
+
+static void
+unmap_huge(void *stack)
+{
+    munmap(*(char **)stack, 3 * size);
+}
+
+enum how { UMEM, MAPPED, HUGE_PAGES };
+
+static void *
+take(enum how how)
+{
+    void *stack = how == UMEM ? stack_alloc(size) : how == MAPPED ? map_stack() : map_huge();
     if (stack == NULL)
         abort();
     return stack;
 }
 
 static void
-give(int ours, void *stack)
+give(enum how how, void *stack)
 {
-    if (!ours)
+    if (how == MAPPED)
         unmap_stack(stack);
+    else if (how == HUGE_PAGES)
+        unmap_huge(stack);
     else if (stack_free(stack, size) != 0)
         abort();
 }
 
 static double
-pairs(int ours, uint64_t ms)
+pairs(enum how how, uint64_t ms)
 {
     uint64_t count = 0, start, now;
-    give(ours, take(ours));
+    give(how, take(how));
     start = now = now_ns();
     while (now - start < ms * NS_PER_MS) {
         for (int i = 0; i < PAIRS; i++)
-            give(ours, take(ours));
+            give(how, take(how));
         count += PAIRS;
         now = now_ns();
     }
@@ -85,22 +110,22 @@ pairs(int ours, uint64_t ms)
 }
 
 static double
-builds(int ours, int at_once, uint64_t ms)
+builds(enum how how, int at_once, uint64_t ms)
 {
     uint64_t count = 0, spent = 0, begin = 0;
     void *stacks[AT_ONCE];
     while (now_ns() - begin < ms * NS_PER_MS || count == 0) {
         uint64_t start = now_ns();
         for (int i = 0; i < at_once; i++)
-            stacks[i] = take(ours);
+            stacks[i] = take(how);
         if (begin != 0) {
             spent += now_ns() - start;
             count += (uint64_t)at_once;
         } else /* a virtual machine's memory may have had to come from its host */
             begin = now_ns();
         for (int i = 0; i < at_once; i++)
-            give(ours, stacks[i]);
-        if (ours && stack_trim(size, 0) < 0)
+            give(how, stacks[i]);
+        if (how == UMEM && stack_trim(size, 0) < 0)
             abort();
     }
     return (double)spent / (double)count;
@@ -130,7 +155,7 @@ lazy(double *tables)
     double before = page_tables();
     uint64_t start = now_ns();
     for (size_t i = 0; i < MILLION; i++)
-        stacks[i] = take(1);
+        stacks[i] = take(UMEM);
     uint64_t spent = now_ns() - start;
     *tables = page_tables() - before;
     free(stacks);
@@ -185,99 +210,27 @@ threads(const char *how, uint64_t ms, double *faults)
     return (double)(now - start) / (double)count;
 }
 
-#define STORM_THREADS 16
-#define STORM_CREATES 300
-
-static double storm_ns[STORM_THREADS][STORM_CREATES];
-static pthread_barrier_t storm_begins;
-static const char *storm_how;
-
-static double
-own_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec * NS_PER_S + (double)t.tv_nsec;
-}
-
-static double
-one_create(const pthread_attr_t *attr)
-{
-    pthread_t id;
-    double start = own_ns();
-    int error = strcmp(storm_how, "umem") == 0 ? stack_pthread_create(&id, NULL, size, use, NULL)
-                                               : pthread_create(&id, attr, use, NULL);
-    double took = own_ns() - start;
-    if (error != 0 || pthread_join(id, NULL) != 0)
-        abort();
-    return took;
-}
-
-static void *
-storm_thread(void *arg)
-{
-    double *ns = arg;
-    pthread_attr_t attr;
-    pthread_attr_init(&attr);
-    if (strcmp(storm_how, "reused") == 0)
-        pthread_attr_setstack(&attr, map_stack(), size);
-    for (int i = 0; i < WARM; i++)
-        (void)one_create(&attr);
-    pthread_barrier_wait(&storm_begins);
-    for (int i = 0; i < STORM_CREATES; i++)
-        ns[i] = one_create(&attr);
-    return NULL;
-}
-
-static int
-compare(const void *a, const void *b)
-{
-    const double *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
-static double
-storm(const char *how, double *worst)
-{
-    pthread_t ids[STORM_THREADS];
-    size_t all = (size_t)STORM_THREADS * STORM_CREATES;
-    double *ns = &storm_ns[0][0];
-    storm_how = how;
-    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
-        perror("stacks: mlockall, done without");
-    if (pthread_barrier_init(&storm_begins, NULL, STORM_THREADS) != 0)
-        abort();
-    for (int i = 0; i < STORM_THREADS; i++)
-        if (pthread_create(&ids[i], NULL, storm_thread, storm_ns[i]) != 0)
-            abort();
-    for (int i = 0; i < STORM_THREADS; i++)
-        pthread_join(ids[i], NULL);
-    qsort(ns, all, sizeof(*ns), compare);
-    *worst = ns[all - 1] / ns[all / 2];
-    return ns[all / 2];
-}
-
 int
 main(int argc, char **argv)
 {
-    double faults = -1, tables = -1, worst = -1, ns;
+    double faults = -1, tables = -1, ns;
     if (argc != 5) {
-        fprintf(stderr, "usage: stacks pair|build|alone|lazy|thread|storm HOW BYTES MS\n");
+        fprintf(stderr, "usage: stacks pair|build|alone|lazy|thread HOW BYTES MS\n");
         return 2;
     }
-    int ours = strcmp(argv[2], "umem") == 0;
+    enum how how = strcmp(argv[2], "umem") == 0   ? UMEM
+                   : strcmp(argv[2], "huge") == 0 ? HUGE_PAGES
+                                                  : MAPPED;
     uint64_t ms = strtoull(argv[4], NULL, 10);
     size = strtoul(argv[3], NULL, 10);
     if (strcmp(argv[1], "pair") == 0)
-        ns = pairs(ours, ms);
+        ns = pairs(how, ms);
     else if (strcmp(argv[1], "build") == 0)
-        ns = builds(ours, AT_ONCE, ms);
+        ns = builds(how, AT_ONCE, ms);
     else if (strcmp(argv[1], "alone") == 0)
-        ns = builds(ours, 1, ms);
+        ns = builds(how, 1, ms);
     else if (strcmp(argv[1], "lazy") == 0)
         ns = lazy(&tables);
-    else if (strcmp(argv[1], "storm") == 0)
-        ns = storm(argv[2], &worst);
     else
         ns = threads(argv[2], ms, &faults);
     printf("ns %.2f\n", ns);
@@ -285,7 +238,5 @@ main(int argc, char **argv)
         printf("tables %.0f\n", tables);
     if (faults >= 0)
         printf("faults %.2f\n", faults);
-    if (worst >= 0)
-        printf("worst %.1f\n", worst);
     return 0;
 }

@@ -1,33 +1,52 @@
 # SPDX-License-Identifier: MIT
 """Section "stacks": what libstackalloc's stacks cost beside Boost.Context's
-allocators, plain mmap with two guards and all pages touched, the stacks that
-glibc caches for threads, and one stack reused by hand."""
+allocators, plain mmap with two guards and all pages touched, or a huge page, the
+stacks that glibc caches for threads, and one stack reused by hand.  And the slowest
+creates of threads (bench/creates.c)."""
 
 import pathlib
 import tempfile
 
-from benchlib.runner import GLIBC, OURS, Bench, child, say, values
-from benchlib.tables import Table, of_field
+from benchlib.runner import GLIBC, OURS, Bench, Failed, child, medians, say, values
+from benchlib.tables import Table, of_field, ratio
 from harness import compile_c, paths
 
-MMAP, REUSED = "mmap, guards, touch", "one stack, reused"
+MMAP, HUGE, REUSED = "mmap, guards, touch", "the same, huge pages", "one stack, reused"
+SPIN = "no call, spinning"
 POOLED, PROTECTED = "Boost pooled", "Boost protected"
 BOOST = {POOLED: "pooled", PROTECTED: "protected"}
-HOW = {OURS: "umem", MMAP: "mmap", GLIBC: "glibc", REUSED: "reused"}
+HOW = {OURS: "umem", MMAP: "mmap", HUGE: "huge", GLIBC: "glibc", REUSED: "reused"}
 KIB = 1024
 # Row -> (mode of bench/stacks.c, bytes, columns).
 PAIR = (OURS, POOLED, PROTECTED, MMAP)
+ALONE, LAZY = "built alone, 2 MiB", "lazy, one of a million, 32 KiB"
+THREAD = "thread that touches 192 KiB"
 ROWS = {
     "taken and given back, 32 KiB": ("pair", 32 * KIB, PAIR),
     "taken and given back, 256 KiB": ("pair", 256 * KIB, PAIR),
     "taken and given back, 2 MiB": ("pair", 2048 * KIB, PAIR),
     "built, 32 KiB": ("build", 32 * KIB, (OURS, MMAP)),
-    "built, 2 MiB": ("build", 2048 * KIB, (OURS, MMAP)),
-    "built alone, 2 MiB": ("alone", 2048 * KIB, (OURS, MMAP)),
-    "lazy, one of a million, 32 KiB": ("lazy", 32 * KIB, (OURS,)),
-    "thread that touches 192 KiB": ("thread", 256 * KIB, (OURS, GLIBC, REUSED)),
-    "the same, created by 16 threads at once, locked": ("storm", 256 * KIB, (OURS, GLIBC, REUSED)),
+    "built, 2 MiB": ("build", 2048 * KIB, (OURS, MMAP, HUGE)),
+    ALONE: ("alone", 2048 * KIB, (OURS, MMAP, HUGE)),
+    LAZY: ("lazy", 32 * KIB, (OURS,)),
+    THREAD: ("thread", 256 * KIB, (OURS, GLIBC, REUSED)),
 }
+# Creates by 16 threads at once: what it is called -> (argument of creates.c, clock).
+CREATES = {
+    "SCHED_FIFO, wall time": ("fifo", "wall"),
+    "normal scheduling, wall time": ("normal", "wall"),
+    "normal scheduling, processor time of the creator": ("normal", "processor"),
+}
+CREATE_WAYS = {OURS: "umem", REUSED: "reused", SPIN: "spin", GLIBC: "glibc"}
+CREATE_ROWS = {
+    "median, ns": "{way}.{clock}.median",
+    "slowest, in medians": "{way}.{clock}.worst",
+    "more than 10 medians, of 4,800": "{way}.{clock}.over",
+    "of these, lost the processor": "{way}.{clock}.over_switched",
+    "slowest that kept the processor, in medians": "{way}.{clock}.unswitched",
+    "waited for a lock, of 4,800": "{way}.waits",
+}
+OWN = "libstackalloc's own part, {}, ns"
 
 
 def compile_boost(directory):
@@ -39,7 +58,63 @@ def compile_boost(directory):
                      flags=["-O2", "-std=c++11"], libs=["-lboost_context"])
 
 
-def run(bench):
+def measure_creates(bench):
+    """Argument of creates.c -> name -> median; what is not permitted is left out."""
+    samples = {}
+    for turn in range(1, bench.rounds + 1):
+        for scheduling in dict.fromkeys(scheduling for scheduling, _ in CREATES.values()):
+            try:
+                found = {}
+                for ways in ("stacks", "glibc"):
+                    found |= values(child([bench.programs / "creates", scheduling, ways,
+                                           256 * KIB]))
+                samples.setdefault(scheduling, []).append(found)
+            except Failed as why:
+                say(f"creates, {scheduling}: left out: {why}")
+        say(f"stacks {turn}/{bench.rounds}: creates by 16 threads at once")
+    return {scheduling: medians(found) for scheduling, found in samples.items()}
+
+
+def table_of_creates(title, scheduling, clock, found):
+    rows = {}
+    for row, name in CREATE_ROWS.items():
+        cells = {column: name.format(way=way, clock=clock) for column, way in CREATE_WAYS.items()}
+        rows[row] = {column: found[name] for column, name in cells.items()}
+    if clock == "wall":
+        own = found["umem.own.median"]
+        rows[OWN.format("median")] = {OURS: own}
+        rows[OWN.format("slowest that kept the processor")] = {
+            OURS: own * found["umem.own.unswitched"]}
+    return Table("stacks", f"stacks-creates-{scheduling}-{clock}",
+                 f"A create by 16 threads at once, all memory locked: {title}", "", rows,
+                 ratios=False)
+
+
+def table_of_targets(found, creates):
+    """What this library is to reach, and what it did."""
+    time = of_field(found, "ns")
+    pairs = [time[row][OURS] for row in ROWS if ROWS[row][0] == "pair"]
+    reached = {
+        "taken and given back: ns, the slowest size": (5, max(pairs)),
+        "the same: slowest size / fastest": (1.1, max(pairs) / min(pairs)),
+        f"{THREAD}: times one stack, reused": (
+            1.1, ratio(time[THREAD][OURS], time[THREAD].get(REUSED))),
+        f"{THREAD}: page faults": (0, found[THREAD][OURS]["faults"]),
+        f"{LAZY}: ns": (2000, time[LAZY][OURS]),
+        "page tables of a million lazy ones: MB": (200, found[LAZY][OURS]["tables"] / 1e6),
+        f"{ALONE}: times a huge page by hand": (
+            1, ratio(time[ALONE][OURS], time[ALONE].get(HUGE))),
+    }
+    if "fifo" in creates:
+        reached["16 threads create at once, SCHED_FIFO: slowest in medians"] = (
+            10, creates["fifo"]["umem.wall.worst"])
+    rows = {row: {"at most": target, OURS: value} for row, (target, value) in reached.items()
+            if value is not None}
+    return Table("stacks", "stacks-targets", "Targets", "", rows, ratios=False, digits=2)
+
+
+def measure_times(bench):
+    """row -> column -> name -> median."""
     with tempfile.TemporaryDirectory(prefix="umem-bench-") as name:
         boost = compile_boost(pathlib.Path(name))
 
@@ -53,17 +128,22 @@ def run(bench):
             return values(child([bench.programs / "stacks", mode, HOW[column], size, bench.ms]))
 
         ours = Bench(bench.programs.parent, bench.rounds, bench.ms, bench.quick,
-                     allocators=dict.fromkeys((OURS, *BOOST, MMAP, GLIBC, REUSED)))
-        found = ours.interleaved("stacks", list(ROWS), measure, columns=columns)
-    faults, tables, worst = (of_field(found, name) for name in ("faults", "tables", "worst"))
+                     allocators=dict.fromkeys((OURS, *BOOST, MMAP, HUGE, GLIBC, REUSED)))
+        return ours.interleaved("stacks", list(ROWS), measure, columns=columns)
+
+
+def run(bench):
+    found, creates = measure_times(bench), measure_creates(bench)
+    faults, tables = (of_field(found, name) for name in ("faults", "tables"))
     return [
+        table_of_targets(found, creates),
         Table("stacks", "stacks-time", "Stacks, wall time", "ns", of_field(found, "ns"), base=OURS,
               note="Ours in nanoseconds, the others as multiples of it: above 1.00 ours is "
                    "faster."),
         Table("stacks", "stacks-faults", "Page faults a thread", "faults",
               {row: cells for row, cells in faults.items() if cells}, ratios=False),
-        Table("stacks", "stacks-worst", "The slowest of 4,800 creates, in medians of all", "times",
-              {row: cells for row, cells in worst.items() if cells}, ratios=False),
+        *(table_of_creates(title, scheduling, clock, creates[scheduling])
+          for title, (scheduling, clock) in CREATES.items() if scheduling in creates),
         Table("stacks", "stacks-tables", "Page tables of a million lazy stacks", "MiB",
               {row: cells for row, cells in tables.items() if cells}, scale=KIB * KIB,
               ratios=False),
