@@ -11,6 +11,7 @@
 #include "cache/firewall.h"
 #include "cache/reserve.h"
 #include "debug/bufctl.h"
+#include "debug/contents.h"
 #include "debug/debug.h"
 #include "debug/events.h"
 #include "debug/pattern.h"
@@ -143,6 +144,12 @@
         FIELD(umem_event_log, log_events), FIELD(umem_event_log, log_slots),                       \
         FIELD(umem_event_log, log_head),                                                           \
                                                                                                    \
+        STRUCT(umem_contents), FIELD(umem_contents, con_log), FIELD(umem_contents, con_slots),     \
+        FIELD(umem_contents, con_slot_size), STRUCT(umem_contents_slot),                           \
+        FIELD(umem_contents_slot, slot_busy), FIELD(umem_contents_slot, slot_size),                \
+        FIELD(umem_contents_slot, slot_ticket), FIELD(umem_contents_slot, slot_addr),              \
+        ARRAY(umem_contents_slot, slot_bytes),                                                     \
+                                                                                                   \
         STRUCT(umem_options), FIELD(umem_options, opt_flags),                                      \
         FIELD(umem_options, opt_audit_frames), FIELD(umem_options, opt_contents_bytes),            \
         FIELD(umem_options, opt_reap_interval_s), FIELD(umem_options, opt_nomagazines),            \
@@ -155,20 +162,21 @@
         CONSTANT(UMEM_PAGEMAP_SLAB), CONSTANT(UMEM_PAGEMAP_LARGE),                                 \
         CONSTANT(UMEM_STACKS_SEGMENT_SHIFT), CONSTANT(UMEM_STACKS_SEGMENTS),                       \
         CONSTANT(UMEM_STATE_READY), CONSTANT(UMF_AUDIT), CONSTANT(UMF_DEADBEEF),                   \
-        CONSTANT(UMF_REDZONE), CONSTANT(UMF_CONTENTS), CONSTANT(UMEM_FREE_PATTERN),                \
-        CONSTANT(UMEM_REDZONE_PATTERN), CONSTANT(UMEM_SLACK_WORD), CONSTANT(UMEM_SIZE_PRIME),      \
-        CONSTANT(UMEM_BUFTAG_ALLOCATED), CONSTANT(UMEM_BUFTAG_FREE), CONSTANT(UMEM_BUFFER_RAW),    \
-        CONSTANT(UMEM_BUFFER_ALLOCATED), CONSTANT(UMEM_BUFFER_FREE), CONSTANT(VMEM_SEG_ALLOC),     \
-        CONSTANT(VMEM_SEG_FREE), CONSTANT(VMEM_SEG_SPAN), CONSTANT(VMEM_SEG_HEAD),                 \
-        CONSTANT(UMEM_EVENT_KIND_BITS), CONSTANT(UMEM_EVENT_ALLOC), CONSTANT(UMEM_EVENT_FREE),     \
-        CONSTANT(UMEM_EVENT_RESIZE), CONSTANT(UMEM_EVENT_FAIL), CONSTANT(UMEM_EVENT_SLAB_MADE),    \
-        CONSTANT(UMEM_EVENT_SLAB_DESTROYED), CONSTANT(UMEM_EVENT_BUSY),                            \
+        CONSTANT(UMF_REDZONE), CONSTANT(UMF_CONTENTS), CONSTANT(UMF_STATE),                        \
+        CONSTANT(UMEM_FREE_PATTERN), CONSTANT(UMEM_REDZONE_PATTERN), CONSTANT(UMEM_SLACK_WORD),    \
+        CONSTANT(UMEM_SIZE_PRIME), CONSTANT(UMEM_BUFTAG_ALLOCATED), CONSTANT(UMEM_BUFTAG_FREE),    \
+        CONSTANT(UMEM_BUFFER_RAW), CONSTANT(UMEM_BUFFER_ALLOCATED), CONSTANT(UMEM_BUFFER_FREE),    \
+        CONSTANT(VMEM_SEG_ALLOC), CONSTANT(VMEM_SEG_FREE), CONSTANT(VMEM_SEG_SPAN),                \
+        CONSTANT(VMEM_SEG_HEAD), CONSTANT(UMEM_EVENT_KIND_BITS), CONSTANT(UMEM_EVENT_ALLOC),       \
+        CONSTANT(UMEM_EVENT_FREE), CONSTANT(UMEM_EVENT_RESIZE), CONSTANT(UMEM_EVENT_FAIL),         \
+        CONSTANT(UMEM_EVENT_SLAB_MADE), CONSTANT(UMEM_EVENT_SLAB_DESTROYED),                       \
+        CONSTANT(UMEM_EVENT_BUSY),                                                                 \
                                                                                                    \
         ADDRESS(umem_state), ADDRESS(umem_caches), ADDRESS(umem_tcaches), ADDRESS(umem_larges),    \
         ADDRESS(umem_firewalls), ADDRESS(vmem_arenas), ADDRESS(umem_meta_chunks),                  \
         ADDRESS(umem_stacks_segment), ADDRESS(umem_pagemap_root), ADDRESS(umem_ring),              \
         ADDRESS(umem_options), ADDRESS(umem_transaction_log), ADDRESS(umem_fail_log),              \
-        ADDRESS(umem_slab_log)
+        ADDRESS(umem_slab_log), ADDRESS(umem_contents)
 
 #define ENTRY_COUNT                                                                                \
     (sizeof((struct umem_layout_entry[]){ENTRIES}) / sizeof(struct umem_layout_entry))

@@ -130,6 +130,34 @@ def test_caches(plain, audited):
     refused("caches", "/dev/null")
 
 
+UNTOUCHED = """#include <stdio.h>
+#include <umem.h>
+#include <unistd.h>
+static void *volatile object;
+int main(void)
+{
+    umem_cache_t *cache =
+        umem_cache_create("untouched", 72, 0, NULL, NULL, NULL, NULL, NULL, UMC_NOTOUCH);
+    object = umem_cache_alloc(cache, UMEM_DEFAULT);
+    puts("ready");
+    fflush(stdout);
+    pause();
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("debug, names", [("guards", ["state"]), ("audit", ["audit"]),
+                                          ("audit,guards", ["audit", "state"])])
+def test_cache_whose_objects_are_not_written_to(tmp_path, debug, names):
+    program = build(tmp_path, UNTOUCHED, libs=())
+    with waiting(program, debug=debug) as process:
+        [cache] = umem_json("caches", process.pid, "untouched")["caches"]
+        assert cache["debugging"] == names
+        row = lines_of("caches", process.pid, "untouched")[-1]
+    assert row.split()[-1] == ",".join(names)
+
+
 def test_arenas(plain):
     arenas = {arena["name"]: arena for arena in umem_json("arenas", plain.pid)["arenas"]}
     assert arenas["own_arena"]["inuse"] == 0x300 and arenas["own_arena"]["total"] == 0x10000

@@ -224,3 +224,55 @@ def test_refused(program):
     with waiting(program) as process:
         assert "not an address" in refused("whatis", str(process.pid), "xyz")
         refused("whatis", str(process.pid))
+
+
+FREED = """#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static char *volatile block, *volatile live, *volatile large;
+int main(void)
+{
+    for (int i = 0; i < 3; i++) {
+        block = malloc(300);
+        snprintf(block, 300, "what it held in turn %d", i);
+        free(block);
+    }
+    large = malloc(1000000);
+    memset(large, 0xa5, 1000000);
+    printf("block %p\\nlarge %p\\n", block, large);
+    free(large);
+    live = malloc(100);
+    strcpy(live, "what it holds");
+    printf("live %p\\nready\\n", live);
+    fflush(stdout);
+    pause();
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("how", ["live", "gcore"])
+def test_what_a_freed_buffer_held(tmp_path, how):
+    program = build(tmp_path, FREED, libs=())
+    # Without quarantine all three are one block: the last record of it counts.
+    with waiting(program, debug="audit=8,guards,contents=64,quarantine=0") as process:
+        target = target_of(process, how, tmp_path)
+        at = dict(line.split() for line in process.lines if line.count(" ") == 1)
+        report = umem_json("whatis", target, at["block"])
+        assert report["kind"] == "free buffer"
+        assert report["freed_contents"] == '"what it held in turn 2"'
+        assert '  freed with  "what it held in turn 2"\n' in umem("whatis", target,
+                                                                 at["block"]).stdout
+        shell = umem("shell", "-e", f"{at['block'][2:]}::whatis -v", target).stdout
+        assert 'freed with "what it held in turn 2"\n' in shell
+        report = umem_json("whatis", target, at["live"])
+        assert report["kind"] == "buffer" and "freed_contents" not in report
+
+
+def test_no_contents_without_the_log(tmp_path):
+    program = build(tmp_path, FREED, libs=())
+    with waiting(program, debug="audit=8,guards") as process:
+        at = dict(line.split() for line in process.lines if line.count(" ") == 1)
+        report = umem_json("whatis", process.pid, at["block"])
+    assert report["kind"] == "free buffer" and "freed_contents" not in report

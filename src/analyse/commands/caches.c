@@ -16,6 +16,7 @@
 #include "report/open.h"
 
 #define NAME_COLUMN 26
+#define FLAG_NAMES_MAX 5
 
 struct arguments {
     bool all;
@@ -34,7 +35,7 @@ is_shown(const struct arguments *args, const struct heap_cache *cache)
 
 /* Names of the debugging in force, and how many of them there are. */
 static size_t
-flag_names(const struct heap *h, const struct heap_cache *cache, const char *names[4])
+flag_names(const struct heap *h, const struct heap_cache *cache, const char *names[FLAG_NAMES_MAX])
 {
     const struct offsets *off = &h->heap_offsets;
     const struct {
@@ -43,7 +44,8 @@ flag_names(const struct heap *h, const struct heap_cache *cache, const char *nam
     } known[] = {{off->const_UMF_AUDIT, "audit"},
                  {off->const_UMF_DEADBEEF, "fill"},
                  {off->const_UMF_REDZONE, "redzone"},
-                 {off->const_UMF_CONTENTS, "contents"}};
+                 {off->const_UMF_CONTENTS, "contents"},
+                 {off->const_UMF_STATE, "state"}};
     size_t n = 0;
 
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
@@ -55,7 +57,7 @@ flag_names(const struct heap *h, const struct heap_cache *cache, const char *nam
 static void
 print_cache(const struct heap *h, const struct heap_cache *cache)
 {
-    const char *names[4];
+    const char *names[FLAG_NAMES_MAX];
     size_t n = flag_names(h, cache, names);
 
     printf("0x%-12" PRIx64 " %-*s %9s %9s %7s %9s %9s  ", cache->cache_addr, NAME_COLUMN,
@@ -91,7 +93,7 @@ print_text(const struct look *look, const struct arguments *args)
 static json_t *
 cache_json(const struct heap *h, const struct heap_cache *cache)
 {
-    const char *names[4];
+    const char *names[FLAG_NAMES_MAX];
     size_t n = flag_names(h, cache, names);
     json_t *out = json_object();
     json_t *flags = json_array();

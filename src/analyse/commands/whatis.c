@@ -43,6 +43,8 @@ tell_buffer(const struct teller *t, const struct what *what)
                           text, sizeof(text));
         printf("  contents  %s\n", text);
     }
+    if (freed_contents_describe(t->heap, t->symbols, info, text, sizeof(text)))
+        printf("  freed with  %s\n", text);
 }
 
 static void
@@ -88,6 +90,9 @@ tell_json(const struct teller *t, const struct what *what)
                             ? json_integer((json_int_t)info->blk_requested)
                             : json_null());
     block_history_json(t->heap, t->symbols, info, out);
+    char freed[CONTENTS_TEXT_MAX];
+    if (info != NULL && freed_contents_describe(t->heap, t->symbols, info, freed, sizeof(freed)))
+        json_set_text(out, "freed_contents", freed);
     if (what->what_thread != 0)
         json_object_set_new(out, "thread", json_integer(what->what_thread));
     json_object_set_new(out, "note",

@@ -373,8 +373,16 @@ void heap_block_info(struct heap *h, struct block b, struct block_info *info);
  * not have it: it was on its way between program and slab just then.
  */
 bool heap_block_in_transit(struct heap *h, struct block b);
-/* Return addresses of a recorded stack, innermost first; returns how many. */
+/*
+ * Return addresses of a recorded stack, innermost first; returns how many.
+ * Where a signal struck, its pc + 1, as target_unwind() has it.
+ */
 size_t heap_stack(struct heap *h, uint32_t id, addr_t *frames, size_t max);
+/*
+ * What the contents log has of a buffer when it was freed last: *kept bytes, of
+ * which at most max go into bytes; returns how many did, 0 where there is none.
+ */
+size_t heap_freed_contents(struct heap *h, addr_t buffer, void *bytes, size_t max, uint64_t *kept);
 #define HEAP_STACK_MAX 256 /* frames: the library records 255 at most */
 
 /*

@@ -151,7 +151,15 @@ struct field {
     X(umem_event, event_cache, event_cache)                                                        \
     X(umem_event, event_size, event_size)                                                          \
     X(umem_event, event_stack, event_stack)                                                        \
-    X(umem_event, event_thread, event_thread)
+    X(umem_event, event_thread, event_thread)                                                      \
+    X(umem_contents, con_log, con_log)                                                             \
+    X(umem_contents, con_slots, con_slots)                                                         \
+    X(umem_contents, con_slot_size, con_slot_size)                                                 \
+    X(umem_contents_slot, slot_busy, con_slot_busy)                                                \
+    X(umem_contents_slot, slot_size, con_bytes_size)                                               \
+    X(umem_contents_slot, slot_ticket, con_slot_ticket)                                            \
+    X(umem_contents_slot, slot_addr, con_slot_addr)                                                \
+    X(umem_contents_slot, slot_bytes, con_slot_bytes)
 
 /* X(structure): sizes. */
 #define OFFSETS_STRUCTS(X)                                                                         \
@@ -207,15 +215,19 @@ struct field {
     X(umem_firewalls)                                                                              \
     X(umem_transaction_log)                                                                        \
     X(umem_fail_log)                                                                               \
-    X(umem_slab_log)
+    X(umem_slab_log)                                                                               \
+    X(umem_contents)
 
 /* Structures and constants, the same. */
 #define OFFSETS_OPTIONAL_STRUCTS(X)                                                                \
     X(umem_buftag)                                                                                 \
     X(umem_event)                                                                                  \
-    X(umem_event_log)
+    X(umem_event_log)                                                                              \
+    X(umem_contents)                                                                               \
+    X(umem_contents_slot)
 
 #define OFFSETS_OPTIONAL_CONSTANTS(X)                                                              \
+    X(UMF_STATE)                                                                                   \
     X(UMEM_FREE_PATTERN)                                                                           \
     X(UMEM_REDZONE_PATTERN)                                                                        \
     X(UMEM_SLACK_WORD)                                                                             \

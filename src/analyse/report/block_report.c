@@ -43,18 +43,16 @@ describe_string(const unsigned char *bytes, size_t size, char *out, size_t out_s
     return true;
 }
 
-void
-contents_describe(struct heap *h, struct symboliser *s, addr_t addr, uint64_t size, char *out,
-                  size_t out_size)
+/* The first got bytes of what has size of them. */
+static void
+bytes_describe(struct heap *h, struct symboliser *s, const unsigned char *bytes, size_t got,
+               uint64_t size, char *out, size_t out_size)
 {
-    unsigned char bytes[CONTENTS_BYTES];
-    size_t want = size < sizeof(bytes) ? (size_t)size : sizeof(bytes);
     unsigned word = h->heap_offsets.off_word;
-    size_t got = target_read(h->heap_target, addr, bytes, want);
 
     out[0] = '\0';
     if (got >= word) {
-        struct record rec = {bytes, got, addr};
+        struct record rec = {bytes, got, 0};
         const char *vtable = symboliser_vtable(s, record_get(&rec, 0, (struct field){0, word}));
         if (vtable[0] != '\0') {
             snprintf(out, out_size, "%s (a C++ object)", vtable);
@@ -76,6 +74,31 @@ contents_describe(struct heap *h, struct symboliser *s, addr_t addr, uint64_t si
                               bytes[i]);
     if (size > got && o + 4 < out_size)
         snprintf(out + o, out_size - o, " ...");
+}
+
+void
+contents_describe(struct heap *h, struct symboliser *s, addr_t addr, uint64_t size, char *out,
+                  size_t out_size)
+{
+    unsigned char bytes[CONTENTS_BYTES];
+    size_t want = size < sizeof(bytes) ? (size_t)size : sizeof(bytes);
+    size_t got = target_read(h->heap_target, addr, bytes, want);
+
+    bytes_describe(h, s, bytes, got, size, out, out_size);
+}
+
+bool
+freed_contents_describe(struct heap *h, struct symboliser *s, const struct block_info *info,
+                        char *out, size_t out_size)
+{
+    unsigned char bytes[CONTENTS_BYTES];
+    uint64_t kept;
+    size_t got =
+        info->blk_live ? 0 : heap_freed_contents(h, info->blk_addr, bytes, sizeof(bytes), &kept);
+
+    if (got > 0)
+        bytes_describe(h, s, bytes, got, kept, out, out_size);
+    return got > 0;
 }
 
 static uint64_t

@@ -18,6 +18,9 @@
  */
 void contents_describe(struct heap *h, struct symboliser *s, addr_t addr, uint64_t size, char *out,
                        size_t out_size);
+/* The same for what the contents log has of a free block.  False: nothing, or it is not free. */
+bool freed_contents_describe(struct heap *h, struct symboliser *s, const struct block_info *info,
+                             char *out, size_t out_size);
 
 /*
  * The transactions of a block that are recorded, in lines indented by 2 and

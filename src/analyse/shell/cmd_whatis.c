@@ -44,6 +44,8 @@ print_contents(struct question *q, const struct block_info *info)
     else
         printf("%*s%" PRIu64 " bytes\n", SHELL_STACK_COLUMN, "", info->blk_size);
     printf("%*s%s\n", SHELL_STACK_COLUMN, "", text);
+    if (freed_contents_describe(&q->sh->sh_heap, q->sh->sh_symbols, info, text, sizeof(text)))
+        printf("%*sfreed with %s\n", SHELL_STACK_COLUMN, "", text);
 }
 
 static void

@@ -19,25 +19,15 @@
 
 #define SLOT_ALIGN 16
 
-struct slot {
-    _Atomic uint32_t slot_busy;
-    uint32_t slot_size;   /* bytes kept */
-    uint64_t slot_ticket; /* rises with every free; 0 never used */
-    const void *slot_addr;
-    char slot_bytes[];
-};
-
+struct umem_contents umem_contents;
 static _Atomic uint64_t contents_ticket;
-static char *_Atomic contents_log;
-/* Set once, before contents_log: slots, and bytes of one. */
-static size_t contents_slots;
-static size_t contents_slot_size;
 static _Atomic uint32_t contents_starting;
 
 static size_t
 slot_size(void)
 {
-    return umem_align_up(sizeof(struct slot) + umem_options.opt_contents_bytes, SLOT_ALIGN);
+    return umem_align_up(sizeof(struct umem_contents_slot) + umem_options.opt_contents_bytes,
+                         SLOT_ALIGN);
 }
 
 /* NULL: no memory, or another thread is at it; this record is then dropped. */
@@ -45,7 +35,7 @@ static UMEM_COLD char *
 start(void)
 {
     if (atomic_exchange_explicit(&contents_starting, 1, memory_order_acquire) != 0)
-        return atomic_load_explicit(&contents_log, memory_order_acquire);
+        return atomic_load_explicit(&umem_contents.con_log, memory_order_acquire);
     int saved = errno;
     size_t size =
         umem_align_up(umem_max(umem_options.opt_contents_log, slot_size()), os_page_size());
@@ -58,28 +48,28 @@ start(void)
     if (log == NULL) {
         umem_message(true, "no memory for a contents log of %zu bytes, none is kept", size);
     } else {
-        contents_slot_size = slot_size();
-        contents_slots = size / contents_slot_size;
-        atomic_store_explicit(&contents_log, log, memory_order_release);
+        umem_contents.con_slot_size = slot_size();
+        umem_contents.con_slots = size / umem_contents.con_slot_size;
+        atomic_store_explicit(&umem_contents.con_log, log, memory_order_release);
     }
     errno = saved;
     return log;
 }
 
-static struct slot *
+static struct umem_contents_slot *
 slot_at(char *log, uint64_t index)
 {
-    return (struct slot *)(void *)(log + (size_t)index * contents_slot_size);
+    return (struct umem_contents_slot *)(void *)(log + (size_t)index * umem_contents.con_slot_size);
 }
 
 static bool
-slot_claim(struct slot *slot)
+slot_claim(struct umem_contents_slot *slot)
 {
     return atomic_exchange_explicit(&slot->slot_busy, 1, memory_order_acquire) == 0;
 }
 
 static void
-slot_release(struct slot *slot)
+slot_release(struct umem_contents_slot *slot)
 {
     atomic_store_explicit(&slot->slot_busy, 0, memory_order_release);
 }
@@ -87,17 +77,18 @@ slot_release(struct slot *slot)
 void
 umem_contents_log(const void *addr, size_t size)
 {
-    char *log = atomic_load_explicit(&contents_log, memory_order_acquire);
+    char *log = atomic_load_explicit(&umem_contents.con_log, memory_order_acquire);
 
     if (UMEM_UNLIKELY(log == NULL) && (log = start()) == NULL)
         return;
     uint64_t ticket = atomic_fetch_add_explicit(&contents_ticket, 1, memory_order_relaxed) + 1;
-    struct slot *slot = slot_at(log, ticket % contents_slots);
+    struct umem_contents_slot *slot = slot_at(log, ticket % umem_contents.con_slots);
     if (!slot_claim(slot))
         return;
     slot->slot_ticket = ticket;
     slot->slot_addr = addr;
-    slot->slot_size = (uint32_t)umem_min(size, contents_slot_size - sizeof(struct slot));
+    slot->slot_size =
+        (uint32_t)umem_min(size, umem_contents.con_slot_size - sizeof(struct umem_contents_slot));
     memcpy(slot->slot_bytes, addr, slot->slot_size);
     slot_release(slot);
 }
@@ -105,14 +96,14 @@ umem_contents_log(const void *addr, size_t size)
 size_t
 umem_contents_find(const void *addr, size_t offset, void *to, size_t size)
 {
-    char *log = atomic_load_explicit(&contents_log, memory_order_acquire);
+    char *log = atomic_load_explicit(&umem_contents.con_log, memory_order_acquire);
     uint64_t newest = 0;
     size_t found = 0;
 
     if (log == NULL)
         return 0;
-    for (size_t i = 0; i < contents_slots; i++) {
-        struct slot *slot = slot_at(log, i);
+    for (size_t i = 0; i < umem_contents.con_slots; i++) {
+        struct umem_contents_slot *slot = slot_at(log, i);
         if (!slot_claim(slot))
             continue;
         if (slot->slot_addr == addr && slot->slot_ticket > newest) {
@@ -128,11 +119,11 @@ umem_contents_find(const void *addr, size_t offset, void *to, size_t size)
 void
 umem_contents_fork_child(void)
 {
-    char *log = atomic_load_explicit(&contents_log, memory_order_relaxed);
+    char *log = atomic_load_explicit(&umem_contents.con_log, memory_order_relaxed);
 
     atomic_store_explicit(&contents_starting, log != NULL, memory_order_relaxed);
-    for (size_t i = 0; log != NULL && i < contents_slots; i++) {
-        struct slot *slot = slot_at(log, i);
+    for (size_t i = 0; log != NULL && i < umem_contents.con_slots; i++) {
+        struct umem_contents_slot *slot = slot_at(log, i);
         /* What a writer left half done is no record; a clean page stays shared. */
         if (atomic_load_explicit(&slot->slot_busy, memory_order_relaxed) != 0) {
             slot->slot_addr = NULL;
