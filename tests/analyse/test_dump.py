@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from harness import paths
+from harness import compile_c, paths
 from harness.agent import OPTIONS, Agent
 from harness.process import clean_env
 from leak_support import build, refused, sleeping, umem, umem_json, waiting
@@ -260,6 +260,122 @@ def test_killed_leaves_nothing(program, tmp_path):
             if left:
                 assert umem("stat", tmp_path / "core").returncode == 0
                 os.unlink(tmp_path / "core")
+
+
+# A file system that knows no files without a name, as NFS is one.
+NO_TMPFILE = """#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+int open(const char *path, int flags, ...)
+{
+    va_list ap;
+    int (*next)(const char *, int, ...) = dlsym(RTLD_NEXT, "open");
+    va_start(ap, flags);
+    mode_t mode = va_arg(ap, mode_t);
+    va_end(ap);
+    if ((flags & O_TMPFILE) != O_TMPFILE)
+        return next(path, flags, mode);
+    errno = EOPNOTSUPP;
+    return -1;
+}
+"""
+
+
+@pytest.fixture(scope="module", name="no_tmpfile")
+def fixture_no_tmpfile(tmp_path_factory):
+    return compile_c(NO_TMPFILE, tmp_path_factory.mktemp("no") / "tmpfile.so",
+                     flags=["-shared", "-fPIC"])
+
+
+def test_without_files_that_have_no_name(program, tmp_path, no_tmpfile):
+    """It is written as FILE.part, which stays in nobody's way."""
+    path = tmp_path / "core"
+    env = {"LD_PRELOAD": no_tmpfile}
+    with waiting(program) as process:
+        for before in (None, "old", "old.part"):
+            if before is not None:
+                (tmp_path / before.replace("old", "core")).write_text("an older one")
+            result = umem("core", process.pid, "-o", path, env=env)
+            assert result.returncode == 0, result
+            assert os.listdir(tmp_path) == ["core"]
+            assert told("leaks", path) == told("leaks", process.pid)
+        path.unlink()
+        done = subprocess.run([paths.umem(), "core", str(process.pid), "-o", path],
+                              env=clean_env(env=env), capture_output=True, text=True, check=False,
+                              preexec_fn=small_files)
+    assert done.returncode == 2 and "nothing was left there" in done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+# 70,000 pages, each between two that cannot be read: more than e_phnum can count.
+MANY_SEGMENTS = 70000
+MANY = """#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+static char *volatile last;
+__attribute__((noipa)) static void lose(void)
+{
+    void *p = malloc(77);
+    __asm__ volatile("" : "+r"(p));
+    memset(p, 1, 77);
+}
+__attribute__((noipa)) static void wipe(void)
+{
+    volatile char dead[65536];
+    __asm__ volatile("" : : "r"(memset((char *)dead, 0, sizeof(dead))) : "memory");
+}
+int main(void)
+{
+    const size_t count = %d, page = 4096;
+    char *pages = mmap(NULL, 2 * count * page, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    for (size_t i = 0; i < count; i++)
+        if (madvise(pages + (2 * i + 1) * page, page, MADV_GUARD_INSTALL) != 0) {
+            puts("none ready");
+            fflush(stdout);
+            return 0;
+        }
+    /* The only pointer to a block lies in the last of them. */
+    last = pages + 2 * (count - 1) * page;
+    *(void **)last = malloc(99);
+    lose();
+    wipe();
+    printf("pages %%p\\n", pages);
+    puts("ready");
+    fflush(stdout);
+    pause();
+    return 0;
+}
+""" % MANY_SEGMENTS
+
+
+def test_more_segments_than_the_header_can_count(tmp_path):
+    program = build(tmp_path, MANY, libs=())
+    with waiting(program) as process:
+        if "none ready" in process.lines:
+            pytest.skip("this kernel has no guard regions")
+        report = take("core", process, tmp_path / "core")
+        live = told("leaks", process.pid)
+        pages = int(process.lines[0].split()[1], 16)
+    assert report["segments"] > MANY_SEGMENTS
+    header = subprocess.run(["readelf", "-hW", tmp_path / "core"], capture_output=True, text=True,
+                            check=True).stdout
+    assert re.search(rf"Number of program headers: +65535 \({report['segments']}\)", header)
+    assert told("leaks", tmp_path / "core") == live
+    assert umem_json("leaks", tmp_path / "core", expect=1)["total"]["buffers"] == 1
+    at = pages + 2 * (MANY_SEGMENTS - 1) * 4096
+    read = subprocess.run(["gdb", "-batch", "-nx", "-ex", f"x/1xg {at}", "-ex", f"x/1xb {at - 1}",
+                           program, tmp_path / "core"], env=clean_env(), capture_output=True,
+                          text=True, timeout=120, check=False)
+    assert re.search(r":\t0x0000\w{12}\n", read.stdout), read
+    assert "Cannot access memory" in read.stderr
 
 
 @pytest.mark.parametrize("verb", ["core", "snapshot"])

@@ -476,7 +476,8 @@ def test_separate_debug_file(program, tmp_path):
         assert pathlib.Path(stack[names.index("interrupted")].file).name == FIXTURE.name
 
 
-@pytest.mark.parametrize("tool,suffix", [("zstd", "zst"), ("xz", "xz"), ("gzip", "gz")])
+@pytest.mark.parametrize("tool,suffix", [("zstd", "zst"), ("xz", "xz"), ("gzip", "gz"),
+                                         ("lz4", "lz4"), ("bzip2", "bz2")])
 def test_compressed_core(everything, tmp_path, tool, suffix):
     if shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed")

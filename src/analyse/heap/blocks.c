@@ -165,6 +165,32 @@ heap_read_freed(struct heap *h)
     }
 }
 
+/*
+ * Whether a return address is the kernel's way back from a signal handler: it
+ * is never called, but returned to, and there rt_sigreturn(2) is called, in libc
+ * or the vDSO, by one of these sequences.
+ */
+static bool
+is_signal_return(struct heap *h, addr_t addr)
+{
+    static const struct {
+        size_t size;
+        unsigned char code[9];
+    } known[] = {
+        {9, {0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05}},    /* x86-64: mov $15,%rax; syscall */
+        {7, {0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05}},                /* musl: mov $15,%eax; syscall */
+        {8, {0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4}}, /* aarch64: mov x8,139; svc 0 */
+        {7, {0xb8, 0xad, 0, 0, 0, 0xcd, 0x80}},                /* i386: mov $173,%eax; int $0x80 */
+    };
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        const void *code = reader_get(&h->heap_reader, addr, known[i].size);
+        if (code != NULL && memcmp(code, known[i].code, known[i].size) == 0)
+            return true;
+    }
+    return false;
+}
+
 size_t
 heap_stack(struct heap *h, uint32_t id, addr_t *frames, size_t max)
 {
@@ -191,6 +217,9 @@ heap_stack(struct heap *h, uint32_t id, addr_t *frames, size_t max)
         return 0;
     for (uint64_t i = 0; i < depth; i++)
         frames[i] = record_get(&rec, i * word, (struct field){0, word});
+    for (uint64_t i = 1; i < depth; i++) /* recorded is where the signal struck */
+        if (is_signal_return(h, frames[i - 1]))
+            frames[i]++;
     return (size_t)depth;
 }
 

@@ -87,13 +87,13 @@ mark_words4(struct marker *m, const unsigned char *data, size_t size)
     }
 }
 
+/* A range that begins with a whole word. */
 static void
-mark_range(struct marker *m, addr_t start, addr_t end)
+mark_data(struct marker *m, addr_t start, addr_t end)
 {
     struct heap *h = m->m_heap;
     unsigned word = h->heap_offsets.off_word;
 
-    start = (start + word - 1) & ~(addr_t)(word - 1);
     while (start + word <= end) {
         size_t got;
         const void *data = reader_some(&h->heap_reader, start, (size_t)(end - start), &got);
@@ -108,6 +108,18 @@ mark_range(struct marker *m, addr_t start, addr_t end)
         m->m_scanned += got;
         start += got & ~(size_t)(word - 1);
     }
+}
+
+static void
+mark_range(struct marker *m, addr_t start, addr_t end)
+{
+    const struct heap *h = m->m_heap;
+    const addr_t word = h->heap_offsets.off_word;
+    addr_t stop;
+
+    start = (start + word - 1) & ~(word - 1);
+    for (; target_data(h->heap_target, start, end, &start, &stop); start = stop)
+        mark_data(m, start, stop);
 }
 
 /* A block about to be scanned; its data is on the way to the processor's cache. */
@@ -193,6 +205,7 @@ void
 marker_run(struct marker *m, const struct roots *roots)
 {
     struct block b;
+    target_find_zeroes(m->m_heap->heap_target);
     for (size_t i = 0; i < roots->stack_count; i++) /* held, but not scanned as a block */
         if (heap_find(m->m_heap, roots->stacks[i], &b))
             bit_clear(m->m_unreached, heap_block_number(m->m_heap, b));
@@ -204,12 +217,12 @@ marker_run(struct marker *m, const struct roots *roots)
     }
 }
 
-void
-scan_words(struct heap *h, addr_t start, addr_t end, scan_fn *fn, void *arg)
+/* A range that begins with a whole word.  False: fn has had enough. */
+static bool
+scan_data(struct heap *h, addr_t start, addr_t end, scan_fn *fn, void *arg)
 {
     unsigned word = h->heap_offsets.off_word;
 
-    start = (start + word - 1) & ~(addr_t)(word - 1);
     while (start + word <= end) {
         size_t got;
         const unsigned char *data =
@@ -223,8 +236,21 @@ scan_words(struct heap *h, addr_t start, addr_t end, scan_fn *fn, void *arg)
             uint64_t value = record_get(&rec, i, (struct field){0, word});
             if (value - h->heap_lowest < h->heap_highest - h->heap_lowest &&
                 !fn(arg, start + i, value))
-                return;
+                return false;
         }
         start += got & ~(size_t)(word - 1);
     }
+    return true;
+}
+
+void
+scan_words(struct heap *h, addr_t start, addr_t end, scan_fn *fn, void *arg)
+{
+    const addr_t word = h->heap_offsets.off_word;
+    addr_t stop;
+
+    start = (start + word - 1) & ~(word - 1);
+    while (target_data(h->heap_target, start, end, &start, &stop) &&
+           scan_data(h, start, stop, fn, arg))
+        start = stop;
 }

@@ -55,6 +55,20 @@ search_range(struct search *s, addr_t start, addr_t end, unsigned char *piece)
     }
 }
 
+/* The same, without what is known to be zero, unless that is looked for. */
+static void
+search_sparse(struct search *s, addr_t start, addr_t end, unsigned char *piece)
+{
+    addr_t stop;
+
+    if (is_wanted(s->options, 0)) {
+        search_range(s, start, end, piece);
+        return;
+    }
+    for (; target_data(s->h->heap_target, start, end, &start, &stop); start = stop)
+        search_range(s, start, stop, piece);
+}
+
 static void
 search_registers(struct search *s)
 {
@@ -81,6 +95,7 @@ grep_target(struct heap *h, const struct grep_options *options, grep_fn *fn, voi
 
     if (piece == NULL)
         return -1;
+    target_find_zeroes(h->heap_target);
     if (options->grp_from == 0 && options->grp_to == UINT64_MAX)
         search_registers(&s);
     for (size_t i = 0; i < n && !s.done; i++) {
@@ -88,7 +103,7 @@ grep_target(struct heap *h, const struct grep_options *options, grep_fn *fn, voi
             maps[i].map_start > options->grp_from ? maps[i].map_start : options->grp_from;
         addr_t end = maps[i].map_end < options->grp_to ? maps[i].map_end : options->grp_to;
         if ((maps[i].map_flags & MAPPING_READ) != 0 && start < end)
-            search_range(&s, start, end, piece);
+            search_sparse(&s, start, end, piece);
     }
     free(piece);
     return 0;

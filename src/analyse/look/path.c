@@ -82,6 +82,7 @@ hold_stacks(struct search *s)
 static void
 run(struct search *s)
 {
+    target_find_zeroes(s->h->heap_target);
     hold_stacks(s);
     for (size_t i = 0; i < s->roots->count && !s->found && !s->failed; i++)
         scan_words(s->h, s->roots->list[i].root_start, s->roots->list[i].root_end, reach_word, s);

@@ -83,6 +83,8 @@ copy_run(void *arg, addr_t start, addr_t end, enum page kind)
         copy_pages(c, start, end);
     else if (kind == PAGE_HOLE)
         end_run(c, start, end);
+    else if (kind == PAGE_ZERO)
+        zeroes_add(c->c_target, start, end);
 }
 
 size_t
@@ -113,7 +115,9 @@ target_copy(struct target *t, addr_t start, addr_t end)
     else
         copy_pages(&c, start, end);
     end_run(&c, end, end);
-    if (!sorted)
+    if (!sorted) {
         target_sort_segments(t);
+        zeroes_sort(t);
+    }
     return c.c_copied;
 }

@@ -39,7 +39,7 @@ map_file(struct target *t, int fd, size_t size)
     return true;
 }
 
-/* Maps the file, or what it is when unpacked, and gives it to libelf. */
+/* Maps the file, or what it is when unpacked, which fd is then, and gives it to libelf. */
 static bool
 load_image(struct target *t, int fd, size_t size)
 {
@@ -53,6 +53,7 @@ load_image(struct target *t, int fd, size_t size)
         int unpacked = compressed_unpack(t, fd, tool);
         bool ok =
             unpacked >= 0 && fstat(unpacked, &st) == 0 && map_file(t, unpacked, (size_t)st.st_size);
+        ok = ok && dup3(unpacked, fd, O_CLOEXEC) >= 0;
         if (unpacked >= 0)
             close(unpacked);
         if (!ok)
@@ -64,7 +65,8 @@ load_image(struct target *t, int fd, size_t size)
     return true;
 }
 
-static bool
+/* The descriptor of the core, unpacked, or -1. */
+static int
 open_image(struct target *t)
 {
     struct stat st;
@@ -72,12 +74,12 @@ open_image(struct target *t)
     /* O_NONBLOCK: a fifo must not hang us. */
     int fd = open(t->t_name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-        return target_complain(t, "no such file; " GIVE_CORE);
-    if (fd < 0 && errno == EACCES)
-        return target_complain(t, "may not be read; run as its owner or as root");
-    if (fd < 0)
-        return target_complain(t, "%s", strerror(errno));
-    if (fstat(fd, &st) != 0)
+        target_complain(t, "no such file; " GIVE_CORE);
+    else if (fd < 0 && errno == EACCES)
+        target_complain(t, "may not be read; run as its owner or as root");
+    else if (fd < 0)
+        target_complain(t, "%s", strerror(errno));
+    else if (fstat(fd, &st) != 0)
         target_complain(t, "%s", strerror(errno));
     else if (S_ISDIR(st.st_mode))
         target_complain(t, "is a directory; " GIVE_CORE);
@@ -87,8 +89,10 @@ open_image(struct target *t)
         target_complain(t, "is empty; see 'ulimit -c' and the free space of its disk");
     else
         ok = load_image(t, fd, (size_t)st.st_size);
+    if (ok || fd < 0)
+        return fd;
     close(fd);
-    return ok;
+    return -1;
 }
 
 /* --- Headers --- */
@@ -101,7 +105,7 @@ check_header(struct target *t, size_t *phdrs)
     if (t->t_image_size <= EI_DATA)
         return target_complain(t, "cut off within its first bytes; nothing can be read from it");
     if (ident[EI_CLASS] == ELFCLASS32)
-        return target_complain(t, "belongs to a 32-bit program; this umem reads 64-bit ones only");
+        return target_complain(t, "belongs to a 32-bit program; " GIVE_64_BIT);
     if (ident[EI_DATA] != ELFDATA2LSB)
         return target_complain(t, "is not little-endian; this umem reads x86-64 and aarch64");
     if (t->t_elf == NULL || gelf_getehdr(t->t_elf, &ehdr) == NULL)
@@ -332,9 +336,9 @@ mark_present(struct target *t)
     }
 }
 
-/* What the image holds. */
+/* What the image holds, which is the file of fd. */
 static bool
-read_image(struct target *t)
+read_image(struct target *t, int fd)
 {
     struct losses losses = {0};
     size_t phdrs = 0;
@@ -342,6 +346,7 @@ read_image(struct target *t)
         return false;
     read_all_notes(t, phdrs, &losses);
     read_loads(t, phdrs, &losses);
+    zeroes_of_file(t, fd);
     take_maps(t);
     if (t->t_mapping_count == 0)
         return target_complain(t, "has no memory in it; nothing can be read from it");
@@ -357,7 +362,11 @@ read_image(struct target *t)
 bool
 core_open(struct target *t)
 {
-    return open_image(t) && read_image(t);
+    int fd = open_image(t);
+    bool ok = fd >= 0 && read_image(t, fd);
+    if (fd >= 0)
+        close(fd);
+    return ok;
 }
 
 bool
@@ -366,5 +375,5 @@ core_open_file(struct target *t, int fd)
     struct stat st;
     if (fstat(fd, &st) != 0)
         return target_complain(t, "%s", strerror(errno));
-    return load_image(t, fd, (size_t)st.st_size) && read_image(t);
+    return load_image(t, fd, (size_t)st.st_size) && read_image(t, fd);
 }

@@ -152,7 +152,7 @@ check_process(struct target *t)
     ssize_t n = read(fd, ident, sizeof(ident));
     close(fd);
     if (n == (ssize_t)sizeof(ident) && ident[EI_CLASS] == ELFCLASS32)
-        return target_complain(t, "is a 32-bit program; this umem reads 64-bit ones only");
+        return target_complain(t, "is a 32-bit program; " GIVE_64_BIT);
     t->t_machine = machine_find(LIVE_MACHINE);
     if (t->t_machine == NULL || ident[18] != (LIVE_MACHINE & 0xff))
         return target_complain(t, "is not a program of this machine's own type");

@@ -170,6 +170,11 @@ find_file(const struct target *t, const struct mapping *map, const char *path,
         snprintf(proc, sizeof(proc), "/proc/%d/root%s", (int)t->t_pid, path);
         found = try_path(proc, known, back, lay);
     }
+    if (found != FILE_FOUND && strcmp(path, t->t_exe) == 0) {
+        /* Whoever may look at the process has its program, replaced or not; map_files is root's. */
+        snprintf(proc, sizeof(proc), "/proc/%d/exe", (int)t->t_pid);
+        found = try_path(proc, known, back, lay);
+    }
     if (found != FILE_FOUND && known != NULL) /* it may have ended meanwhile */
         found = try_path(path, known, back, lay);
     return found;

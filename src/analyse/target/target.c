@@ -375,6 +375,7 @@ target_close(struct target *t)
         munmap((void *)(uintptr_t)t->t_image, t->t_image_size);
     free(t->t_mappings);
     free(t->t_segments);
+    free(t->t_zeroes);
     free(t->t_threads);
     free(t->t_signals);
     free(t->t_reasons);

@@ -9,9 +9,9 @@
  * thread) and let go by target_resume() or target_close(), and by the kernel if
  * we die.
  *
- * target_read, target_read_exact, target_read_pages, target_peek and
- * target_mapping_of may be called by several threads at once; everything else
- * by one thread at a time.
+ * target_read, target_read_exact, target_read_pages, target_peek, target_data
+ * and target_mapping_of may be called by several threads at once; everything
+ * else by one thread at a time.
  */
 #ifndef ANALYSE_TARGET_H
 #define ANALYSE_TARGET_H
@@ -159,6 +159,19 @@ bool target_read_exact(struct target *t, addr_t addr, void *buf, size_t size);
  * it is not contiguous there.  Live: the same for what target_copy holds.
  */
 const void *target_peek(struct target *t, addr_t addr, size_t size);
+
+/*
+ * Live: finds out which pages do not exist, where no target_copy() did; to be
+ * called before much is read, while the process, or its copy, stands still.
+ * Once is enough.
+ */
+void target_find_zeroes(struct target *t);
+/*
+ * The first run [*start, *stop) of [addr, end) without what is known to be zero:
+ * pages of a live process that do not exist, holes of a core file.  Short ones
+ * of these are part of the run.  False: there is nothing else.
+ */
+bool target_data(const struct target *t, addr_t addr, addr_t end, addr_t *start, addr_t *stop);
 
 size_t target_mappings(const struct target *t, const struct mapping **maps); /* by address */
 const struct mapping *target_mapping_of(const struct target *t, addr_t addr);

@@ -14,6 +14,7 @@
  *   fork.c       target_fork: a live process's copy that the kernel makes
  *   copy.c       target_copy
  *   pages.c      which pages of a live process exist
+ *   zeroes.c     what is known to be zero
  *   maps.c       lines of /proc/PID/maps
  *   dump.c       target_dump: a core file of a live process
  *   whole.c      files that are there when they are whole
@@ -38,6 +39,7 @@
 #include <limits.h>
 #include <sys/types.h>
 
+#define GIVE_64_BIT "this umem reads 64-bit ones only: run a 64-bit build of it, or take gdb"
 #define TARGET_PAGE 4096 /* smallest page of any machine; only a step, never a promise */
 
 /* A run of target memory whose contents we hold; sorted, not overlapping. */
@@ -45,6 +47,12 @@ struct segment {
     addr_t seg_start;
     addr_t seg_end;
     const unsigned char *seg_data;
+};
+
+/* A run of target memory that is zero; sorted, not overlapping. */
+struct zero_run {
+    addr_t zero_start;
+    addr_t zero_end;
 };
 
 /* A file that a module came from, mapped read-only. */
@@ -91,6 +99,9 @@ struct target {
 
     struct segment *t_segments;
     size_t t_segment_count;
+    struct zero_run *t_zeroes;
+    size_t t_zero_count;
+    bool t_zeroes_known; /* of a live process without copies: all that there are */
     struct mapping *t_mappings;
     size_t t_mapping_count;
     struct module *t_modules;
@@ -212,6 +223,14 @@ typedef void pages_fn(void *arg, addr_t start, addr_t end, enum page kind);
 /* Calls fn for runs of pages of one kind, by address. */
 void pages_walk(struct target *t, addr_t start, addr_t end, enum page_rule rule, pages_fn *fn,
                 void *arg);
+
+/* --- zeroes.c --- */
+
+/* Notes a run; what is short may be forgotten. */
+void zeroes_add(struct target *t, addr_t start, addr_t end);
+void zeroes_sort(struct target *t);
+/* Notes the holes of the file that a core's segments lie in. */
+void zeroes_of_file(struct target *t, int fd);
 
 /* --- maps.c --- */
 
