@@ -130,9 +130,28 @@ def test_core_of_python(tmp_path):
     assert report["total"]["bytes"] < report["live"]["bytes"] / 100
 
 
+def test_sizes(kinds):
+    """What stat counts, chunk by chunk: a word of each is glibc's own."""
+    with waiting(kinds, "hold", "2") as process:
+        used = {row["name"]: row["inuse"] for row in umem_json("stat", process.pid)["caches"]
+                if row["inuse"] > 0}
+        report = umem_json("sizes", process.pid)
+        one = umem_json("sizes", "--cache=malloc_104", process.pid)
+        text = umem("sizes", process.pid).stdout
+    rows = {row["name"]: row for row in report["caches"] if row["buffers"] > 0}
+    assert {name: row["buffers"] for name, row in rows.items()} == used
+    for name, row in rows.items():
+        if not name.startswith("malloc_to_"):  # some of those are mappings of their own
+            assert row["memory"] - row["requested_bytes"] == 8 * row["buffers"], row
+    assert sum(row["count"] for row in report["histogram"]) == sum(used.values())
+    assert [row["name"] for row in one["caches"]] == ["malloc_104"]
+    assert one["sizes"] == [{"size": 104, "count": used["malloc_104"]}]
+    assert text.startswith("glibc's own heap") and "audit" not in text
+
+
 def test_verbs_for_umem_alone(kinds):
     with waiting(kinds, "hold") as process:
-        for verb in ("status", "log", "verify", "sizes"):
+        for verb in ("status", "log", "verify", "caches"):
             assert "no libumem in it" in refused(verb, str(process.pid))
 
 

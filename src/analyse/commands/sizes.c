@@ -101,7 +101,7 @@ print_text(const struct look *look, const struct sizes *sizes, const struct size
     }
     print_bins(bins, bin_count, color);
     print_overhead(look->look_heap, sizes, color);
-    if (sizes->siz_unrecorded > 0)
+    if (sizes->siz_unrecorded > 0 && look->look_heap->heap_allocator == HEAP_UMEM)
         printf(
             "\nOf %s only the buffer's size is known: the program ran without audit and guards.\n",
             format_plural(sizes->siz_unrecorded, "buffer", "buffers").s);

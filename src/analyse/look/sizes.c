@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "heap/glibc.h"
 #include "heap/memory.h"
 
 /* Sizes up to this are counted in a table; blocks of more are rare: 128 KiB is the largest class.
@@ -56,6 +57,28 @@ add_block(struct collecting *c, struct block b, struct cache_overhead *overhead)
     c->sizes->siz_bytes += size;
     overhead->ovh_buffers++;
     overhead->ovh_requested += size;
+}
+
+/*
+ * Of glibc's heap: chunks of all sizes side by side, each with a word of its
+ * size.  What a chunk that is a mapping has besides is left out.
+ */
+static void
+add_chunks(struct collecting *c, uint32_t index, const char *cache)
+{
+    const struct region *region = &c->h->heap_regions[index];
+
+    for (uint32_t i = 0; i < region->region_blocks; i++) {
+        struct block b = {index, i};
+        if (!heap_is_live(c->h, b))
+            continue;
+        uint64_t size = heap_block_scan(c->h, b);
+        size_t row = glibc_class(size);
+        if (cache != NULL && strcmp(c->h->heap_caches[row].cache_name, cache) != 0)
+            continue;
+        c->sizes->siz_caches[row].ovh_memory += size + region->region_uneven->une_tail;
+        add_block(c, b, &c->sizes->siz_caches[row]);
+    }
 }
 
 static void
@@ -145,8 +168,10 @@ sizes_find(struct heap *h, const char *cache, struct sizes *sizes)
     c.failed = c.table == NULL || sizes->siz_caches == NULL;
     for (uint32_t i = 0; !c.failed && i < h->heap_region_count; i++) {
         const struct region *region = &h->heap_regions[i];
-        if (region->region_kind != REGION_MAPPING && region->region_kind != REGION_SEGMENT &&
-            is_wanted(h, region->region_cache, cache))
+        if (region->region_kind == REGION_CHUNKS)
+            add_chunks(&c, i, cache);
+        else if (region->region_kind != REGION_MAPPING && region->region_kind != REGION_SEGMENT &&
+                 is_wanted(h, region->region_cache, cache))
             add_region(&c, i);
     }
     for (uint32_t i = 0; !c.failed && i < h->heap_cache_count; i++)

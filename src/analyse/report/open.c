@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* What can be told of a heap without libumem. */
-static const char *const verbs_for_any[] = {"leaks", "whatis", "stat",   "users",
+static const char *const verbs_for_any[] = {"leaks", "whatis", "stat",   "users", "sizes",
                                             "grep",  "diff",   "report", "top"};
 
 static bool
@@ -44,7 +44,8 @@ report_open(const char *verb, const char *name, const struct command_options *op
     }
     if (status == HEAP_OK && !is_for(h, verb)) {
         command_error("umem %s %s: no libumem in it: run the program under 'umem run' or with "
-                      "LD_PRELOAD=libumem.so.1; of glibc's heap umem leaks, stat and whatis tell",
+                      "LD_PRELOAD=libumem.so.1; of glibc's heap umem leaks, users, sizes, stat and "
+                      "whatis tell",
                       verb, name);
         report_close(h);
         return HEAP_FAILED;
