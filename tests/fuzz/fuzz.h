@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz.h - what the fuzz targets of the analyser share: a file in memory that
- * a core is opened from, and everything that is asked of one.
+ * fuzz.h - what the fuzz targets of the analyser share: everything that is
+ * asked of a core in memory.
  *
  * A target is LLVMFuzzerTestOneInput(), for libFuzzer; with replay.c it is a
  * plain program that runs files, and changes them at random if told to.
+ *
+ * No input starts a process or opens a file but those that a core names:
+ * addresses are not symbolised, since libdw, which is not ours, runs in a child
+ * that is expected to crash.
  */
 #ifndef TESTS_FUZZ_H
 #define TESTS_FUZZ_H
@@ -14,16 +18,16 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* A file in memory that holds size bytes; path is that of its descriptor. */
-struct memory_file {
-    int fd;
-    uint8_t *data;
-    size_t size;
-    char path[64];
+/* What is asked of a heap, and of which of several alike. */
+struct question {
+    unsigned qu_kind;  /* modulo the number of kinds */
+    unsigned qu_which; /* dcmd, walker, cache: modulo their number */
+    uint64_t qu_addr;
 };
-void memory_file_set(struct memory_file *file, const uint8_t *data, size_t size);
 
-/* Opens the core and looks at its tables and memory; deep: at its heap, for leaks, too. */
-void look_at_core(const char *path, int deep);
+/* Opens the core and looks at its tables and at memory. */
+void look_at_core(const void *image, size_t size);
+/* Opens the core and its heap, and asks. */
+void look_at_heap(const void *image, size_t size, const struct question *question);
 
 #endif

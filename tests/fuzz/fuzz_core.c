@@ -7,10 +7,6 @@
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct memory_file file;
-    if (size == 0)
-        return 0;
-    memory_file_set(&file, data, size);
-    look_at_core(file.path, 0);
+    look_at_core(data, size);
     return 0;
 }

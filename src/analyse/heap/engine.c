@@ -239,24 +239,33 @@ heap_read_slabs(struct heap *h)
     }
 }
 
-/* The page map's word of a granule; 0 where there is none. */
+/*
+ * The page map's word of a granule, 0 where there is none; *next: the next granule that may have
+ * one, or ~0.
+ */
 static uint64_t
-pagemap_word(struct heap *h, addr_t addr)
+pagemap_word(struct heap *h, addr_t addr, addr_t *next)
 {
     const struct offsets *off = &h->heap_offsets;
+    unsigned leaf_shift =
+        (unsigned)(off->const_UMEM_GRANULE_SHIFT + off->const_UMEM_PAGEMAP_LEAF_BITS);
     uint64_t granule = addr >> off->const_UMEM_GRANULE_SHIFT;
     uint64_t top = granule >> off->const_UMEM_PAGEMAP_LEAF_BITS;
     uint64_t index = granule & (((uint64_t)1 << off->const_UMEM_PAGEMAP_LEAF_BITS) - 1);
-    uint64_t leaf;
+    uint64_t leaf = 0;
     uint64_t word;
 
-    if (top >> off->const_UMEM_PAGEMAP_ROOT_BITS != 0 ||
-        !reader_word(&h->heap_reader, off->at_umem_pagemap_root + top * off->off_word,
-                     off->off_word, &leaf) ||
-        leaf == 0 ||
-        !reader_word(&h->heap_reader, leaf + index * sizeof(word), sizeof(word), &word))
+    *next = ~(addr_t)0;
+    if (top >> off->const_UMEM_PAGEMAP_ROOT_BITS != 0)
         return 0;
-    return word;
+    *next = (top + 1) << leaf_shift;
+    if (!reader_word(&h->heap_reader, off->at_umem_pagemap_root + top * off->off_word,
+                     off->off_word, &leaf) ||
+        leaf == 0)
+        return 0;
+    *next = (granule + 1) << off->const_UMEM_GRANULE_SHIFT;
+    return reader_word(&h->heap_reader, leaf + index * sizeof(word), sizeof(word), &word) ? word
+                                                                                          : 0;
 }
 
 /* The slab at record, if it is one of a cache that misses some. */
@@ -297,13 +306,15 @@ heap_find_missing_slabs(struct heap *h)
         if (h->heap_caches[i].cache_slabs_found < h->heap_caches[i].cache_slab_count)
             missing = true;
     if (!missing || off->const_UMEM_GRANULE_SHIFT < 12 || off->const_UMEM_GRANULE_SHIFT > 32 ||
-        off->const_UMEM_PAGEMAP_LEAF_BITS > 32 || off->const_UMEM_PAGEMAP_ROOT_BITS > 32)
+        off->const_UMEM_PAGEMAP_LEAF_BITS > 24 || off->const_UMEM_PAGEMAP_ROOT_BITS > 24)
         return false;
     addr_t granule = (addr_t)1 << off->const_UMEM_GRANULE_SHIFT;
     for (size_t i = 0; i < h->heap_spans.count; i++) {
         const struct range *span = &h->heap_spans.list[i];
-        for (addr_t at = span->range_start; at < span->range_end; at += granule) {
-            uint64_t word = pagemap_word(h, at);
+        for (addr_t at = span->range_start, next; at < span->range_end; at = next) {
+            uint64_t word = pagemap_word(h, at, &next);
+            if (next <= at)
+                next = ~(addr_t)0; /* past the end of the address space */
             addr_t record = word & off->const_UMEM_PAGEMAP_POINTER_MASK;
             /* Half a granule on, behind any colour: the slab's first blocks, if it is known. */
             if ((word & PAGEMAP_KIND_MASK) != off->const_UMEM_PAGEMAP_SLAB || record == last ||
@@ -348,15 +359,23 @@ heap_read_larges(struct heap *h)
 static void
 own_table(struct heap *h, addr_t table, uint64_t count, uint64_t size, const char *what)
 {
-    unsigned word = h->heap_offsets.off_word;
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t addr;
-        if (!reader_word(&h->heap_reader, table + i * word, word, &addr)) {
+    const unsigned word = h->heap_offsets.off_word;
+    addr_t at = table;
+    const addr_t end = table + count * word;
+
+    while (at < end) {
+        size_t got;
+        const unsigned char *data = reader_some(&h->heap_reader, at, (size_t)(end - at), &got);
+        if (data == NULL || got < word) {
             heap_problem(h, "the table of %s cannot be read", what);
             return;
         }
-        if (addr != 0 && addr + size > addr)
-            ranges_add(&h->heap_own, addr, addr + size);
+        for (size_t i = 0; i + word <= got; i += word) {
+            addr_t addr = word_get(data + i, word);
+            if (addr != 0 && addr + size > addr)
+                ranges_add(&h->heap_own, addr, addr + size);
+        }
+        at += got & ~(size_t)(word - 1);
     }
 }
 

@@ -173,18 +173,18 @@ search_arena(struct glibc *g, addr_t start, addr_t end)
 {
     unsigned word = g->g_word;
     uint64_t value;
-    for (addr_t at = start; at + word <= end; at += word) {
+    for (addr_t at = start; at < end && end - at >= word;) {
         if (!read_word(g, at, &value)) {
-            at = (at | (PAGE - 1)) + 1 - word;
+            at = reader_skip(&g->g_heap->heap_reader, at);
             continue;
         }
-        if (value != at - 2 * (addr_t)word)
-            continue;
-        for (unsigned i = 0; i < BINS; i++) {
+        bool self = value == at - 2 * (addr_t)word;
+        for (unsigned i = 0; self && i < BINS; i++) {
             addr_t arena = at - g->g_layout.ar_bins - 2 * (addr_t)i * word;
             if (arena >= start && looks_like_arena(g, arena))
                 return arena;
         }
+        at += word;
     }
     return 0;
 }
@@ -454,7 +454,8 @@ walk_mapping(struct glibc *g, const struct mapping *map)
     for (addr_t at = map->map_start; at < map->map_end && !g->g_failed;) {
         uint64_t size = mapped_chunk(g, at, map->map_end);
         if (size == 0) { /* the kernel joins neighbours: others may follow */
-            at += PAGE;
+            uint64_t word;
+            at = read_word(g, at, &word) ? at + PAGE : reader_skip(&g->g_heap->heap_reader, at);
             continue;
         }
         addr_t start = at + 2 * (addr_t)g->g_word;

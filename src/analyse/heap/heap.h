@@ -140,7 +140,9 @@ struct heap {
     uint64_t heap_blocks;    /* numbers given, a multiple of 64 */
     uint64_t heap_live_room; /* words */
     struct granule_index *heap_index;
-    addr_t heap_lowest; /* of any region */
+    size_t heap_indexed; /* regions that there were when it was made */
+    size_t heap_huge;    /* those of which it has the first granule and the last one only */
+    addr_t heap_lowest;  /* of any region */
     addr_t heap_highest;
 
     struct ranges heap_spans;       /* address space of the heap arena */
@@ -213,7 +215,7 @@ struct region *heap_add_region(struct heap *h, const struct region *geometry);
 struct region *heap_add_uneven(struct heap *h, const addr_t *starts, size_t count, addr_t end,
                                uint32_t tail);
 void uneven_free(struct uneven *uneven);
-/* Sorts the regions, drops those that overlap others, makes the index. */
+/* Sorts the regions, drops those that overlap others, makes the index; where any were added. */
 int heap_seal(struct heap *h);
 /* Counts what is live, by cache and in sum, without mappings. */
 void heap_count(struct heap *h);
@@ -226,11 +228,21 @@ size_t ranges_find(const struct ranges *r, addr_t addr);
 void ranges_fini(struct ranges *r);
 
 struct granule_index {
-    uint32_t *leaf[1 << 16]; /* [addr >> 32][addr >> 16 & 0xffff]: region number + 1, 0 none */
+    addr_t first;     /* of leaves: that of the lowest region */
+    size_t count;     /* of leaves; addresses beyond it, of damaged heaps, share them */
+    uint32_t *leaf[]; /* for each granule of a leaf the number of a region + 1, 0 none */
 };
-#define GRANULE_SHIFT 16 /* 64 KiB: what the heap hands out */
-#define GRANULE_LEAF_BITS 16
+#define GRANULE_SHIFT 16     /* 64 KiB: what the heap hands out */
+#define GRANULE_LEAF_BITS 14 /* granules of a leaf: 1 GiB */
 #define GRANULE_LEAF_SHIFT (GRANULE_SHIFT + GRANULE_LEAF_BITS)
+#define GRANULE_LEAF_MASK (((addr_t)1 << GRANULE_LEAF_BITS) - 1)
+#define GRANULE_LEAVES_MAX ((size_t)1 << 18) /* 48 bits of address */
+
+static inline size_t
+granule_leaf(const struct granule_index *index, addr_t addr)
+{
+    return (size_t)((addr >> GRANULE_LEAF_SHIFT) - index->first) & (GRANULE_LEAVES_MAX - 1);
+}
 
 static inline uint64_t
 heap_block_number(const struct heap *h, struct block b)
@@ -318,16 +330,19 @@ heap_block_extent(const struct heap *h, struct block b)
     return region->region_uneven != NULL ? heap_block_scan(h, b) : region->region_chunk;
 }
 
+/* The number + 1 of the huge region that addr lies in; 0: in none. */
+uint32_t heap_find_huge(const struct heap *h, addr_t addr);
+
 /* The block that addr points into, live or not. */
 static inline bool
 heap_find(const struct heap *h, addr_t addr, struct block *b)
 {
     if (addr - h->heap_lowest >= h->heap_highest - h->heap_lowest)
         return false;
-    const uint32_t *leaf = h->heap_index->leaf[addr >> GRANULE_LEAF_SHIFT & 0xffff];
-    if (leaf == NULL)
-        return false;
-    uint32_t number = leaf[addr >> GRANULE_SHIFT & 0xffff];
+    const uint32_t *leaf = h->heap_index->leaf[granule_leaf(h->heap_index, addr)];
+    uint32_t number = leaf != NULL ? leaf[addr >> GRANULE_SHIFT & GRANULE_LEAF_MASK] : 0;
+    if (number == 0 && h->heap_huge > 0)
+        number = heap_find_huge(h, addr);
     if (number == 0)
         return false;
     const struct region *region = &h->heap_regions[number - 1];

@@ -139,17 +139,28 @@ read_reserve(struct heap *h, const struct heap_cache *cache)
                      cache->cache_name);
 }
 
-/* Bins of every cache: bin -> index of the cache + 1. */
-static uint32_t *
-make_bin_table(const struct heap *h)
+/* Bins of every cache: bin -> index of the cache + 1, 0 none. */
+struct bin_table {
+    uint32_t *bin_caches;
+    size_t bin_count;
+};
+
+static bool
+make_bin_table(const struct heap *h, struct bin_table *table)
 {
-    uint32_t *table = calloc(BINS_MAX, sizeof(*table));
-    for (size_t i = 0; table != NULL && i < h->heap_cache_count; i++) {
+    *table = (struct bin_table){.bin_count = 1};
+    for (size_t i = 0; i < h->heap_cache_count; i++) {
+        uint32_t bin = h->heap_caches[i].cache_bin;
+        if (bin < BINS_MAX && bin >= table->bin_count)
+            table->bin_count = (size_t)bin + 1;
+    }
+    table->bin_caches = calloc(table->bin_count, sizeof(*table->bin_caches));
+    for (size_t i = 0; table->bin_caches != NULL && i < h->heap_cache_count; i++) {
         uint32_t bin = h->heap_caches[i].cache_bin;
         if (bin > 0 && bin < BINS_MAX)
-            table[bin] = (uint32_t)i + 1;
+            table->bin_caches[bin] = (uint32_t)i + 1;
     }
-    return table;
+    return table->bin_caches != NULL;
 }
 
 /*
@@ -174,7 +185,7 @@ subtract_loaded(struct heap *h, uint64_t cur, addr_t loaded, const char *where)
 /* The thread's bins are copied, since reading rounds moves the reader on. */
 static void
 read_bins(struct heap *h, struct heap_thread *thread, const struct record *bins, uint64_t count,
-          const uint32_t *table)
+          const struct bin_table *table)
 {
     const struct offsets *off = &h->heap_offsets;
 
@@ -185,8 +196,8 @@ read_bins(struct heap *h, struct heap_thread *thread, const struct record *bins,
         addr_t loaded = record_get(bins, at, off->bin_loaded);
         addr_t previous = record_get(bins, at, off->bin_previous);
         addr_t next;
-        struct heap_cache *cache =
-            i < BINS_MAX && table[i] != 0 ? &h->heap_caches[table[i] - 1] : NULL;
+        uint32_t number = i < table->bin_count ? table->bin_caches[i] : 0;
+        struct heap_cache *cache = number != 0 ? &h->heap_caches[number - 1] : NULL;
         const char *where = cache != NULL ? cache->cache_name : "a thread";
 
         if (cache != NULL)
@@ -206,7 +217,7 @@ read_bins(struct heap *h, struct heap_thread *thread, const struct record *bins,
 }
 
 static void
-read_thread(struct heap *h, addr_t addr, const struct record *head, const uint32_t *table)
+read_thread(struct heap *h, addr_t addr, const struct record *head, const struct bin_table *table)
 {
     const struct offsets *off = &h->heap_offsets;
     uint64_t count = record_get(head, 0, off->tc_bins);
@@ -239,9 +250,9 @@ void
 heap_read_magazines(struct heap *h)
 {
     const struct offsets *off = &h->heap_offsets;
-    uint32_t *table = make_bin_table(h);
+    struct bin_table table;
 
-    if (table == NULL) {
+    if (!make_bin_table(h, &table)) {
         heap_problem(h, "no memory for the table of bins");
         return;
     }
@@ -252,9 +263,9 @@ heap_read_magazines(struct heap *h)
     struct list_walk w =
         list_begin(h, off->at_umem_tcaches, off->tc_link, THREADS_MAX, "thread caches");
     while (list_next(h, &w, off->size_tcache))
-        read_thread(h, w.walk_addr, &w.walk_record, table);
+        read_thread(h, w.walk_addr, &w.walk_record, &table);
     ranges_sort(&h->heap_loaded);
-    free(table);
+    free(table.bin_caches);
 }
 
 /*

@@ -222,50 +222,113 @@ resolve_overlaps(struct heap *h)
 static void
 free_index(struct granule_index *index)
 {
-    if (index == NULL)
-        return;
-    for (size_t i = 0; i < sizeof(index->leaf) / sizeof(index->leaf[0]); i++)
+    for (size_t i = 0; index != NULL && i < index->count; i++)
         free(index->leaf[i]);
     free(index);
 }
 
+/* An index with room for the leaves of sorted regions. */
+static struct granule_index *
+make_index(const struct heap *h)
+{
+    addr_t first = 0;
+    size_t count = 1;
+    if (h->heap_region_count > 0) {
+        first = h->heap_regions[0].region_base >> GRANULE_LEAF_SHIFT;
+        addr_t end = h->heap_regions[h->heap_region_count - 1].region_end - 1;
+        count = (size_t)((end >> GRANULE_LEAF_SHIFT) - first) + 1;
+    }
+    if (count > GRANULE_LEAVES_MAX)
+        count = GRANULE_LEAVES_MAX;
+    struct granule_index *index = calloc(1, sizeof(*index) + count * sizeof(index->leaf[0]));
+    if (index != NULL) {
+        index->first = first;
+        index->count = count;
+    }
+    return index;
+}
+
+static bool
+index_granule(struct granule_index *index, addr_t granule, uint32_t number)
+{
+    uint32_t **leaf = &index->leaf[granule_leaf(index, granule << GRANULE_SHIFT)];
+    if (*leaf == NULL)
+        *leaf = memory_zeroed((size_t)1 << GRANULE_LEAF_BITS, sizeof(**leaf));
+    if (*leaf == NULL)
+        return false;
+    uint32_t *slot = &(*leaf)[granule & GRANULE_LEAF_MASK];
+    if (*slot == 0)
+        *slot = number + 1;
+    return true;
+}
+
+/* More than this has one block of a terabyte, or a damaged one: not every granule is indexed. */
+#define HUGE_SIZE ((uint64_t)1 << 32)
+
+static bool
+is_huge(const struct region *region)
+{
+    return region->region_end - region->region_base > HUGE_SIZE;
+}
+
 /* Every granule that the region touches leads to it, or to the first region there. */
 static bool
-index_region(struct granule_index *index, const struct region *region, uint32_t number)
+index_region(struct heap *h, const struct region *region, uint32_t number)
 {
+    addr_t first = region->region_base >> GRANULE_SHIFT;
     addr_t last = (region->region_end - 1) >> GRANULE_SHIFT;
-    for (addr_t g = region->region_base >> GRANULE_SHIFT; g <= last; g++) {
-        uint32_t **leaf = &index->leaf[g >> GRANULE_LEAF_BITS & 0xffff];
-        if (*leaf == NULL)
-            *leaf = memory_zeroed((size_t)1 << GRANULE_LEAF_BITS, sizeof(**leaf));
-        if (*leaf == NULL)
-            return false;
-        uint32_t *slot = &(*leaf)[g & 0xffff];
-        if (*slot == 0)
-            *slot = number + 1;
+    if (is_huge(region)) {
+        h->heap_huge++;
+        return index_granule(h->heap_index, first, number) &&
+               index_granule(h->heap_index, last, number);
     }
+    for (addr_t g = first; g <= last; g++)
+        if (!index_granule(h->heap_index, g, number))
+            return false;
     return true;
+}
+
+uint32_t
+heap_find_huge(const struct heap *h, addr_t addr)
+{
+    size_t low = 0;
+    size_t high = h->heap_region_count;
+    while (low < high) { /* the first that ends behind addr */
+        size_t middle = low + (high - low) / 2;
+        if (h->heap_regions[middle].region_end <= addr)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == h->heap_region_count || h->heap_regions[low].region_base > addr ||
+        !is_huge(&h->heap_regions[low]))
+        return 0;
+    return (uint32_t)low + 1;
 }
 
 int
 heap_seal(struct heap *h)
 {
+    if (h->heap_index != NULL && h->heap_indexed == h->heap_region_count)
+        return 0;
     do {
         if (h->heap_region_count > 1)
             qsort(h->heap_regions, h->heap_region_count, sizeof(*h->heap_regions), compare_regions);
     } while (resolve_overlaps(h));
     free_index(h->heap_index);
-    h->heap_index = calloc(1, sizeof(*h->heap_index));
+    h->heap_index = make_index(h);
     if (h->heap_index == NULL)
         return -1;
+    h->heap_huge = 0;
     h->heap_lowest = h->heap_highest = 0;
     for (size_t i = 0; i < h->heap_region_count; i++)
-        if (!index_region(h->heap_index, &h->heap_regions[i], (uint32_t)i))
+        if (!index_region(h, &h->heap_regions[i], (uint32_t)i))
             return -1;
     if (h->heap_region_count > 0) {
         h->heap_lowest = h->heap_regions[0].region_base;
         h->heap_highest = h->heap_regions[h->heap_region_count - 1].region_end;
     }
+    h->heap_indexed = h->heap_region_count;
     return 0;
 }
 

@@ -49,36 +49,23 @@ static const struct name names[] = {
                     OFFSETS_OPTIONAL_CONSTANTS(NAME_OF_OPTIONAL_CONSTANT)};
 #define NAME_COUNT (sizeof(names) / sizeof(names[0]))
 
+#define BUCKETS 256
+#define NO_ENTRY UINT16_MAX
+
 struct entries {
     struct umem_layout_entry *ent;
     size_t ent_count;
+    uint16_t ent_first[BUCKETS]; /* by the hash of a name: an entry's index */
+    uint16_t ent_next[ENTRIES_MAX];
 };
 
-uint64_t
-record_get(const struct record *rec, uint64_t base, struct field f)
+static unsigned
+hash_name(const char *name)
 {
-    uint64_t offset = base + f.field_offset;
-    uint64_t u64;
-    uint32_t u32;
-    uint16_t u16;
-
-    if (rec->rec_data == NULL || offset > rec->rec_size || f.field_size > rec->rec_size - offset)
-        return 0;
-    switch (f.field_size) {
-    case 8:
-        memcpy(&u64, rec->rec_data + offset, 8);
-        return u64;
-    case 4:
-        memcpy(&u32, rec->rec_data + offset, 4);
-        return u32;
-    case 2:
-        memcpy(&u16, rec->rec_data + offset, 2);
-        return u16;
-    case 1:
-        return rec->rec_data[offset];
-    default:
-        return 0;
-    }
+    unsigned hash = 0;
+    for (; *name != '\0'; name++)
+        hash = hash * 31 + (unsigned char)*name;
+    return hash % BUCKETS;
 }
 
 /* Entries may be longer in a later library: only what is known here is kept. */
@@ -97,6 +84,12 @@ read_entries(struct target *t, addr_t block, const struct umem_layout_block *hea
     for (size_t i = 0; ok && i < entries->ent_count; i++) {
         memcpy(&entries->ent[i], raw + i * stride, sizeof(entries->ent[i]));
         entries->ent[i].entry_name[sizeof(entries->ent[i].entry_name) - 1] = '\0';
+    }
+    memset(entries->ent_first, 0xff, sizeof(entries->ent_first));
+    for (size_t i = entries->ent_count; ok && i-- > 0;) { /* so that the first of a name is found */
+        uint16_t *first = &entries->ent_first[hash_name(entries->ent[i].entry_name)];
+        entries->ent_next[i] = *first;
+        *first = (uint16_t)i;
     }
     free(raw);
     return ok;
@@ -121,7 +114,8 @@ find_entry(const struct entries *entries, const struct name *name)
         [NAME_CONSTANT] = UMEM_LAYOUT_CONSTANT,
         [NAME_ADDRESS] = UMEM_LAYOUT_ADDRESS,
     };
-    for (size_t i = 0; i < entries->ent_count; i++)
+    for (uint16_t i = entries->ent_first[hash_name(name->name_text)]; i != NO_ENTRY;
+         i = entries->ent_next[i])
         if (entries->ent[i].entry_kind == kind_of[name->name_kind] &&
             strcmp(entries->ent[i].entry_name, name->name_text) == 0)
             return &entries->ent[i];
@@ -185,7 +179,7 @@ static enum offsets_status
 load_block(struct search *s, const struct module *mod, addr_t addr, struct offsets *off)
 {
     struct umem_layout_block head;
-    struct entries entries = {NULL, 0};
+    struct entries entries = {.ent = NULL};
     enum offsets_status status = OFFSETS_UNREADABLE;
     const char *slash = strrchr(mod->mod_path, '/');
 
@@ -261,12 +255,17 @@ static bool
 search_mapping(struct search *s, const struct mapping *map)
 {
     unsigned char piece[SEARCH_PIECE];
+    uint64_t magic; /* its first bytes: the search is as fast as memory */
+    uint64_t word;
+    memcpy(&magic, UMEM_LAYOUT_MAGIC, sizeof(magic));
     for (addr_t at = map->map_start; at < map->map_end; at += sizeof(piece)) {
         size_t want =
             map->map_end - at < sizeof(piece) ? (size_t)(map->map_end - at) : sizeof(piece);
         size_t got = target_read(s->s_target, at, piece, want);
         for (size_t i = 0; i + sizeof(UMEM_LAYOUT_MAGIC) <= got; i += SEARCH_ALIGN) {
-            if (memcmp(piece + i, UMEM_LAYOUT_MAGIC, sizeof(UMEM_LAYOUT_MAGIC)) != 0)
+            memcpy(&word, piece + i, sizeof(word));
+            if (word != magic ||
+                memcmp(piece + i, UMEM_LAYOUT_MAGIC, sizeof(UMEM_LAYOUT_MAGIC)) != 0)
                 continue;
             struct module mod = module_at(s->s_target, map);
             if (!consider(s, &mod, at + i))

@@ -12,6 +12,8 @@
 #ifndef ANALYSE_HEAP_OFFSETS_H
 #define ANALYSE_HEAP_OFFSETS_H
 
+#include <string.h>
+
 #include "target/target.h"
 
 /* A field of a structure: offset in bytes, and its size (of one element for an array). */
@@ -301,6 +303,46 @@ struct record {
  * the library has no such field, or it lies outside what was read: a damaged
  * layout block gives wrong answers, never a wild read.
  */
-uint64_t record_get(const struct record *rec, uint64_t base, struct field f);
+static inline uint64_t
+record_get(const struct record *rec, uint64_t base, struct field f)
+{
+    uint64_t offset = base + f.field_offset;
+    uint64_t u64;
+    uint32_t u32;
+    uint16_t u16;
+
+    if (rec->rec_data == NULL || offset > rec->rec_size || f.field_size > rec->rec_size - offset)
+        return 0;
+    switch (f.field_size) {
+    case 8:
+        memcpy(&u64, rec->rec_data + offset, 8);
+        return u64;
+    case 4:
+        memcpy(&u32, rec->rec_data + offset, 4);
+        return u32;
+    case 2:
+        memcpy(&u16, rec->rec_data + offset, 2);
+        return u16;
+    case 1:
+        return rec->rec_data[offset];
+    default:
+        return 0;
+    }
+}
+
+/* A pointer of word bytes (4 or 8) at p, which need not be aligned. */
+static inline uint64_t
+word_get(const unsigned char *p, unsigned word)
+{
+    uint64_t u64;
+    uint32_t u32;
+
+    if (word == sizeof(u64)) {
+        memcpy(&u64, p, sizeof(u64));
+        return u64;
+    }
+    memcpy(&u32, p, sizeof(u32));
+    return u32;
+}
 
 #endif

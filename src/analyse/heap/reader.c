@@ -144,3 +144,13 @@ reader_some(struct reader *rd, addr_t addr, size_t size, size_t *got)
     *got = target_read(rd->rd_target, addr, rd->rd_scratch, size);
     return *got == 0 ? NULL : rd->rd_scratch;
 }
+
+addr_t
+reader_skip(struct reader *rd, addr_t addr)
+{
+    addr_t page = (addr | (PAGE - 1)) + 1;
+    addr_t next = target_after_hole(rd->rd_target, page - 1);
+    if (page == 0) /* the last one of the address space */
+        return ~(addr_t)0;
+    return next > page ? next & ~(PAGE - 1) : page;
+}

@@ -52,5 +52,7 @@ bool reader_word(struct reader *rd, addr_t addr, unsigned word, uint64_t *value)
  * least one byte, or NULL with *got = 0 for a hole.
  */
 const void *reader_some(struct reader *rd, addr_t addr, size_t size, size_t *got);
+/* From an address without a whole word on, to where one may be read again; aligned to a page. */
+addr_t reader_skip(struct reader *rd, addr_t addr);
 
 #endif

@@ -9,7 +9,6 @@
 
 #include "heap/memory.h"
 
-#define PAGE ((addr_t)4096)
 #define CACHE_LINE 64
 #define TELL_EVERY ((uint64_t)16 << 20) /* bytes: some hundredths of a second */
 /* Blocks fetched ahead: 16 * 4 lines are about what a core can have under way. */
@@ -94,11 +93,11 @@ mark_data(struct marker *m, addr_t start, addr_t end)
     struct heap *h = m->m_heap;
     unsigned word = h->heap_offsets.off_word;
 
-    while (start + word <= end) {
+    while (start < end && end - start >= word) {
         size_t got;
         const void *data = reader_some(&h->heap_reader, start, (size_t)(end - start), &got);
-        if (data == NULL || got < word) { /* a guard, or not in the core: to the next page */
-            start = (start | (PAGE - 1)) + 1;
+        if (data == NULL || got < word) { /* a guard, or not in the core */
+            start = reader_skip(&h->heap_reader, start);
             continue;
         }
         if (word == 8)
@@ -223,17 +222,16 @@ scan_data(struct heap *h, addr_t start, addr_t end, scan_fn *fn, void *arg)
 {
     unsigned word = h->heap_offsets.off_word;
 
-    while (start + word <= end) {
+    while (start < end && end - start >= word) {
         size_t got;
         const unsigned char *data =
             reader_some(&h->heap_reader, start, (size_t)(end - start), &got);
         if (data == NULL || got < word) {
-            start = (start | (PAGE - 1)) + 1;
+            start = reader_skip(&h->heap_reader, start);
             continue;
         }
-        struct record rec = {data, got, start};
         for (size_t i = 0; i + word <= got; i += word) {
-            uint64_t value = record_get(&rec, i, (struct field){0, word});
+            uint64_t value = word_get(data + i, word);
             if (value - h->heap_lowest < h->heap_highest - h->heap_lowest &&
                 !fn(arg, start + i, value))
                 return false;

@@ -9,7 +9,6 @@
 
 /* Memory is read in pieces: large enough for a system call to be no cost. */
 #define PIECE ((size_t)1 << 20)
-#define PAGE ((addr_t)4096)
 
 struct search {
     struct heap *h;
@@ -51,7 +50,7 @@ search_range(struct search *s, addr_t start, addr_t end, unsigned char *piece)
         size_t got = target_read(s->h->heap_target, start, piece, want) & ~(size_t)align;
         search_bytes(s, start, piece, got);
         /* A hole: guards, or what is not in the core. */
-        start = got > 0 ? start + got : (start | (PAGE - 1)) + 1;
+        start = got > 0 ? start + got : reader_skip(&s->h->heap_reader, start);
     }
 }
 

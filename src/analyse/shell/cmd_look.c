@@ -146,8 +146,9 @@ dcmd_umausers(struct shell *sh, const struct call *call)
 
     if (!dcmd_options(sh, call, options, -1, &rest))
         return false;
-    const char *const *names = (const char *const *)call->call_argv + rest;
-    struct users_options find = {.usr_caches = rest < call->call_argc ? names : NULL,
+    const char *const *names =
+        rest < call->call_argc ? (const char *const *)call->call_argv + rest : NULL;
+    struct users_options find = {.usr_caches = names,
                                  .usr_cache_count = (size_t)(call->call_argc - rest),
                                  .usr_addresses = each ? SIZE_MAX : 0};
     if (!check_caches(sh, names, find.usr_cache_count))

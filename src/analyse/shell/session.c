@@ -27,11 +27,19 @@ base_name(const char *path)
 bool
 shell_open(struct shell *sh, const char *name, const struct target_options *options, bool stop)
 {
-    *sh = (struct shell){.sh_name = name, .sh_target = target_open(name, options)};
-    if (sh->sh_target == NULL)
+    struct target *t = target_open(name, options);
+
+    if (t == NULL)
         return false;
     if (!stop)
-        (void)target_fork(sh->sh_target); /* where that cannot be, it stays stopped */
+        (void)target_fork(t); /* where that cannot be, it stays stopped */
+    return shell_open_on(sh, name, t);
+}
+
+bool
+shell_open_on(struct shell *sh, const char *name, struct target *t)
+{
+    *sh = (struct shell){.sh_name = name, .sh_target = t};
     sh->sh_has_heap =
         heap_open(&sh->sh_heap, sh->sh_target, sh->sh_no_heap, sizeof(sh->sh_no_heap)) == HEAP_OK;
     if (sh->sh_has_heap && sh->sh_heap.heap_allocator != HEAP_UMEM) {

@@ -173,6 +173,8 @@ extern const struct walker walkers_caches[], walkers_bufctls[], walkers_arenas[]
 /* stop: a live process stays stopped until the end.  False after one line on stderr. */
 bool shell_open(struct shell *sh, const char *name, const struct target_options *options,
                 bool stop);
+/* The same on a target that is open, which shell_close() closes, and this where it fails. */
+bool shell_open_on(struct shell *sh, const char *name, struct target *t);
 void shell_close(struct shell *sh);
 /* One line on stderr. */
 void shell_complain(struct shell *sh, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

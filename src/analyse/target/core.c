@@ -39,7 +39,17 @@ map_file(struct target *t, int fd, size_t size)
     return true;
 }
 
-/* Maps the file, or what it is when unpacked, which fd is then, and gives it to libelf. */
+/* Gives the image to libelf. */
+static bool
+begin_image(struct target *t)
+{
+    if (t->t_image_size < SELFMAG || memcmp(t->t_image, ELFMAG, SELFMAG) != 0)
+        return target_complain(t, "not a core file; " GIVE_CORE);
+    t->t_elf = elf_memory((char *)(uintptr_t)t->t_image, t->t_image_size);
+    return true;
+}
+
+/* Maps the file, or what it is when unpacked, which fd is then. */
 static bool
 load_image(struct target *t, int fd, size_t size)
 {
@@ -59,10 +69,7 @@ load_image(struct target *t, int fd, size_t size)
         if (!ok)
             return false;
     }
-    if (t->t_image_size < SELFMAG || memcmp(t->t_image, ELFMAG, SELFMAG) != 0)
-        return target_complain(t, "not a core file; " GIVE_CORE);
-    t->t_elf = elf_memory((char *)(uintptr_t)t->t_image, t->t_image_size);
-    return true;
+    return begin_image(t);
 }
 
 /* The descriptor of the core, unpacked, or -1. */
@@ -336,7 +343,7 @@ mark_present(struct target *t)
     }
 }
 
-/* What the image holds, which is the file of fd. */
+/* What the image holds, which is the file of fd; -1: of none. */
 static bool
 read_image(struct target *t, int fd)
 {
@@ -362,6 +369,8 @@ read_image(struct target *t, int fd)
 bool
 core_open(struct target *t)
 {
+    if (t->t_image_borrowed)
+        return begin_image(t) && read_image(t, -1);
     int fd = open_image(t);
     bool ok = fd >= 0 && read_image(t, fd);
     if (fd >= 0)

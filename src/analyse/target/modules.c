@@ -182,28 +182,31 @@ find_file(const struct target *t, const struct mapping *map, const char *path,
 
 /* --- Segments of a core out of files --- */
 
-/* Adds [start, end) from the file, less what was dumped.  Index of segments: dumped ones only. */
+/*
+ * What files add to a core.  It joins the segments when all modules are known:
+ * until then those are sorted, and headers are read from what was dumped alone.
+ */
+struct fills {
+    struct segment *fill_list;
+    size_t fill_count;
+};
+
+/* Adds [start, end) from the file, less what was dumped. */
 static void
-fill_gaps(struct target *t, size_t dumped, addr_t start, addr_t end, const unsigned char *data)
+fill_gaps(const struct target *t, struct fills *fills, addr_t start, addr_t end,
+          const unsigned char *data)
 {
-    const struct segment *seg = t->t_segments;
-    size_t low = 0;
-    size_t high = dumped;
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        if (seg[mid].seg_end <= start)
-            low = mid + 1;
-        else
-            high = mid;
-    }
     addr_t at = start;
-    for (size_t i = low; at < end; i++) {
-        addr_t next = i < dumped ? t->t_segments[i].seg_start : end;
+    for (size_t i = target_segment_index(t, start); at < end; i++) {
+        addr_t next = i < t->t_segment_count ? t->t_segments[i].seg_start : end;
         if (next > end)
             next = end;
-        if (next > at)
-            target_add_segment(t, at, next, data + (at - start));
-        if (i >= dumped)
+        if (next > at) {
+            fills->fill_list =
+                target_grow(fills->fill_list, fills->fill_count, sizeof(struct segment));
+            fills->fill_list[fills->fill_count++] = (struct segment){at, next, data + (at - start)};
+        }
+        if (i >= t->t_segment_count)
             break;
         at = t->t_segments[i].seg_end;
     }
@@ -215,7 +218,7 @@ fill_gaps(struct target *t, size_t dumped, addr_t start, addr_t end, const unsig
  * file's bytes would be a lie.
  */
 static void
-fill_module(struct target *t, size_t dumped, const struct module *mod, const char *name,
+fill_module(const struct target *t, struct fills *fills, const struct module *mod, const char *name,
             const struct backing *back)
 {
     for (size_t i = 0; i < t->t_mapping_count; i++) {
@@ -226,7 +229,7 @@ fill_module(struct target *t, size_t dumped, const struct module *mod, const cha
             continue;
         uint64_t held = back->back_size - map->map_offset;
         addr_t end = map->map_end - map->map_start > held ? map->map_start + held : map->map_end;
-        fill_gaps(t, dumped, map->map_start, end, back->back_data + map->map_offset);
+        fill_gaps(t, fills, map->map_start, end, back->back_data + map->map_offset);
     }
 }
 
@@ -350,7 +353,7 @@ probe_live(struct target *t, const struct mapping *map)
 
 /* A core's module: its file tells what the core left out. */
 static void
-probe_core(struct target *t, const struct mapping *map, size_t dumped)
+probe_core(struct target *t, const struct mapping *map, struct fills *fills)
 {
     struct layout memory;
     struct layout file;
@@ -371,7 +374,7 @@ probe_core(struct target *t, const struct mapping *map, size_t dumped)
         add_module(t, map, path, lay, &back);
         if (back.back_data != NULL) {
             const struct module *mod = &t->t_modules[t->t_module_count - 1];
-            fill_module(t, dumped, mod, map->map_name, &back);
+            fill_module(t, fills, mod, map->map_name, &back);
             mark_executable(t, mod, &back);
         }
     } else {
@@ -411,8 +414,7 @@ find_executable(struct target *t)
 void
 modules_find(struct target *t)
 {
-    /* Read headers from what was dumped alone, not from files that were added on the way. */
-    size_t dumped = t->t_segment_count;
+    struct fills fills = {0};
     /* The table of names is lost in a truncated core of gcore, which has it at the end. */
     bool any_named = false;
     for (size_t i = 0; i < t->t_mapping_count; i++)
@@ -425,8 +427,12 @@ modules_find(struct target *t)
         if (t->t_live)
             probe_live(t, map);
         else
-            probe_core(t, map, dumped);
+            probe_core(t, map, &fills);
     }
+    for (size_t i = 0; i < fills.fill_count; i++)
+        target_add_segment(t, fills.fill_list[i].seg_start, fills.fill_list[i].seg_end,
+                           fills.fill_list[i].seg_data);
+    free(fills.fill_list);
     if (!t->t_live)
         find_executable(t);
 }

@@ -228,9 +228,8 @@ target_read_exact(struct target *t, addr_t addr, void *buf, size_t size)
     return target_read(t, addr, buf, size) == size;
 }
 
-/* First address above addr that may be readable again after a hole there. */
-static addr_t
-after_hole(const struct target *t, addr_t addr)
+addr_t
+target_after_hole(const struct target *t, addr_t addr)
 {
     size_t i = target_segment_index(t, addr);
     addr_t next = i < t->t_segment_count ? t->t_segments[i].seg_start : ~(addr_t)0;
@@ -256,7 +255,7 @@ target_read_pages(struct target *t, addr_t addr, void *buf, size_t size)
         read += n;
         if (done == size)
             break;
-        addr_t skip = after_hole(t, addr + done) - (addr + done);
+        addr_t skip = target_after_hole(t, addr + done) - (addr + done);
         if (skip > size - done)
             skip = size - done;
         memset(out + done, 0, (size_t)skip);
@@ -313,6 +312,19 @@ target_create(const char *name)
     return t;
 }
 
+/* What is open, with its tables in order; else NULL, and it is closed. */
+static struct target *
+finish_target(struct target *t, bool ok)
+{
+    if (!ok) {
+        target_close(t);
+        return NULL;
+    }
+    target_sort_mappings(t);
+    target_sort_segments(t);
+    return t;
+}
+
 struct target *
 target_open(const char *name, const struct target_options *options)
 {
@@ -322,14 +334,17 @@ target_open(const char *name, const struct target_options *options)
     t->t_self = t->t_live && options != NULL && options->opt_self;
     if (t->t_self)
         t->t_live = false;
-    bool ok = t->t_self ? self_open(t) : t->t_live ? live_open(t) : core_open(t);
-    if (ok) {
-        target_sort_mappings(t);
-        target_sort_segments(t);
-        return t;
-    }
-    target_close(t);
-    return NULL;
+    return finish_target(t, t->t_self ? self_open(t) : t->t_live ? live_open(t) : core_open(t));
+}
+
+struct target *
+target_open_image(const char *name, const void *image, size_t size)
+{
+    struct target *t = target_create(name);
+    t->t_image = image;
+    t->t_image_size = size;
+    t->t_image_borrowed = true;
+    return finish_target(t, core_open(t));
 }
 
 static void
@@ -371,7 +386,7 @@ target_close(struct target *t)
     for (size_t i = 0; i < t->t_reason_count; i++)
         free(t->t_reasons[i]);
     elf_end(t->t_elf);
-    if (t->t_image != NULL)
+    if (t->t_image != NULL && !t->t_image_borrowed)
         munmap((void *)(uintptr_t)t->t_image, t->t_image_size);
     free(t->t_mappings);
     free(t->t_segments);

@@ -9,9 +9,9 @@
  * thread) and let go by target_resume() or target_close(), and by the kernel if
  * we die.
  *
- * target_read, target_read_exact, target_read_pages, target_peek, target_data
- * and target_mapping_of may be called by several threads at once; everything
- * else by one thread at a time.
+ * target_read, target_read_exact, target_read_pages, target_after_hole,
+ * target_peek, target_data and target_mapping_of may be called by several
+ * threads at once; everything else by one thread at a time.
  */
 #ifndef ANALYSE_TARGET_H
 #define ANALYSE_TARGET_H
@@ -84,6 +84,11 @@ struct target_options {
  * that says what to do.
  */
 struct target *target_open(const char *name, const struct target_options *options);
+/*
+ * The same for a core that is in memory already, where it stays until
+ * target_close(); name is only what it is called in messages.
+ */
+struct target *target_open_image(const char *name, const void *image, size_t size);
 void target_close(struct target *t);
 /*
  * Live: has the kernel make a copy of the process, as fork(2) does, and lets
@@ -152,6 +157,8 @@ size_t target_read(struct target *t, addr_t addr, void *buf, size_t size);
  * core) is zero in buf.  Returns the bytes that were read.
  */
 size_t target_read_pages(struct target *t, addr_t addr, void *buf, size_t size);
+/* Where nothing can be read at addr: the first address above it where something may. */
+addr_t target_after_hole(const struct target *t, addr_t addr);
 /* All or nothing. */
 bool target_read_exact(struct target *t, addr_t addr, void *buf, size_t size);
 /*

@@ -125,6 +125,7 @@ struct target {
     Elf *t_elf;
     const unsigned char *t_image;
     size_t t_image_size;
+    bool t_image_borrowed; /* the caller's, not a mapping of ours */
 
     /* Live. */
     int t_mem_fd;

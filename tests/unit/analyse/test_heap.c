@@ -194,6 +194,43 @@ test_impossible_regions_are_refused(void **state)
     free_heap(h);
 }
 
+/*
+ * Blocks of terabytes, which a damaged record may tell of: an index of all their granules would
+ * take gigabytes.  Their neighbours share the granules that they begin and end in.
+ */
+static void
+test_huge_regions(void **state)
+{
+    const uint64_t huge = ((uint64_t)1 << 45) + 4096;
+    struct heap *h = empty_heap();
+    struct block b;
+    (void)state;
+
+    assert_non_null(add(h, BASE, 64, 8, 0));
+    assert_non_null(add(h, BASE + 512, huge, 1, 0));
+    assert_non_null(add(h, BASE + 512 + huge, 64, 8, 0));
+    assert_int_equal(heap_seal(h), 0);
+    assert_int_equal(h->heap_huge, 1);
+    const struct {
+        addr_t addr;
+        uint32_t region;
+    } wanted[] = {{BASE, 0},
+                  {BASE + 511, 0},
+                  {BASE + 512, 1},
+                  {BASE + ((addr_t)1 << 20), 1},
+                  {BASE + huge / 2, 1},
+                  {BASE + 511 + huge, 1},
+                  {BASE + 512 + huge, 2},
+                  {BASE + 1023 + huge, 2}};
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        assert_true(heap_find(h, wanted[i].addr, &b));
+        assert_int_equal(b.block_region, wanted[i].region);
+    }
+    assert_false(heap_find(h, BASE - 1, &b));
+    assert_false(heap_find(h, BASE + 1024 + huge, &b));
+    free_heap(h);
+}
+
 int
 main(void)
 {
@@ -205,6 +242,7 @@ main(void)
         cmocka_unit_test(test_slab_inside_a_block),
         cmocka_unit_test(test_overlap_is_a_problem),
         cmocka_unit_test(test_impossible_regions_are_refused),
+        cmocka_unit_test(test_huge_regions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
