@@ -4,8 +4,10 @@
 import json
 import os
 import re
+import select
 import signal
 import subprocess
+import termios
 
 import pytest
 
@@ -127,6 +129,40 @@ def test_on_a_terminal(program):
         status = open(f"/proc/{process.pid}/status", encoding="ascii").read()
     assert text.startswith(b"\033[H\033[J") and started.returncode == -signal.SIGINT
     assert "TracerPid:\t0" in status
+
+
+def read_until_it_ends(master, started):
+    """What a program has written to a terminal."""
+    text = b""
+    while started.poll() is None or select.select([master], [], [], 0.2)[0]:
+        if not select.select([master], [], [], 0.2)[0]:
+            continue
+        try:
+            text += os.read(master, 65536)
+        except OSError:
+            break  # the other side is closed, and all is read
+    return text.decode().replace("\r", "")
+
+
+@pytest.mark.parametrize("columns, lines", [(70, 14), (80, 24), (120, 40)])
+def test_fits_the_terminal(program, columns, lines):
+    with waiting(program, debug="audit=20") as process:
+        master, slave = os.openpty()
+        termios.tcsetwinsize(slave, (lines, columns))
+        with subprocess.Popen([paths.umem(), "top", "-p", "2", "-d", "1", str(process.pid)],
+                              env=clean_env() | {"TERM": "xterm"}, stdout=slave) as started:
+            os.close(slave)
+            text = read_until_it_ends(master, started)
+        os.close(master)
+    shown = text.split("\033[H\033[J")[1:]
+    assert len(shown) == 2
+    for picture in shown:
+        rows = re.sub("\033\\[[0-9;]*m", "", picture).splitlines()
+        assert all(len(row) <= columns for row in rows[2:]), picture
+        assert len(rows) + sum(len(row) > columns for row in rows[:2]) < lines, picture
+        assert any(row.startswith("grows < ") for row in rows), picture
+        assert any(row.startswith("umem_alloc_1024") for row in rows), picture
+        assert ("memory" in picture) == (columns == 120)
 
 
 def test_refused(program, tmp_path):

@@ -11,8 +11,10 @@
 #include "commands/commands.h"
 
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,6 +25,7 @@
 #define NS_PER_MS 1e6
 #define DELAY_DEFAULT ((size_t)2000000000) /* ns */
 #define ROWS_DEFAULT 10
+#define ROWS_FIT SIZE_MAX /* as many as fit the terminal */
 
 struct arguments {
     size_t delay; /* ns */
@@ -39,6 +42,36 @@ struct viewer {
     bool has_before;
 };
 
+/* What the terminal has, or 0: COLUMNS and LINES for one that does not say. */
+static size_t
+terminal_size(bool lines)
+{
+    struct winsize size = {0};
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 && size.ws_row > 0)
+        return lines ? size.ws_row : size.ws_col;
+    const char *text = getenv(lines ? "LINES" : "COLUMNS");
+    return text != NULL ? strtoul(text, NULL, 10) : 0;
+}
+
+/* Whether each picture takes the place of the one before. */
+static bool
+is_screen(const struct viewer *v)
+{
+    return !v->args->once && v->options->opt_format == FORMAT_TEXT && isatty(STDOUT_FILENO);
+}
+
+static void
+fit_terminal(const struct viewer *v, struct top_view *view)
+{
+    bool fit = v->args->rows == ROWS_FIT;
+    if (isatty(STDOUT_FILENO))
+        view->tpv_columns = terminal_size(false);
+    if (is_screen(v) && fit)
+        view->tpv_lines = terminal_size(true);
+    if (fit)
+        view->tpv_rows = view->tpv_lines != 0 ? view->tpv_lines : ROWS_DEFAULT;
+}
+
 /* The heap is open, and does not change. */
 static int
 draw(struct viewer *v, struct heap *h)
@@ -53,6 +86,7 @@ draw(struct viewer *v, struct heap *h)
                             .tpv_rows = v->args->rows == 0 ? SIZE_MAX : v->args->rows,
                             .tpv_stopped_ms = (double)target_stopped_ns(h->heap_target) / NS_PER_MS,
                             .tpv_color = v->options->opt_color};
+    fit_terminal(v, &view);
     if (v->has_before)
         view.tpv_seconds = (double)(top.top_time - v->before.top_time) / NS_PER_S;
     if (code == 0 && view.tpv_symbols != NULL) {
@@ -78,7 +112,7 @@ picture(struct viewer *v)
     const char *why;
     enum heap_read status =
         report_open("top", v->options->opt_argv[0], v->options, OPEN_FORKED, &h, &why);
-    bool clear = !v->args->once && v->options->opt_format == FORMAT_TEXT && isatty(STDOUT_FILENO);
+    bool clear = is_screen(v);
     int code = COMMAND_CLEAN;
 
     if (status == HEAP_FAILED)
@@ -132,12 +166,13 @@ watch(struct viewer *v)
 int
 command_top(int argc, char **argv)
 {
-    struct arguments args = {.delay = DELAY_DEFAULT, .rows = ROWS_DEFAULT};
+    struct arguments args = {.delay = DELAY_DEFAULT, .rows = ROWS_FIT};
     const struct option_row rows[] = {
         {"delay", 'd', OPTION_AGE, &args.delay, "TIME", "between two pictures (2s)", NULL},
         {"pictures", 'p', OPTION_NUMBER, &args.pictures, "N", "end after so many", NULL},
         {"once", '1', OPTION_FLAG, &args.once, NULL, "one picture, as it is now", NULL},
-        {"rows", 'n', OPTION_NUMBER, &args.rows, "N", "of each table, 0 for all (10)", NULL},
+        {"rows", 'n', OPTION_NUMBER, &args.rows, "N",
+         "of each table, 0 for all (10, or what fits the terminal)", NULL},
         {0}};
     const struct command_spec spec = {
         .cmd_name = "top",

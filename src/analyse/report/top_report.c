@@ -16,6 +16,16 @@
 
 #define CACHE_COLUMN 24
 #define PLACE_COLUMN 50
+#define PLACE_COLUMN_MIN 16
+/* What follows a place; and a cache up to its bytes, and each column behind that. */
+#define PLACE_FIGURES 41
+#define CACHE_FIGURES_MIN 65
+#define RATE_COLUMN 10
+#define MEMORY_COLUMN 9
+#define ALLOCS_COLUMN 12
+/* Lines round the rows of two tables: two of the head, headings and blanks, the cursor's own. */
+#define FRAME_LINES 7
+#define HEAD_COLUMNS 90 /* narrower, the head may take a line more */
 #define BUCKETS 1024
 /* Frames of a stack that are named; and the room for that. */
 #define NAMED_FRAMES 4
@@ -117,36 +127,103 @@ print_head(const struct top_view *view, const struct top *top)
     incomplete_print(view->tpv_heap, view->tpv_color);
 }
 
+/* How many rows of the two tables there is room for, the first being shorter if it needs no more.
+ */
 static void
-print_caches(const struct top_view *view, const struct top_table *table)
+fit_rows(const struct top_view *view, const struct top *top, size_t *caches, size_t *sites)
 {
-    printf("\n%s%-*s %9s %11s %9s %8s %9s %8s %11s%s\n", style_bold(view->tpv_color), CACHE_COLUMN,
-           "cache", "size", "in use", "each s", "bytes", "each s", "memory", "allocs/s",
-           style_end(view->tpv_color));
-    for (size_t i = 0; i < table->top_count && i < view->tpv_rows; i++) {
+    *caches =
+        top->top_caches.top_count < view->tpv_rows ? top->top_caches.top_count : view->tpv_rows;
+    *sites = top->top_sites.top_count < view->tpv_rows ? top->top_sites.top_count : view->tpv_rows;
+    size_t frame = FRAME_LINES + (view->tpv_columns < HEAD_COLUMNS ? 1 : 0);
+    if (view->tpv_lines == 0 || *caches + *sites + frame <= view->tpv_lines)
+        return;
+    size_t room = view->tpv_lines > frame + 2 ? view->tpv_lines - frame : 2;
+    size_t half = room / 2;
+    if (*sites < room - half)
+        *caches = room - *sites;
+    else if (*caches < half)
+        *sites = room - *caches;
+    else {
+        *caches = half;
+        *sites = room - half;
+    }
+}
+
+/* Columns of the caches' table that a line has room for, the least wanted left out first. */
+struct cache_columns {
+    bool col_allocs;
+    bool col_memory;
+    bool col_byte_rate;
+};
+
+static struct cache_columns
+fit_columns(const struct top_view *view)
+{
+    size_t room = view->tpv_columns == 0 ? SIZE_MAX : view->tpv_columns;
+    return (struct cache_columns){
+        .col_byte_rate = room >= CACHE_FIGURES_MIN + RATE_COLUMN,
+        .col_memory = room >= CACHE_FIGURES_MIN + RATE_COLUMN + MEMORY_COLUMN,
+        .col_allocs = room >= CACHE_FIGURES_MIN + RATE_COLUMN + MEMORY_COLUMN + ALLOCS_COLUMN};
+}
+
+/* A line of that table, of figures or of titles. */
+static void
+print_cache(const struct cache_columns *columns, const char *const texts[8])
+{
+    printf("%-*s %9s %11s %9s %8s", CACHE_COLUMN, texts[0], texts[1], texts[2], texts[3], texts[4]);
+    if (columns->col_byte_rate)
+        printf(" %*s", RATE_COLUMN - 1, texts[5]);
+    if (columns->col_memory)
+        printf(" %*s", MEMORY_COLUMN - 1, texts[6]);
+    if (columns->col_allocs)
+        printf(" %*s", ALLOCS_COLUMN - 1, texts[7]);
+}
+
+static void
+print_caches(const struct top_view *view, const struct top_table *table, size_t rows)
+{
+    static const char *const titles[] = {"cache", "size",   "in use", "each s",
+                                         "bytes", "each s", "memory", "allocs/s"};
+    const struct cache_columns columns = fit_columns(view);
+
+    printf("\n%s", style_bold(view->tpv_color));
+    print_cache(&columns, titles);
+    printf("%s\n", style_end(view->tpv_color));
+    for (size_t i = 0; i < rows; i++) {
         const struct top_row *row = &table->top_rows[i];
-        printf(
-            "%-*s %9s %11s %9s %8s %9s %8s %11s\n", CACHE_COLUMN, row->row_cache,
-            row->row_bufsize != 0 ? format_count(row->row_bufsize).s : "-",
-            format_count(row->row_buffers).s,
-            format_rate(row->row_more_buffers, view->tpv_seconds).s, format_size(row->row_bytes).s,
-            format_byte_rate(row->row_more_bytes, view->tpv_seconds).s,
-            format_size(row->row_memory).s, format_rate(row->row_more_allocs, view->tpv_seconds).s);
+        struct text size = format_count(row->row_bufsize), in_use = format_count(row->row_buffers),
+                    more = format_rate(row->row_more_buffers, view->tpv_seconds),
+                    bytes = format_size(row->row_bytes),
+                    more_bytes = format_byte_rate(row->row_more_bytes, view->tpv_seconds),
+                    memory = format_size(row->row_memory),
+                    allocs = format_rate(row->row_more_allocs, view->tpv_seconds);
+        const char *const texts[] = {row->row_cache, row->row_bufsize != 0 ? size.s : "-",
+                                     in_use.s,       more.s,
+                                     bytes.s,        more_bytes.s,
+                                     memory.s,       allocs.s};
+        print_cache(&columns, texts);
+        putchar('\n');
     }
 }
 
 static void
-print_sites(const struct top_view *view, const struct top_table *table)
+print_sites(const struct top_view *view, const struct top_table *table, size_t rows)
 {
+    int place = PLACE_COLUMN;
     if (table->top_count == 0) {
         puts("\nwho allocates is known of programs under audit: 'umem run --audit -- PROGRAM'");
         return;
     }
-    printf("\n%s%-*s %11s %9s %8s %9s%s\n", style_bold(view->tpv_color), PLACE_COLUMN,
-           "allocated by", "in use", "each s", "bytes", "each s", style_end(view->tpv_color));
-    for (size_t i = 0; i < table->top_count && i < view->tpv_rows; i++) {
+    if (view->tpv_columns != 0) /* as wide as there is room for */
+        place = view->tpv_columns < PLACE_FIGURES + PLACE_COLUMN_MIN
+                    ? PLACE_COLUMN_MIN
+                    : (int)view->tpv_columns - PLACE_FIGURES;
+    printf("\n%s%-*s %11s %9s %8s %9s%s\n", style_bold(view->tpv_color), place, "allocated by",
+           "in use", "each s", "bytes", "each s", style_end(view->tpv_color));
+    for (size_t i = 0; i < rows; i++) {
         const struct top_row *row = &table->top_rows[i];
-        printf("%-*.*s %11s %9s %8s %9s\n", PLACE_COLUMN, PLACE_COLUMN,
+        printf("%-*.*s %11s %9s %8s %9s\n", place, place,
                place_names_get(view->tpv_names, view->tpv_heap, view->tpv_symbols, row->row_stack),
                format_count(row->row_buffers).s,
                format_rate(row->row_more_buffers, view->tpv_seconds).s,
@@ -158,9 +235,13 @@ print_sites(const struct top_view *view, const struct top_table *table)
 void
 top_report_text(const struct top_view *view, const struct top *top)
 {
+    size_t caches;
+    size_t sites;
+
+    fit_rows(view, top, &caches, &sites);
     print_head(view, top);
-    print_caches(view, &top->top_caches);
-    print_sites(view, &top->top_sites);
+    print_caches(view, &top->top_caches, caches);
+    print_sites(view, &top->top_sites, sites);
 }
 
 static void

@@ -23,7 +23,9 @@ struct top_view {
     struct heap *tpv_heap;
     struct symboliser *tpv_symbols;
     struct place_names *tpv_names;
-    size_t tpv_rows;       /* of each table */
+    size_t tpv_rows;       /* of each table, as far as there is room */
+    size_t tpv_columns;    /* of the terminal; 0: no limit */
+    size_t tpv_lines;      /* the same */
     double tpv_seconds;    /* since the picture before; 0: this is the first */
     double tpv_stopped_ms; /* how long the process stood still for it */
     bool tpv_color;
