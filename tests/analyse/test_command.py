@@ -152,6 +152,15 @@ def test_run_of_what_cannot_be_run(umem, tmp_path):
 
 
 @pytest.mark.parametrize("arguments,said", [
+    (["whatis", "core", "zz"], "whatis: zz: not an address"),
+    (["grep", "core", "zz"], "grep: zz: not a number"),
+    (["leaks", "--exe=missing", "core"], "leaks: --exe=missing: No such file"),
+    (["log", "core", "zz"], "log: zz: give transaction, fail or slab")])
+def test_mistakes_are_told_in_one_form(umem, arguments, said):
+    assert one_line(run([umem, *arguments]), 2).startswith(f"umem: {said}")
+
+
+@pytest.mark.parametrize("arguments,said", [
     ([], "needs [--] PROGRAM"),
     (["--audit=x", "true"], "--audit=x: not a number"),
     (["--frobnicate", "true"], "no option --frobnicate")])

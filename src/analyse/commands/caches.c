@@ -125,8 +125,8 @@ look_at(const struct look *look, void *arg)
     args->name = options->opt_argc > 1 ? options->opt_argv[1] : NULL;
     if (args->name != NULL &&
         (!heap_has_cache(h, args->name) || strcmp(args->name, HEAP_OVERSIZE_NAME) == 0))
-        return command_error("umem caches: no cache '%s'; 'umem caches --all %s' lists them",
-                             args->name, options->opt_argv[0]);
+        return command_error("caches: no cache '%s'; 'umem caches --all %s' lists them", args->name,
+                             options->opt_argv[0]);
     if (options->opt_format == FORMAT_TEXT) {
         print_text(look, args);
         return COMMAND_CLEAN;

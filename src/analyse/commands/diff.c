@@ -162,10 +162,10 @@ compare(struct side *sides, const struct arguments *args, const struct command_o
             "ran under the same");
     if (cache != NULL && !heap_has_cache(&sides[0].heap, cache) &&
         !heap_has_cache(&sides[1].heap, cache))
-        return command_error("umem diff: no cache '%s'; 'umem caches --all %s' lists them", cache,
+        return command_error("diff: no cache '%s'; 'umem caches --all %s' lists them", cache,
                              options->opt_argv[1]);
     if (diff_find(&sides[0].heap, &sides[1].heap, &args->find, &c.diff) != 0)
-        code = command_error("umem diff: not enough memory");
+        code = command_error("diff: not enough memory");
     else if (options->opt_format == FORMAT_JSON)
         print_json(&c);
     else
@@ -192,7 +192,7 @@ open_and_compare(const struct arguments *args, const struct command_options *opt
         side->symbols = symboliser_create(side->heap.heap_target);
         ok = side->symbols != NULL && status == HEAP_OK;
         if (status == HEAP_NONE)
-            command_error("umem diff %s: %s", options->opt_argv[opened - 1], why);
+            command_error("diff %s: %s", options->opt_argv[opened - 1], why);
     }
     if (ok && opened == 2)
         code = compare(sides, args, options);

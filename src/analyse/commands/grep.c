@@ -133,8 +133,7 @@ print_json(const struct look *look, const struct grep_options *options, const st
 static int
 bad_number(const char *what, const char *text)
 {
-    return command_error("umem grep: %s%s: not a number (give hexadecimal: 0x7f00abcd)", what,
-                         text);
+    return command_error("grep: %s%s: not a number (give hexadecimal: 0x7f00abcd)", what, text);
 }
 
 /* The options as numbers; COMMAND_CLEAN, or an error that was told. */
@@ -159,7 +158,7 @@ read_numbers(const struct arguments *args, struct grep_options *options)
         return bad_number("--to=", args->to);
     options->grp_mask &= ~inverse;
     if (args->size > 8 || (args->size & (args->size - 1)) != 0)
-        return command_error("umem grep: --size=%zu: give 1, 2, 4 or 8", args->size);
+        return command_error("grep: --size=%zu: give 1, 2, 4 or 8", args->size);
     return COMMAND_CLEAN;
 }
 
@@ -176,10 +175,10 @@ look_at(const struct look *look, void *arg)
     if (options.grp_size == 0)
         options.grp_size = look->look_heap->heap_offsets.off_word;
     if (args->buffer && !grep_into_block(look->look_heap, options.grp_value, &options))
-        return command_error("umem grep: %s is in no buffer; 'umem whatis %s %s' tells what it is",
+        return command_error("grep: %s is in no buffer; 'umem whatis %s %s' tells what it is",
                              args->value, target_name(look->look_heap->heap_target), args->value);
     if (grep_target(look->look_heap, &options, keep, &hits) != 0 || hits.failed)
-        code = command_error("umem grep: not enough memory");
+        code = command_error("grep: not enough memory");
     else if (look->look_options->opt_format == FORMAT_JSON)
         print_json(look, &options, &hits);
     else

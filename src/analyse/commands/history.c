@@ -115,7 +115,7 @@ look_at(const struct look *look, void *arg)
     int code = COMMAND_CLEAN;
 
     if (history_find(look->look_heap, *addr, &history) != 0)
-        code = command_error("umem history: not enough memory");
+        code = command_error("history: not enough memory");
     else if (look->look_options->opt_format == FORMAT_JSON)
         print_json(look, *addr, &history);
     else
@@ -141,7 +141,7 @@ command_history(int argc, char **argv)
     if (code != OPTIONS_GO)
         return code;
     if (!command_address(options.opt_argv[1], &addr))
-        return command_error("umem history: %s: not an address (give hexadecimal: 0x7f00abcd)",
+        return command_error("history: %s: not an address (give hexadecimal: 0x7f00abcd)",
                              options.opt_argv[1]);
     return report_look("history", options.opt_argv[0], &options, OPEN_STOPPED, look_at, &addr);
 }

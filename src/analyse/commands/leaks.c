@@ -76,7 +76,7 @@ report(struct heap *h, const struct leaks *leaks, const struct command_options *
 {
     struct leak_report rep = {h, leaks, symboliser_create(h->heap_target), options};
     if (rep.rep_symbols == NULL)
-        return command_error("umem leaks: no memory");
+        return command_error("leaks: no memory");
     if (options->opt_format == FORMAT_JSON)
         leak_report_json(&rep);
     else
@@ -112,7 +112,7 @@ leaks_open(const char *verb, const char *target, const struct leak_options *find
         return COMMAND_CLEAN;
     leaks_fini(leaks);
     report_close(h);
-    return command_error("umem %s %s: not enough memory", verb, target);
+    return command_error("%s %s: not enough memory", verb, target);
 }
 
 int

@@ -140,7 +140,7 @@ choose_log(const struct command_options *options, enum event_log *log)
             *log = (enum event_log)i;
             return COMMAND_CLEAN;
         }
-    return command_error("umem log: %s: give transaction, fail or slab", name);
+    return command_error("log: %s: give transaction, fail or slab", name);
 }
 
 static int
@@ -149,11 +149,11 @@ tell(struct heap *h, enum event_log log, const struct command_options *options)
     struct teller t = {.heap = h, .log = log, .color = options->opt_color};
 
     if (heap_log_size(h, log) == 0)
-        return command_error("umem log: %s keeps no %s log; start the program with %s",
+        return command_error("log: %s keeps no %s log; start the program with %s",
                              target_name(h->heap_target), logs[log].name, logs[log].option);
     t.symbols = symboliser_create(h->heap_target);
     if (t.symbols == NULL)
-        return command_error("umem log: no memory");
+        return command_error("log: no memory");
     heap_read_log(h, log, &t.events);
     t.shown = t.events.count < options->opt_max ? t.events.count : options->opt_max;
     if (options->opt_format == FORMAT_JSON)

@@ -341,5 +341,8 @@ options_parse(const struct command_spec *spec, int argc, char **argv,
     if (spec->cmd_max_args >= 0 && options->opt_argc > spec->cmd_max_args)
         return command_error("%s: %s is one operand too many; see 'umem %s --help'", spec->cmd_name,
                              options->opt_argv[spec->cmd_max_args], spec->cmd_name);
+    if (options->opt_exe != NULL && access(options->opt_exe, R_OK) != 0)
+        return command_error("%s: --exe=%s: %s; give the program that the core is of",
+                             spec->cmd_name, options->opt_exe, strerror(errno));
     return OPTIONS_GO;
 }

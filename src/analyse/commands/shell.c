@@ -57,7 +57,7 @@ run_typed(struct shell *sh)
     const char *line;
 
     if (reader == NULL)
-        return command_error("umem shell: the terminal cannot be used; give commands by -e");
+        return command_error("shell: the terminal cannot be used; give commands by -e");
     catch_interrupts();
     target_describe(sh->sh_target, name, sizeof(name));
     if (sh->sh_has_heap)

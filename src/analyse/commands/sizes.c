@@ -167,10 +167,10 @@ look_at(const struct look *look, void *arg)
     int code = COMMAND_CLEAN;
 
     if (args->cache != NULL && !heap_has_cache(look->look_heap, args->cache))
-        return command_error("umem sizes: no cache '%s'; 'umem caches --all %s' lists them",
-                             args->cache, target_name(look->look_heap->heap_target));
+        return command_error("sizes: no cache '%s'; 'umem caches --all %s' lists them", args->cache,
+                             target_name(look->look_heap->heap_target));
     if (sizes_find(look->look_heap, args->cache, &sizes) != 0) {
-        code = command_error("umem sizes: not enough memory");
+        code = command_error("sizes: not enough memory");
     } else {
         size_t count = sizes_bins(&sizes, &options, bins);
         if (look->look_options->opt_format == FORMAT_JSON)

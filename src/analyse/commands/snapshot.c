@@ -42,7 +42,7 @@ take_of(struct target *t, const struct snapshot_verb *verb, struct dump_options 
         size_t size, struct dump_result *result)
 {
     if (!target_is_live(t))
-        return command_error("umem %s: %s is a file already; give the number of a process",
+        return command_error("%s: %s is a file already; give the number of a process",
                              verb->verb_name, target_name(t));
     dump->dmp_copy = heap_copy_fits(t);
     if (!target_dump(t, dump, result))

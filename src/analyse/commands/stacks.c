@@ -168,7 +168,7 @@ command_stacks(int argc, char **argv)
         return COMMAND_TROUBLE;
     code = COMMAND_CLEAN;
     if (!stack_table_read(t, &table, why, sizeof(why)))
-        code = command_error("umem stacks %s: %s", options.opt_argv[0], why);
+        code = command_error("stacks %s: %s", options.opt_argv[0], why);
     else if (options.opt_format == FORMAT_JSON)
         print_json(t, &table);
     else

@@ -102,7 +102,7 @@ draw(struct viewer *v, struct heap *h)
         top_fini(&v->before);
     v->before = top;
     v->has_before = true;
-    return code == 0 ? COMMAND_CLEAN : command_error("umem top: not enough memory");
+    return code == 0 ? COMMAND_CLEAN : command_error("top: not enough memory");
 }
 
 static int
@@ -120,7 +120,7 @@ picture(struct viewer *v)
     if (clear)
         fputs("\033[H\033[J", stdout);
     if (!target_is_process(h.heap_target) && !v->args->once)
-        code = command_error("umem top: %s is a file: give the number of a process, or --once",
+        code = command_error("top: %s is a file: give the number of a process, or --once",
                              target_name(h.heap_target));
     else if (status == HEAP_NONE)
         puts(why);
@@ -193,7 +193,7 @@ command_top(int argc, char **argv)
         return code;
     struct viewer viewer = {
         .args = &args, .options = &options, .names = place_names_create(), .has_before = false};
-    code = viewer.names != NULL ? watch(&viewer) : command_error("umem top: not enough memory");
+    code = viewer.names != NULL ? watch(&viewer) : command_error("top: not enough memory");
     if (viewer.has_before)
         top_fini(&viewer.before);
     place_names_destroy(viewer.names);

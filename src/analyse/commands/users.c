@@ -32,12 +32,12 @@ look_at(const struct look *look, void *arg)
 
     for (size_t i = 0; i < args->caches.list_count; i++)
         if (!heap_has_cache(look->look_heap, args->caches.list_items[i]))
-            return command_error("umem users: no cache '%s'; 'umem caches --all %s' lists them",
+            return command_error("users: no cache '%s'; 'umem caches --all %s' lists them",
                                  args->caches.list_items[i],
                                  target_name(look->look_heap->heap_target));
     if (users_find(look->look_heap, &options, &users) != 0) {
         leaks_fini(&users);
-        return command_error("umem users: not enough memory");
+        return command_error("users: not enough memory");
     }
     if (look->look_options->opt_format == FORMAT_JSON)
         users_report_json(look, &users);

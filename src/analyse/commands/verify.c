@@ -29,8 +29,8 @@ look_at(const struct look *look, void *arg)
 
     if (look->look_unused == NULL && verify_heap(look->look_heap, args->cache, &v) != 0)
         code = v.ver_failed
-                   ? command_error("umem verify: not enough memory")
-                   : command_error("umem verify: no cache '%s'; 'umem caches --all %s' lists them",
+                   ? command_error("verify: not enough memory")
+                   : command_error("verify: no cache '%s'; 'umem caches --all %s' lists them",
                                    args->cache, target_name(look->look_heap->heap_target));
     else if (look->look_options->opt_format == FORMAT_JSON)
         verify_report_json(look, &v);

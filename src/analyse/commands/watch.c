@@ -77,7 +77,11 @@ signal_set(const int *list, size_t count)
 int
 watch_not_started(const char *program, int error)
 {
-    command_error("run: %s: %s", program, strerror(error));
+    command_error("run: %s: %s%s", program, strerror(error),
+                  error != ENOENT ? ""
+                  : strchr(program, '/') == NULL
+                      ? " in PATH; a program elsewhere needs its path: ./NAME"
+                      : "; nothing was run");
     return error == ENOENT ? RUN_NOT_FOUND : RUN_NOT_STARTED;
 }
 

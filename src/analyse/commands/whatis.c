@@ -225,7 +225,7 @@ look_at(const struct look *look, void *arg)
     if (ok && list != NULL)
         json_finish(json_incref(count == 1 ? json_array_get(list, 0) : list));
     json_decref(list);
-    return ok ? COMMAND_CLEAN : command_error("umem whatis: not enough memory");
+    return ok ? COMMAND_CLEAN : command_error("whatis: not enough memory");
 }
 
 int
@@ -252,7 +252,7 @@ command_whatis(int argc, char **argv)
         return code;
     for (int i = 1; i < options.opt_argc; i++)
         if (!command_address(options.opt_argv[i], &addr))
-            return command_error("umem whatis: %s: not an address (give hexadecimal: 0x7f00abcd)",
+            return command_error("whatis: %s: not an address (give hexadecimal: 0x7f00abcd)",
                                  options.opt_argv[i]);
     return report_look("whatis", options.opt_argv[0], &options, OPEN_FORKED, look_at, &paths);
 }

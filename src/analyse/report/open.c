@@ -39,11 +39,11 @@ report_open(const char *verb, const char *name, const struct command_options *op
         (void)target_fork(t); /* else it stays stopped */
     enum heap_read status = heap_open(h, t, text, sizeof(text));
     if (status == HEAP_FAILED) {
-        command_error("umem %s %s: %s", verb, name, text);
+        command_error("%s %s: %s", verb, name, text);
         target_close(t);
     }
     if (status == HEAP_OK && !is_for(h, verb)) {
-        command_error("umem %s %s: no libumem in it: run the program under 'umem run' or with "
+        command_error("%s %s: no libumem in it: run the program under 'umem run' or with "
                       "LD_PRELOAD=libumem.so.1; of glibc's heap umem leaks, users, sizes, stat and "
                       "whatis tell",
                       verb, name);
@@ -73,9 +73,8 @@ report_look(const char *verb, const char *name, const struct command_options *op
         return COMMAND_TROUBLE;
     const struct look look = {&h, symboliser_create(h.heap_target), options,
                               status == HEAP_NONE ? why : NULL};
-    int code = look.look_symbols != NULL
-                   ? fn(&look, arg)
-                   : command_error("umem %s %s: not enough memory", verb, name);
+    int code = look.look_symbols != NULL ? fn(&look, arg)
+                                         : command_error("%s %s: not enough memory", verb, name);
     symboliser_destroy(look.look_symbols);
     report_close(&h);
     return code;

@@ -53,7 +53,7 @@ shell_open_on(struct shell *sh, const char *name, struct target *t)
     sh->sh_symbols = symboliser_create(sh->sh_target);
     if (sh->sh_symbols != NULL)
         return true;
-    command_error("umem shell: no memory");
+    command_error("shell: no memory");
     shell_close(sh);
     return false;
 }
