@@ -29,7 +29,8 @@
 static bool
 is_kept(size_t size)
 {
-    return size == TAG_BLOCK_SIZE || size == sizeof(struct os_trail);
+    return size == TAG_BLOCK_SIZE || size == sizeof(struct os_trail) ||
+           size == OS_TRAIL_ROOM(OS_TRAIL_SHIFT_MIN);
 }
 
 #define MESSAGE_SIZE 400

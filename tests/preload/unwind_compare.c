@@ -114,14 +114,12 @@ compare_trail(const struct walk *ours, const void *frame)
         if (trail == MAP_FAILED)
             abort();
     }
-    uint32_t n = os_unwind_trail(trail, FRAMES_MAX, frame);
-    if (n == 0)
+    struct walk by_trail;
+    uint32_t node = os_unwind_trail(trail, FRAMES_MAX, frame), n, at = 0;
+    if (node == 0)
         return; /* not here: another stack, another walker */
-    if (n != ours->count ||
-        memcmp(&trail->trail_pc[trail->trail_lo], ours->frame, n * sizeof(uintptr_t)) != 0) {
-        struct walk by_trail = {.count = n};
-        uint32_t at = 0;
-        memcpy(by_trail.frame, &trail->trail_pc[trail->trail_lo], n * sizeof(uintptr_t));
+    n = by_trail.count = os_trail_frames(trail, node, by_trail.frame);
+    if (n != ours->count || memcmp(by_trail.frame, ours->frame, n * sizeof(uintptr_t)) != 0) {
         while (at < n && at < ours->count && by_trail.frame[at] == ours->frame[at])
             at++;
         trails++;

@@ -6,15 +6,12 @@
  * every free: the thread's id and the library's bounds are cached, the clock
  * needs no system call, the stack is interned without a lock once it is known.
  *
- * A thread's walk is remembered for its next one (os_unwind_trail()), and with
- * each frame the path from there outwards (paths.h) and its id in the stack
- * depot.  So a stack that differs from the last one in its inner frames is
- * known by those: the others are neither hashed nor looked up.  Where a stack
- * is deeper than what is kept of it, its end moves with each call, and the
- * frames are looked up in the depot.
+ * A thread's walks are remembered for its next ones (os_unwind_trail()), and at
+ * the node of each stack its id in the stack depot: a stack that was met before
+ * is neither walked by rules, nor hashed, nor looked up.
  *
- * A trail is some 60 KiB, its paths 28 KiB at first and up to 0.9 MiB where a
- * thread comes by that many; threads share a few: by their ids, mostly one has one for itself.
+ * A trail is some 56 KiB at first and up to 1.5 MiB where a thread comes by many
+ * stacks; threads share a few: by their ids, mostly one has one for itself.
  * Who finds it in use (by another thread, or by this one, which a signal
  * interrupted in a walk) walks without.
  */
@@ -24,7 +21,6 @@
 
 #include "debug/debug.h"
 #include "debug/log.h"
-#include "debug/paths.h"
 #include "debug/stacks.h"
 #include "os/lock.h"
 #include "os/meta.h"
@@ -40,35 +36,8 @@ static _Atomic uintptr_t own_end;
 #define SLOTS 128
 struct slot {
     _Alignas(UMEM_CACHE_LINE) _Atomic uint32_t slot_busy;
-    uint32_t slot_max; /* frames of the stacks whose ids are in the trail */
-    struct recall *slot_recall;
+    struct os_trail *slot_trail;
 };
-/* What is recalled of a thread's stacks. */
-struct recall {
-    struct os_trail recall_trail;
-    struct umem_paths recall_paths;
-};
-
-/* A note in the trail: the path from its frame outwards, and the stack's id; 0 is not known. */
-#define NOTE_PATH_SHIFT 32
-
-static inline uint64_t
-note_make(uint32_t path, uint32_t stack)
-{
-    return (uint64_t)path << NOTE_PATH_SHIFT | stack;
-}
-
-static inline uint32_t
-note_path(uint64_t note)
-{
-    return (uint32_t)(note >> NOTE_PATH_SHIFT);
-}
-
-static inline uint32_t
-note_stack(uint64_t note)
-{
-    return (uint32_t)note;
-}
 
 static struct slot slots[SLOTS];
 
@@ -138,27 +107,9 @@ slot_of(uint32_t thread)
     return &slots[thread % SLOTS];
 }
 
-static UMEM_COLD struct recall *
-make_recall(void)
-{
-    struct recall *recall = umem_meta_alloc(sizeof(*recall));
-
-    if (recall == NULL || umem_paths_init(&recall->recall_paths))
-        return recall;
-    umem_meta_free(recall, sizeof(*recall));
-    return NULL;
-}
-
-static void
-forget(struct recall *recall)
-{
-    memset(recall->recall_trail.trail_note, 0, sizeof(recall->recall_trail.trail_note));
-    umem_paths_forget(&recall->recall_paths);
-}
-
-/* What a thread recalls, for it alone until trail_leave(); NULL: in use, or no memory. */
-static struct recall *
-trail_enter(struct slot *slot, uint32_t max)
+/* A thread's trail, for it alone until trail_leave(); NULL: in use, or no memory. */
+static inline struct os_trail *
+trail_enter(struct slot *slot)
 {
     if (os_thread_is_alone()) {
         if (atomic_load_explicit(&slot->slot_busy, memory_order_relaxed) != 0)
@@ -168,70 +119,38 @@ trail_enter(struct slot *slot, uint32_t max)
     } else if (atomic_exchange_explicit(&slot->slot_busy, 1, memory_order_acquire) != 0) {
         return NULL;
     }
-    if (UMEM_UNLIKELY(slot->slot_recall == NULL))
-        slot->slot_recall = make_recall();
-    struct recall *recall = slot->slot_recall;
-    if (UMEM_UNLIKELY(slot->slot_max != max) && recall != NULL) {
-        forget(recall);
-        slot->slot_max = max;
-    }
-    if (UMEM_UNLIKELY(recall == NULL))
+    if (UMEM_UNLIKELY(slot->slot_trail == NULL))
+        slot->slot_trail = umem_meta_alloc(sizeof(*slot->slot_trail));
+    if (UMEM_UNLIKELY(slot->slot_trail == NULL)) {
         trail_leave(slot);
-    return recall;
+        return NULL;
+    }
+    return slot->slot_trail;
 }
 
-/*
- * The path of a stack that is there as a whole, frames [at, end) of the trail:
- * from the first frame outwards that has one, each is a step.  0: all paths had
- * to be forgotten.
- */
-static inline uint32_t
-path_of(struct recall *recall, uint32_t at, uint32_t end)
+/* The id of a node's stack; 0: it has no frames but our own, or there is no memory. */
+static UMEM_NOINLINE uint32_t
+intern_node(const struct os_trail *trail, uint32_t node, uint32_t max)
 {
-    struct os_trail *trail = &recall->recall_trail;
-    uint32_t i = at;
-    uint32_t path = 0;
+    uintptr_t frames[UMEM_AUDIT_FRAMES_MAX + UMEM_OWN_FRAMES_MAX];
+    uint32_t depth = os_trail_frames(trail, node, frames);
+    uint32_t own = own_frames(frames, depth);
 
-    for (; i < end && path == 0; i++)
-        path = note_path(trail->trail_note[i]);
-    i -= path != 0;
-    while (i-- > at) {
-        path = umem_paths_find(&recall->recall_paths, path, trail->trail_pc[i]);
-        if (UMEM_UNLIKELY(path == 0)) {
-            forget(recall);
-            return 0;
-        }
-        trail->trail_note[i] = note_make(path, note_stack(trail->trail_note[i]));
-    }
-    return path;
+    return umem_stacks_intern(frames + own, (uint32_t)umem_min(depth - own, max));
 }
 
 /* The id of the calling thread's stack as its trail has it; 0: it has not. */
 static inline uint32_t
-trail_stack(struct recall *recall, uint32_t max, const void *frame)
+trail_stack(struct os_trail *trail, uint32_t max, const void *frame)
 {
-    struct os_trail *trail = &recall->recall_trail;
-    uint32_t depth = os_unwind_trail(trail, max + UMEM_OWN_FRAMES_MAX, frame);
-    uint32_t own = own_frames(trail->trail_pc + trail->trail_lo, depth);
-    uint32_t at = trail->trail_lo + own;
-    uint32_t path = 0;
+    uint32_t n = os_unwind_trail(trail, max + UMEM_OWN_FRAMES_MAX, frame);
 
-    if (own == depth)
+    if (UMEM_UNLIKELY(n == 0))
         return 0;
-    uint32_t stack = note_stack(trail->trail_note[at]);
-    if (stack != 0)
-        return stack;
-    if (depth < max + UMEM_OWN_FRAMES_MAX)
-        path = path_of(recall, at, trail->trail_lo + depth);
-    uint32_t *of_path = &recall->recall_paths.paths_path[path].path_stack;
-    stack = path != 0 ? *of_path : 0;
-    if (stack == 0) {
-        stack = umem_stacks_intern(trail->trail_pc + at, (uint32_t)umem_min(depth - own, max));
-        if (path != 0)
-            *of_path = stack;
-    }
-    trail->trail_note[at] = note_make(path, stack);
-    return stack;
+    uint32_t *stack = &trail->trail_node[n].node_note;
+    if (UMEM_UNLIKELY(*stack == 0))
+        *stack = intern_node(trail, n, max);
+    return *stack;
 }
 
 static UMEM_NOINLINE uint32_t
@@ -251,9 +170,9 @@ umem_audit(const void *frame)
 
     if (max > 0) {
         struct slot *slot = slot_of(thread);
-        struct recall *recall = trail_enter(slot, max);
-        if (UMEM_LIKELY(recall != NULL)) {
-            stack = trail_stack(recall, max, frame);
+        struct os_trail *trail = trail_enter(slot);
+        if (UMEM_LIKELY(trail != NULL)) {
+            stack = trail_stack(trail, max, frame);
             trail_leave(slot);
         }
         if (UMEM_UNLIKELY(stack == 0))
@@ -269,7 +188,7 @@ umem_trails_fork_child(void)
     for (size_t i = 0; i < SLOTS; i++)
         if (atomic_load_explicit(&slots[i].slot_busy, memory_order_relaxed) != 0) {
             /* Another thread of the parent was in the middle of it: whole or not, who knows. */
-            slots[i].slot_recall = NULL;
+            slots[i].slot_trail = NULL;
             trail_leave(&slots[i]);
         }
 }

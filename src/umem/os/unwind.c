@@ -296,7 +296,7 @@ step_slow(struct entry *t, uint32_t rule, struct unwind_cursor *c, struct unwind
  * said by pc, sp, rbp and two words of the stack.
  */
 enum unwind_step
-unwind_step(struct unwind_cursor *c, struct unwind_window *win, uintptr_t *bp_at)
+unwind_step(struct unwind_cursor *c, struct unwind_window *win, struct unwind_used *used)
 {
     struct entry *t = table_get();
     if (UMEM_UNLIKELY(t == NULL))
@@ -304,24 +304,31 @@ unwind_step(struct unwind_cursor *c, struct unwind_window *win, uintptr_t *bp_at
     uint64_t product = spread(c->pc - !c->exact);
     uint64_t word = entry_load(&t[spread_index(product)]);
     uint32_t rule = word >> 32 == spread_tag(product) ? (uint32_t)word : UNWIND_NONE;
-    uintptr_t cfa = (rule & UNWIND_RULE_RSP_BIT ? c->sp : c->bp) + unwind_rule_offset(rule);
+    bool forgotten = false;
+
+    if (UMEM_UNLIKELY(rule == UNWIND_NONE))
+        rule = rule_miss(t, c->pc - !c->exact, c->exact, &forgotten);
+    if (UMEM_UNLIKELY(forgotten))
+        return UNWIND_STEP_AGAIN;
+    bool by_rsp = (rule & UNWIND_RULE_RSP_BIT) != 0;
+    uintptr_t cfa = (by_rsp ? c->sp : c->bp) + unwind_rule_offset(rule);
     uintptr_t slot = unwind_rule_rbp(rule) * UNWIND_RULE_WORD;
 
+    *used = (struct unwind_used){.used_hard = rule != UNWIND_RULE_END};
     if (UMEM_LIKELY((rule & UNWIND_RULE_HOT_MASK) == UNWIND_RULE_HOT && cfa > c->sp &&
                     cfa <= win->win_lo + win->win_size && (cfa & (UNWIND_RULE_WORD - 1)) == 0 &&
                     cfa - slot >= c->sp)) {
-        *bp_at = slot != 0 ? cfa - slot : UNWIND_BP_SAME;
-        if (slot != 0)
+        if (slot != 0) {
+            used->used_bp_at = cfa - slot;
             c->bp = unwind_load(cfa - slot);
+        }
         c->pc = unwind_load(cfa - UNWIND_RULE_WORD);
         c->sp = cfa;
         c->exact = false;
-        if (UMEM_LIKELY(c->pc != 0))
-            return UNWIND_STEP_DONE;
-        *bp_at = UNWIND_BP_HARD;
-        return UNWIND_STEP_END;
+        used->used_bp = !by_rsp;
+        used->used_hard = c->pc == 0;
+        return UMEM_LIKELY(c->pc != 0) ? UNWIND_STEP_DONE : UNWIND_STEP_END;
     }
-    *bp_at = rule == UNWIND_RULE_END ? UNWIND_BP_SAME : UNWIND_BP_HARD;
     if (rule == UNWIND_RULE_END)
         return UNWIND_STEP_END;
     enum unwind_step step = step_slow(t, rule, c, win);

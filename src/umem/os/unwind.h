@@ -25,56 +25,73 @@
 uint32_t os_unwind(uintptr_t *frames, uint32_t max, uint32_t skip);
 
 /*
- * A walk that is remembered for the next one of the same thread.  From one
- * allocation to the next a stack changes at its inner end, mostly: there the
- * walk is made anew, until it meets a frame of the last one.  How each frame
- * further out follows from the one before is known then, and it is enough to
- * see that the words of the stack that say so are what they were.
+ * Walks that are remembered for the next ones of the same thread (unwind_trail.c
+ * says how).  A stack that was met before is known by where it begins: it is
+ * enough to see that the words of it that lead outwards are what they were.
  *
  * Zeroed memory is an empty trail.  It is its user's to see that one walk at a
  * time uses it.
  */
-#define OS_TRAIL_MAX 288                 /* frames of one walk, at most */
-#define OS_TRAIL_ROOM (2 * OS_TRAIL_MAX) /* for both ends to move */
-
+#define OS_TRAIL_MAX 288 /* frames of one walk, at most */
 /*
- * Two words of the stack, and what they are as long as the frame follows from
- * the one before as it did; then the state.
+ * Room for so many nodes at first, and at last: a compiler (cc1 -O2) comes by
+ * 20,000.  44 bytes each: 44 KiB, and 1.4 MiB.  It grows with what comes, since
+ * under mlockall(MCL_FUTURE) all of it is memory at once.
  */
+#define OS_TRAIL_SHIFT_MIN 10
+#define OS_TRAIL_SHIFT_MAX 15
+/* Stacks that begin at the same place, of which one is met again at once. */
+#define OS_TRAIL_WAYS 2
+
+/* A stack from one frame outwards.  Places are bytes from the end of the thread's stack. */
+struct os_trail_node {
+    uintptr_t node_pc;   /* return address */
+    int32_t node_sp;     /* the caller's */
+    int32_t node_bp;     /* rbp, where the way outwards needs it; else 0 */
+    int32_t node_bp_at;  /* where the next frame's rbp is saved; 0: it stays what it is */
+    uint32_t node_outer; /* the node of the next frame, or one of those that are none */
+    uint32_t node_next;  /* in its bucket */
+    uint32_t node_note;  /* the user's; 0 at first */
+};
+
+/* Bytes of room for so many nodes, and for finding them. */
+#define OS_TRAIL_ROOM(shift)                                                                       \
+    ((sizeof(struct os_trail_node) + (1 + OS_TRAIL_WAYS) * sizeof(uint32_t)) << (shift))
+
+/* A frame of a walk that has no node yet, or may need another one. */
 struct os_trail_frame {
-    /* Not beside frame_bp: the compiler would load both at once, just after they were stored. */
-    uintptr_t frame_sp; /* the caller's */
-    uintptr_t frame_pc_at;
-    uintptr_t frame_pc; /* as in trail_pc */
-    uintptr_t frame_bp_at;
-    uintptr_t frame_bp_seen;
-    uintptr_t frame_bp;
+    uintptr_t frame_pc, frame_sp, frame_bp;
+    int32_t frame_bp_at; /* as node_bp_at */
+    uint32_t frame_node; /* the node that it had; 0: none */
+    bool frame_uses_bp;  /* the step outwards was by rbp */
 };
 
 struct os_trail {
     uintptr_t trail_top;    /* end of the stack that it is of */
     uint32_t trail_forgets; /* unwind_forgets when it was made */
     uint32_t trail_walks;
-    uint32_t trail_lo; /* frames [lo, hi), innermost first */
-    uint32_t trail_hi;
-    bool trail_ended; /* nothing is further out than the last of them, as its pc says */
-    uintptr_t trail_pc[OS_TRAIL_ROOM];
-    /* The user's, for the stack from this frame outwards; 0 when that is not what it was. */
-    uint64_t trail_note[OS_TRAIL_ROOM];
-    struct os_trail_frame trail_frame[OS_TRAIL_ROOM];
-    /* Frames of a walk that has not met the last one yet. */
-    uintptr_t trail_new_pc[OS_TRAIL_MAX];
-    struct os_trail_frame trail_new[OS_TRAIL_MAX];
+    uint32_t trail_max;   /* frames that were asked for */
+    uint32_t trail_count; /* nodes, those that are none among them */
+    uint32_t trail_shift; /* room for so many; 0: there is none yet */
+    struct os_trail_node *trail_node;
+    uint32_t *trail_bucket;                /* behind them: nodes by frame and outer node */
+    uint32_t (*trail_last)[OS_TRAIL_WAYS]; /* behind: the last nodes met, by frame */
+    struct os_trail_frame trail_frame[OS_TRAIL_MAX];
 };
 
 /*
- * As os_unwind(), by a trail: the frames are at trail_pc + trail_lo.  max is at
- * most OS_TRAIL_MAX.  frame: __builtin_frame_address(0) of a function that has
- * not returned, whose return address is the first; NULL: the call of this one is.  0: not here
- * (another stack than the thread's own, code that needs the slow walker, a platform without rules):
- * use os_unwind().
+ * As os_unwind(), by a trail: the node of the stack.  max is at most
+ * OS_TRAIL_MAX.  frame: __builtin_frame_address(0) of a function that has not
+ * returned, whose return address is the first; NULL: the call of this one is.
+ * 0: not here (another stack than the thread's own, code that needs the slow
+ * walker, no memory, a platform without rules): use os_unwind().  Keeps errno.
+ *
+ * A node is good until the next walk.  What is noted at it is there as long as
+ * the trail comes by the same frames again, and asks for as many.
  */
 uint32_t os_unwind_trail(struct os_trail *trail, uint32_t max, const void *frame);
+/* The return addresses of a node's stack, innermost first; returns how many, trail_max at most. */
+uint32_t os_trail_frames(const struct os_trail *trail, uint32_t node, uintptr_t *frames);
 
 /*
  * Something may have been unloaded by this thread: forgets the rules of objects

@@ -283,14 +283,17 @@ enum unwind_step {
 };
 
 /*
- * One step outwards.  *bp_at: the address that the new rbp was read from;
- * UNWIND_BP_SAME where it is the old one; UNWIND_BP_HARD where the step was
- * not by a rule of the common kinds, which make it a matter of the old pc, sp
- * and rbp, the word below the new sp and the one at *bp_at alone.
+ * What a step went by besides pc and sp, and the word below the new sp: where
+ * it was by a rule of the common kinds, nothing else.
  */
-#define UNWIND_BP_SAME ((uintptr_t)0)
-#define UNWIND_BP_HARD ((uintptr_t)1)
-enum unwind_step unwind_step(struct unwind_cursor *c, struct unwind_window *win, uintptr_t *bp_at);
+struct unwind_used {
+    bool used_hard;       /* it was by another rule, or at its end by what the stack says */
+    bool used_bp;         /* the old rbp */
+    uintptr_t used_bp_at; /* the address that the new rbp was read from; 0: it is the old one */
+};
+/* One step outwards.  used: not said where it is UNWIND_STEP_AGAIN. */
+enum unwind_step unwind_step(struct unwind_cursor *c, struct unwind_window *win,
+                             struct unwind_used *used);
 
 /* One walk of so many has one of its frames looked up anew: 300 ns, 5 ns a walk. */
 #define UNWIND_WALKS_CHECKED 64

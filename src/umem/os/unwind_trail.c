@@ -1,238 +1,385 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * unwind_trail.c - walks that remember the last one (os/unwind.h says why).
+ * unwind_trail.c - walks that remember earlier ones (os/unwind.h).
  *
- * A frame of the trail is the state of the walk behind it: pc, sp, rbp.  Why
- * one that was met again may be followed without its rules: by a rule of the
- * common kinds the next state follows from this one, the word below the next
- * sp (the return address) and the word where rbp was saved.  Where this state
- * is the same and the two words are the same, so is the next state; and so on
- * outwards.  A frame that was found in any other way is *hard*: the walk goes
- * through it again, each time.
+ * 1. The tree.  A node is a stack from one frame outwards: that frame's state
+ *    (pc, sp, and rbp where it matters) and the node of the next frame.  So a
+ *    node stands for one stack, exactly, and what its user noted at it (an id in
+ *    the stack depot) holds for each walk that comes to it.
  *
- * So that nothing is asked twice, two comparisons do for every kind of frame:
- * where rbp stayed the second is the first once more, and a hard frame has a
- * word to be compared that no return address is.
+ * 2. Following.  By a rule of the common kinds the next state follows from this
+ *    one, the word below the next sp (the return address) and the word where
+ *    rbp was saved.  Where a walk is at a node's state, and these words are what
+ *    the next node says, it is at the next node; and so on outwards.  That is
+ *    all that most walks do: two comparisons a frame, no rule, no hash.
  *
- * Where the words differ the walk is made from there: mostly one frame has
- * another return address (a loop that calls from another line), and the
- * frames around it lie where they did.
+ * 3. rbp.  In code without frame pointers it holds data, and another value each
+ *    time.  It matters where the frame's rule is by rbp, or leaves it as it is
+ *    and it matters further out; it is neither kept nor compared elsewhere.
+ *
+ * 4. Changes.  Where a word differs the walk goes on by the rules, from there,
+ *    until it is at the state of a node again, which it follows.  Then the
+ *    frames that have no node, and those whose outer frames are others now, get
+ *    their nodes, from the outermost on; mostly such a stack was met before.
+ *
+ * 5. Ends.  The outer node may be none: TRAIL_UNKNOWN, no walk came further
+ *    (as many frames as were asked for); TRAIL_END, there is nothing; TRAIL_HARD,
+ *    a frame that is not found by the common rules: then nothing is remembered
+ *    but that.  What is unknown is filled in by the walk that comes further,
+ *    since notes are on what had all the frames that were asked for.
  *
  * Only the thread's own stack is remembered, whose proven part stays readable
- * (unwind_stack.c), and only frames between the present sp and its end are
- * looked at again.  Rules that are forgotten (unloaded objects) end a trail.
+ * (unwind_stack.c), and only words between the present sp and its end are
+ * looked at.  Rules that are forgotten (unloaded objects) end a trail.
  *
- * State: the caller's trail.  No lock; async-signal-safe.
+ * State: the caller's trail.  No lock but the metadata pool's, to grow;
+ * async-signal-safe.
  */
 #include "os/unwind.h"
 
+#include <errno.h>
 #include <string.h>
 
+#include "os/meta.h"
 #include "os/unwind_impl.h"
 
 #if defined(__x86_64__)
 
-static void
-empty(struct os_trail *trail)
+enum { TRAIL_UNKNOWN, TRAIL_END, TRAIL_HARD, TRAIL_FIRST };
+
+#define GROWTH_SHIFT 2 /* each time four times as many: few copies */
+/* The pc of nodes that are none: no address, and so no word that leads to them. */
+#define NO_PC ((uintptr_t)1 << 63)
+
+static inline int32_t
+place_of(const struct os_trail *trail, uintptr_t addr)
 {
-    trail->trail_lo = trail->trail_hi = OS_TRAIL_ROOM / 2;
-    trail->trail_ended = false;
+    return (int32_t)(addr - trail->trail_top);
 }
 
-/* In the place of a hard frame's return address. */
-static const uintptr_t no_pc = 0;
-
-static inline bool
-is_hard(const struct os_trail_frame *frame)
+static inline uintptr_t
+address_of(const struct os_trail *trail, int32_t place)
 {
-    return frame->frame_pc_at == (uintptr_t)&no_pc;
+    return trail->trail_top + (uintptr_t)(intptr_t)place;
 }
 
-/* How a frame at pc and sp follows from the one before: bp_at is unwind_step()'s. */
+static const uint64_t by_frame = UINT64_C(0x9e3779b97f4a7c15); /* 2^64 / golden ratio */
+static const uint64_t by_outer = UINT64_C(0xd1b54a32d192ed03); /* 2^64 / plastic number, odd */
+
+static inline uint64_t
+hash_of(uintptr_t pc, int32_t sp)
+{
+    return (pc ^ (uint64_t)(uint32_t)sp << 32) * by_frame;
+}
+
+static inline uint32_t *
+last_of(const struct os_trail *trail, uintptr_t pc, int32_t sp)
+{
+    return trail->trail_last[hash_of(pc, sp) >> (64 - trail->trail_shift)];
+}
+
+/* A node was met that is not the last one of its frame. */
 static inline void
-set_words(struct os_trail_frame *frame, const struct unwind_cursor *c, uintptr_t bp_at)
+set_last(const struct os_trail *trail, const struct os_trail_node *node)
 {
-    frame->frame_pc_at = c->sp - sizeof(uintptr_t);
-    frame->frame_bp_at = bp_at;
-    frame->frame_bp_seen = c->bp;
-    if (bp_at == UNWIND_BP_SAME) {
-        frame->frame_bp_at = frame->frame_pc_at;
-        frame->frame_bp_seen = c->pc;
-    }
-    /* Of another stack, to which the walk may have come, nothing is known to stay readable. */
-    if (UMEM_UNLIKELY(bp_at == UNWIND_BP_HARD || unwind_own_start(frame->frame_pc_at) == 0 ||
-                      unwind_own_start(frame->frame_bp_at) == 0))
-        frame->frame_pc_at = frame->frame_bp_at = (uintptr_t)&no_pc;
+    uint32_t *last = last_of(trail, node->node_pc, node->node_sp);
+
+    last[1] = last[0];
+    last[0] = (uint32_t)(node - trail->trail_node);
 }
 
-static inline void
-put(uintptr_t *pc, struct os_trail_frame *frame, const struct unwind_cursor *c, uintptr_t bp_at)
+static inline uint32_t *
+bucket_of(const struct os_trail *trail, const struct os_trail_node *node)
 {
-    *pc = frame->frame_pc = c->pc;
-    frame->frame_bp = c->bp;
-    frame->frame_sp = c->sp;
-    set_words(frame, c, bp_at);
+    uint64_t hash = hash_of(node->node_pc, node->node_sp) + node->node_outer * by_outer;
+
+    return &trail->trail_bucket[hash >> (64 - trail->trail_shift)];
 }
 
-/* Moves the frames from at on so that there is room for before ones and, behind, for max. */
-static UMEM_NOINLINE uint32_t
-make_room(struct os_trail *trail, uint32_t at, uint32_t before)
-{
-    uint32_t count = (uint32_t)umem_min(trail->trail_hi - at, OS_TRAIL_MAX - before);
-    uint32_t to = (OS_TRAIL_ROOM - count - before) / 2 + before;
-
-    memmove(&trail->trail_pc[to], &trail->trail_pc[at], count * sizeof(trail->trail_pc[0]));
-    memmove(&trail->trail_note[to], &trail->trail_note[at], count * sizeof(trail->trail_note[0]));
-    memmove(&trail->trail_frame[to], &trail->trail_frame[at],
-            count * sizeof(trail->trail_frame[0]));
-    trail->trail_ended &= at + count == trail->trail_hi;
-    trail->trail_lo = to;
-    trail->trail_hi = to + count;
-    return to;
-}
-
-/* The first of the frames [i, end) whose state does not follow from the one before as it did. */
-static inline UNWIND_RAW_STACK uint32_t
-first_changed(const struct os_trail *trail, uint32_t i, uint32_t end)
-{
-    const struct os_trail_frame *frame = trail->trail_frame + i;
-    const struct os_trail_frame *stop = trail->trail_frame + end;
-
-    while (frame < stop && unwind_load(frame->frame_pc_at) == frame->frame_pc &&
-           unwind_load(frame->frame_bp_at) == frame->frame_bp_seen)
-        frame++;
-    return (uint32_t)(frame - trail->trail_frame);
-}
-
-/* Whether a frame is where the walk is. */
-static inline bool
-met(const struct os_trail *trail, uint32_t i, const struct unwind_cursor *c)
-{
-    const struct os_trail_frame *frame = &trail->trail_frame[i];
-
-    return frame->frame_sp == c->sp && frame->frame_bp == c->bp && frame->frame_pc == c->pc &&
-           !is_hard(frame);
-}
-
-/*
- * The inner end: frames anew until one is met.  trail_lo is then the innermost,
- * and *at the index of the frame where the cursor is.  False: no walk.
- */
 static bool
-walk_inner(struct os_trail *trail, struct unwind_cursor *c, struct unwind_window *win, uint32_t max,
-           uint32_t *at, bool *ended)
+make_room(struct os_trail *trail, uint32_t shift)
 {
-    uint32_t i = trail->trail_lo;
-    uint32_t count = 0;
-    uintptr_t bp_at = UNWIND_BP_SAME;
+    int saved = errno;
+    struct os_trail_node *node = umem_meta_alloc(OS_TRAIL_ROOM(shift));
 
-    for (*ended = false; count < max; count++) {
-        /* The first is where the walk begins. */
-        enum unwind_step step = count > 0 ? unwind_step(c, win, &bp_at) : UNWIND_STEP_DONE;
-        *ended = step == UNWIND_STEP_END;
-        if (*ended)
-            break;
-        if (step != UNWIND_STEP_DONE)
-            return false;
-        while (i < trail->trail_hi && trail->trail_frame[i].frame_sp < c->sp)
-            i++;
-        if (i < trail->trail_hi && bp_at != UNWIND_BP_HARD && met(trail, i, c)) {
-            set_words(&trail->trail_frame[i], c, bp_at); /* from the frame before as it is now */
-            break;
-        }
-        put(&trail->trail_new_pc[count], &trail->trail_new[count], c, bp_at);
-    }
-    if (*ended || count == max) {
-        i = trail->trail_hi; /* nothing of the last walk is in this one */
-        trail->trail_ended = *ended && bp_at != UNWIND_BP_HARD;
-    }
-    if (i < count || (i == trail->trail_hi && i != OS_TRAIL_ROOM / 2))
-        i = make_room(trail, i, count);
-    trail->trail_lo = i - count;
-    for (uint32_t n = 0, to = i - count; n < count; n++, to++) {
-        trail->trail_pc[to] = trail->trail_new_pc[n];
-        trail->trail_frame[to] = trail->trail_new[n];
-        trail->trail_note[to] = 0;
-    }
-    *at = i == trail->trail_hi ? i - 1 : i;
+    errno = saved;
+    if (node == NULL)
+        return false;
+    trail->trail_shift = shift;
+    trail->trail_node = node;
+    trail->trail_bucket = (uint32_t *)(void *)(node + ((size_t)1 << shift));
+    trail->trail_last = (void *)(trail->trail_bucket + ((size_t)1 << shift));
     return true;
 }
 
+static inline void
+enter(struct os_trail *trail, uint32_t n)
+{
+    struct os_trail_node *node = &trail->trail_node[n];
+    uint32_t *bucket = bucket_of(trail, node);
+
+    node->node_next = *bucket;
+    *bucket = n;
+    set_last(trail, node);
+}
+
+/* Moves to a larger block, in which nodes keep their numbers.  False: there is none. */
+static UMEM_COLD bool
+grow(struct os_trail *trail)
+{
+    struct os_trail_node *old = trail->trail_node;
+    uint32_t shift = trail->trail_shift;
+
+    if (shift == OS_TRAIL_SHIFT_MAX ||
+        !make_room(trail, (uint32_t)umem_min(shift + GROWTH_SHIFT, OS_TRAIL_SHIFT_MAX)))
+        return false;
+    memcpy(trail->trail_node, old, trail->trail_count * sizeof(*old));
+    for (uint32_t n = TRAIL_FIRST; n < trail->trail_count; n++)
+        enter(trail, n);
+    umem_meta_free(old, OS_TRAIL_ROOM(shift));
+    return true;
+}
+
+/* An empty trail of this stack.  False: no memory. */
+static UMEM_COLD bool
+start(struct os_trail *trail, uint32_t max)
+{
+    trail->trail_top = unwind_stack.own_top;
+    trail->trail_forgets = atomic_load_explicit(&unwind_forgets, memory_order_relaxed);
+    trail->trail_max = max;
+    trail->trail_count = TRAIL_FIRST;
+    if (trail->trail_shift == 0 && !make_room(trail, OS_TRAIL_SHIFT_MIN)) {
+        trail->trail_max = 0;
+        return false;
+    }
+    memset(trail->trail_bucket, 0, (1 + OS_TRAIL_WAYS) * sizeof(uint32_t) << trail->trail_shift);
+    for (uint32_t n = 0; n < TRAIL_FIRST; n++)
+        trail->trail_node[n] = (struct os_trail_node){.node_pc = NO_PC};
+    return true;
+}
+
+/* Whether the cursor is at the state of a node. */
+static UMEM_ALWAYS_INLINE bool
+is_met(const struct os_trail *trail, uint32_t n, const struct unwind_cursor *c)
+{
+    const struct os_trail_node *node = &trail->trail_node[n];
+
+    return node->node_pc == c->pc && node->node_sp == place_of(trail, c->sp) &&
+           (node->node_bp == 0 || address_of(trail, node->node_bp) == c->bp);
+}
+
+/* How far a walk has come by nodes that were there. */
+struct run {
+    uint32_t run_node; /* where it began; TRAIL_UNKNOWN: there is none */
+    uint32_t run_end;  /* the last that the stack leads to */
+    uint32_t run_left; /* frames beyond, at most */
+};
+
+/* Whether there is nothing further out to be found. */
+static inline bool
+is_whole(const struct os_trail *trail, const struct run *run)
+{
+    uint32_t outer = trail->trail_node[run->run_end].node_outer;
+
+    return run->run_left == 0 || outer == TRAIL_END || outer == TRAIL_HARD;
+}
+
+static inline bool
+is_hard(const struct os_trail *trail, const struct run *run)
+{
+    return run->run_left > 0 && trail->trail_node[run->run_end].node_outer == TRAIL_HARD;
+}
+
 /*
- * From the frame at which the cursor is outwards, to end at most: sees that the
- * frames are as they were, and walks where they are not.  Returns the end of
- * what is known, 0: no walk.
+ * From a node, if the cursor is there, outwards as far as the stack leads to the
+ * nodes that it led to before.
+ */
+static UMEM_ALWAYS_INLINE UNWIND_RAW_STACK struct run
+follow_one(const struct os_trail *trail, uint32_t n, const struct unwind_cursor *c, uint32_t left)
+{
+    const struct os_trail_node *nodes = trail->trail_node, *node, *outer;
+    struct run run = {n, n, left};
+
+    if (!is_met(trail, n, c))
+        return (struct run){TRAIL_UNKNOWN, TRAIL_UNKNOWN, left};
+    for (node = &nodes[n]; --run.run_left > 0; node = outer) {
+        outer = &nodes[node->node_outer];
+        if (unwind_load(address_of(trail, outer->node_sp) - sizeof(uintptr_t)) != outer->node_pc)
+            break;
+        if (outer->node_bp != 0 && node->node_bp_at != 0 &&
+            unwind_load(address_of(trail, node->node_bp_at)) != address_of(trail, outer->node_bp))
+            break;
+    }
+    run.run_end = (uint32_t)(node - nodes);
+    return run;
+}
+
+/* By the nodes of the cursor's frame that were met last. */
+static UMEM_ALWAYS_INLINE UNWIND_RAW_STACK struct run
+follow(const struct os_trail *trail, const struct unwind_cursor *c, uint32_t left)
+{
+    const uint32_t *last = last_of(trail, c->pc, place_of(trail, c->sp));
+    struct run run = follow_one(trail, last[0], c, left);
+
+    if (UMEM_LIKELY(is_whole(trail, &run)))
+        return run;
+    struct run other = follow_one(trail, last[1], c, left);
+    return run.run_node == TRAIL_UNKNOWN || is_whole(trail, &other) ? other : run;
+}
+
+/* The frames of nodes [n, end], which may need others; the cursor is then at the last of them. */
+static UNWIND_RAW_STACK uint32_t
+open_nodes(struct os_trail *trail, uint32_t n, uint32_t end, struct unwind_cursor *c,
+           uint32_t count)
+{
+    for (;; n = trail->trail_node[n].node_outer) {
+        const struct os_trail_node *node = &trail->trail_node[n];
+        c->pc = node->node_pc;
+        c->sp = address_of(trail, node->node_sp);
+        trail->trail_frame[count++] = (struct os_trail_frame){
+            .frame_pc = c->pc,
+            .frame_sp = c->sp,
+            .frame_bp = c->bp,
+            .frame_bp_at = node->node_bp_at,
+            .frame_node = n,
+            .frame_uses_bp = node->node_bp != 0, /* of the last one a step will say */
+        };
+        if (n == end)
+            return count;
+        if (node->node_bp_at != 0)
+            c->bp = unwind_load(address_of(trail, node->node_bp_at));
+    }
+}
+
+/*
+ * The node of a frame in front of an outer node: its own one, a known one, or a
+ * new one; 0: it cannot have one.
  */
 static uint32_t
-walk_outer(struct os_trail *trail, struct unwind_cursor *c, struct unwind_window *win, uint32_t at,
-           uint32_t end)
+node_of(struct os_trail *trail, const struct os_trail_frame *frame, uint32_t outer)
 {
-    uint32_t changed = 0; /* the notes of all frames before this one are of no use */
-    uint32_t i = at + 1;
-    uintptr_t bp_at;
+    struct os_trail_node *node = &trail->trail_node[frame->frame_node],
+                         new = {.node_pc = frame->frame_pc,
+                                .node_sp = place_of(trail, frame->frame_sp),
+                                .node_bp_at = frame->frame_bp_at,
+                                .node_outer = outer};
+    bool needs_bp =
+        frame->frame_uses_bp || (frame->frame_bp_at == 0 && trail->trail_node[outer].node_bp != 0);
 
-    for (;; i++) {
-        uint32_t known = (uint32_t)umem_min(end, trail->trail_hi);
-        uint32_t first = i;
-        /* What follows from a frame that is another now has to be found out. */
-        if (changed != i)
-            i = first_changed(trail, i, known);
-        if (i >= end || (i == trail->trail_hi && trail->trail_ended && changed != i))
-            break;
-        if (i != first)
-            *c = (struct unwind_cursor){trail->trail_pc[i - 1], trail->trail_frame[i - 1].frame_sp,
-                                        trail->trail_frame[i - 1].frame_bp, false};
-        enum unwind_step step = unwind_step(c, win, &bp_at);
-        if (step == UNWIND_STEP_END) {
-            if (i != trail->trail_hi)
-                changed = trail->trail_hi = i;
-            trail->trail_ended = bp_at != UNWIND_BP_HARD;
-            break;
+    if (needs_bp) {
+        new.node_bp = place_of(trail, frame->frame_bp);
+        if (new.node_bp == 0 || address_of(trail, new.node_bp) != frame->frame_bp)
+            return 0; /* 0 says that it does not matter */
+    }
+    if (frame->frame_node != 0 && node->node_bp == new.node_bp &&
+        (node->node_outer == outer || node->node_outer == TRAIL_UNKNOWN)) {
+        node->node_bp_at = new.node_bp_at;
+        node->node_outer = outer;
+        return frame->frame_node;
+    }
+    for (uint32_t n = *bucket_of(trail, &new); n != 0; n = node->node_next) {
+        node = &trail->trail_node[n];
+        if (node->node_pc == new.node_pc && node->node_sp == new.node_sp &&
+            node->node_bp == new.node_bp && node->node_outer == outer) {
+            set_last(trail, node);
+            return n;
         }
-        if (step != UNWIND_STEP_DONE)
-            return 0;
-        if (i >= trail->trail_hi || trail->trail_frame[i].frame_sp != c->sp) {
-            trail->trail_hi = changed = i + 1; /* what lay further out lies elsewhere now */
-            trail->trail_ended = false;
-        } else if (trail->trail_pc[i] != c->pc || trail->trail_frame[i].frame_bp != c->bp)
-            changed = i + 1;
-        put(&trail->trail_pc[i], &trail->trail_frame[i], c, bp_at);
     }
-    if (changed != 0) {
-        for (uint32_t n = trail->trail_lo; n < changed; n++)
-            trail->trail_note[n] = 0;
-        /* Nobody has looked whether what is behind the end goes with what is before. */
-        trail->trail_ended &= i >= trail->trail_hi;
-        trail->trail_hi = (uint32_t)umem_min(trail->trail_hi, i);
-    }
-    return i;
-}
-
-static uint32_t
-walk(struct os_trail *trail, struct unwind_cursor *c, struct unwind_window *win, uint32_t max)
-{
-    uint32_t at;
-    bool ended;
-
-    if (!walk_inner(trail, c, win, max, &at, &ended))
+    if (trail->trail_count >> trail->trail_shift != 0 && !grow(trail))
         return 0;
-    if (ended)
-        return trail->trail_hi - trail->trail_lo;
-    /* Room at the outer end too, should the walk go on there. */
-    if (trail->trail_lo + max > OS_TRAIL_ROOM) {
-        uint32_t behind = at - trail->trail_lo;
-        at = make_room(trail, trail->trail_lo, 0) + behind;
-    }
-    uint32_t end = walk_outer(trail, c, win, at, trail->trail_lo + max);
-    return end != 0 ? end - trail->trail_lo : 0;
+    trail->trail_node[trail->trail_count] = new;
+    enter(trail, trail->trail_count);
+    return trail->trail_count++;
 }
 
-/* Whether the trail may be followed: same stack, same rules. */
-static bool
-usable(const struct os_trail *trail, uintptr_t top)
+/* The nodes of frames that are there as a whole, in front of an outer one; 0: no room. */
+static uint32_t
+remember(struct os_trail *trail, uint32_t count, uint32_t outer)
 {
-    return trail->trail_top == top &&
+    uint32_t n = outer;
+
+    while (count-- > 0) {
+        n = node_of(trail, &trail->trail_frame[count], n);
+        if (UMEM_UNLIKELY(n == 0)) {
+            trail->trail_max = 0; /* start anew */
+            return 0;
+        }
+    }
+    return n;
+}
+
+/* A step outwards from the last frame: TRAIL_UNKNOWN where there is another one, or which end. */
+static uint32_t
+step(struct os_trail *trail, uint32_t count, struct unwind_cursor *c, struct unwind_window *win,
+     bool *stale)
+{
+    struct os_trail_frame *frame = &trail->trail_frame[count - 1];
+    struct unwind_used used;
+    enum unwind_step done = unwind_step(c, win, &used);
+
+    *stale = done == UNWIND_STEP_AGAIN;
+    if (UMEM_UNLIKELY(*stale || used.used_hard))
+        return TRAIL_HARD;
+    frame->frame_uses_bp = used.used_bp;
+    frame->frame_bp_at = used.used_bp_at != 0 ? place_of(trail, used.used_bp_at) : 0;
+    return done == UNWIND_STEP_END ? TRAIL_END : TRAIL_UNKNOWN;
+}
+
+/*
+ * The node of a stack, of which a run is known; 0: not here.  The cursor is where
+ * the run began.
+ */
+static UMEM_NOINLINE UNWIND_RAW_STACK uint32_t
+walk_on(struct os_trail *trail, struct unwind_cursor *c, struct run run)
+{
+    struct unwind_window win;
+    uint32_t count = 0, outer = TRAIL_UNKNOWN;
+    bool stale = false;
+
+    unwind_window_start(&win, c->sp);
+    for (;; run = follow(trail, c, run.run_left)) {
+        if (run.run_node != TRAIL_UNKNOWN && is_whole(trail, &run)) {
+            uint32_t n = remember(trail, count, run.run_node);
+            return is_hard(trail, &run) ? 0 : n;
+        }
+        if (run.run_node != TRAIL_UNKNOWN) {
+            count = open_nodes(trail, run.run_node, run.run_end, c, count);
+        } else {
+            trail->trail_frame[count++] =
+                (struct os_trail_frame){.frame_pc = c->pc, .frame_sp = c->sp, .frame_bp = c->bp};
+            run.run_left--;
+        }
+        if (run.run_left > 0)
+            outer = step(trail, count, c, &win, &stale);
+        if (run.run_left == 0 || outer != TRAIL_UNKNOWN)
+            break;
+    }
+    if (UMEM_UNLIKELY(stale))
+        return 0;
+    uint32_t n = remember(trail, count, outer);
+    return outer != TRAIL_HARD ? n : 0;
+}
+
+/* Whether the trail may be followed: same stack, same rules, and notes on as many frames. */
+static inline bool
+usable(const struct os_trail *trail, uint32_t max)
+{
+    return trail->trail_top == unwind_stack.own_top && trail->trail_max == max &&
            trail->trail_forgets == atomic_load_explicit(&unwind_forgets, memory_order_relaxed);
+}
+
+/* One walk of so many has one of its frames looked at. */
+static UMEM_NOINLINE bool
+is_stale(const struct os_trail *trail, uint32_t n)
+{
+    uint32_t skip = trail->trail_walks / UNWIND_WALKS_CHECKED % trail->trail_max;
+
+    for (uint32_t outer; skip > 0; skip--, n = outer) {
+        outer = trail->trail_node[n].node_outer;
+        if (outer < TRAIL_FIRST)
+            break;
+    }
+    return unwind_is_stale(trail->trail_node[n].node_pc);
 }
 
 UMEM_NOINLINE UNWIND_RAW_STACK uint32_t
@@ -243,24 +390,41 @@ os_unwind_trail(struct os_trail *trail, uint32_t max, const void *frame)
                               .sp = at + 2 * sizeof(uintptr_t),
                               .bp = unwind_load(at),
                               .exact = false};
-    struct unwind_window win;
 
-    unwind_window_start(&win, c.sp);
-    if (UMEM_UNLIKELY(unwind_own_start(c.sp) == 0 || max == 0))
-        return 0;
-    if (UMEM_UNLIKELY(!usable(trail, unwind_stack.own_top))) {
-        trail->trail_top = unwind_stack.own_top;
-        trail->trail_forgets = atomic_load_explicit(&unwind_forgets, memory_order_relaxed);
-        empty(trail);
+    if (UMEM_UNLIKELY(unwind_own_start(c.sp) == 0)) {
+        struct unwind_window win;
+        unwind_window_start(&win, c.sp); /* which may find that it is in there */
+        if (unwind_own_start(c.sp) == 0)
+            return 0;
     }
-    uint32_t n = walk(trail, &c, &win, max);
-    uint32_t walks = ++trail->trail_walks;
-    if (UMEM_UNLIKELY(walks % UNWIND_WALKS_CHECKED == 0) && n > 0 &&
-        unwind_is_stale(trail->trail_pc[trail->trail_lo + walks / UNWIND_WALKS_CHECKED % n]))
+    if (UMEM_UNLIKELY(max == 0 || unwind_stack.own_top - c.sp > INT32_MAX))
+        return 0;
+    if (UMEM_UNLIKELY(!usable(trail, max)) && !start(trail, max))
+        return 0;
+    struct run run = follow(trail, &c, max);
+    uint32_t n = run.run_node;
+    if (UMEM_UNLIKELY(n == TRAIL_UNKNOWN || !is_whole(trail, &run) || is_hard(trail, &run))) {
+        struct unwind_cursor at_start = c;
+        n = walk_on(trail, &c, run);
+        /* There was no room for another node: anew, with all of it. */
+        if (UMEM_UNLIKELY(trail->trail_max == 0) && start(trail, max))
+            n = walk_on(trail, &at_start, (struct run){TRAIL_UNKNOWN, TRAIL_UNKNOWN, max});
+    }
+    if (UMEM_UNLIKELY(++trail->trail_walks % UNWIND_WALKS_CHECKED == 0) && n != 0 &&
+        is_stale(trail, n))
         n = 0;
-    if (UMEM_UNLIKELY(n == 0))
-        empty(trail);
     return n;
+}
+
+uint32_t
+os_trail_frames(const struct os_trail *trail, uint32_t node, uintptr_t *frames)
+{
+    uint32_t count = 0;
+
+    for (uint32_t n = node; n >= TRAIL_FIRST && count < trail->trail_max;
+         n = trail->trail_node[n].node_outer)
+        frames[count++] = trail->trail_node[n].node_pc;
+    return count;
 }
 
 #else
@@ -271,6 +435,15 @@ os_unwind_trail(struct os_trail *trail, uint32_t max, const void *frame)
     (void)frame;
     (void)trail;
     (void)max;
+    return 0;
+}
+
+uint32_t
+os_trail_frames(const struct os_trail *trail, uint32_t node, uintptr_t *frames)
+{
+    (void)trail;
+    (void)node;
+    (void)frames;
     return 0;
 }
 

@@ -52,38 +52,38 @@ hash_of(const uintptr_t *frames, uint32_t n)
     return hash;
 }
 
-/* Looks at the note of the stack from the second frame on, or leaves one. */
+/* Looks at the note of a stack, or leaves one. */
 static void
-check_note(struct os_trail *t, uint32_t n)
+check_note(struct os_trail *t, uint32_t node, const uintptr_t *frames, uint32_t n)
 {
-    uint64_t *note = &t->trail_note[t->trail_lo + 1];
-    const uintptr_t *frames = &t->trail_pc[t->trail_lo + 1];
+    uint32_t *note = &t->trail_node[node].node_note;
 
     if (*note != 0) {
         kept_notes++;
-        wrong_notes += noted[*note] != hash_of(frames, n - 1);
-    } else if (notes + 1 < NOTES_MAX && n > 1) {
+        wrong_notes += noted[*note] != hash_of(frames, n);
+    } else if (notes + 1 < NOTES_MAX) {
         *note = ++notes;
-        noted[notes] = hash_of(frames, n - 1);
+        noted[notes] = hash_of(frames, n);
     }
 }
 
 static void
 check_on(struct os_trail *t, uint32_t max)
 {
-    uintptr_t frames[FRAMES_MAX];
+    uintptr_t frames[FRAMES_MAX], by_trail[FRAMES_MAX + 1];
     uint32_t n = os_unwind(frames, max, 0);
-    uint32_t m = os_unwind_trail(t, max + 1, NULL);
+    uint32_t node = os_unwind_trail(t, max + 1, NULL);
 
     walks++;
-    if (m == 0) {
+    if (node == 0) {
         refused++;
         return;
     }
+    uint32_t m = os_trail_frames(t, node, by_trail);
     /* It begins in here. */
-    if (m != n + 1 || memcmp(frames, &t->trail_pc[t->trail_lo + 1], n * sizeof(*frames)) != 0)
+    if (m != n + 1 || memcmp(frames, by_trail + 1, n * sizeof(*frames)) != 0)
         differing++;
-    check_note(t, m);
+    check_note(t, node, by_trail, m);
 }
 
 static __attribute__((noinline)) void
@@ -318,14 +318,18 @@ modules(void **state)
 static __attribute__((noinline)) void
 inner(const void *frame)
 {
-    uintptr_t frames[FRAMES_MAX];
-    uint32_t n = os_unwind(frames, FRAMES_MAX, 0);
+    uintptr_t frames[FRAMES_MAX], by_trail[FRAMES_MAX + 1];
+    uint32_t n = os_unwind(frames, FRAMES_MAX, 0), first = 0;
 
     for (int i = 0; i < 3; i++) {
-        uint32_t m = os_unwind_trail(&trail, FRAMES_MAX, frame);
+        uint32_t node = os_unwind_trail(&trail, FRAMES_MAX + 1, frame);
+        if (i == 0)
+            first = node;
+        assert_int_equal(node, first); /* the same stack is the same node */
+        uint32_t m = os_trail_frames(&trail, node, by_trail);
         /* os_unwind() has the call in outer() before. */
         assert_int_equal(m, n - 1);
-        assert_memory_equal(frames + 1, &trail.trail_pc[trail.trail_lo], m * sizeof(*frames));
+        assert_memory_equal(frames + 1, by_trail, m * sizeof(*frames));
         check();
     }
 }
