@@ -17,8 +17,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -39,9 +41,13 @@
 #endif
 /* Where that is not there, descriptors up to here are closed. */
 #define FD_MAX 65536u
+/* How long a copy may take to end: some 100 ms for each 10 GiB. */
+#define ENDING_MS 1000
 
 static pid_t copy;                                           /* 0: none */
 static struct os_descriptor copy_ended = OS_DESCRIPTOR_NONE; /* a pidfd */
+/* Shared with the copy, which sets it when nothing but its end is left; NULL: there is none yet. */
+static _Atomic bool *copy_is_done;
 static struct os_core core;
 static int connection_fd;
 
@@ -209,6 +215,7 @@ run_copy(void)
     tell(line);
     int error = os_core_write(&core, is_awaited);
     const char *reason = why(error);
+    atomic_store(copy_is_done, true);
     if (error == 0)
         tell("ok\n");
     else if (reason != NULL) {
@@ -266,18 +273,46 @@ os_snapshot_forget(void)
 {
     copy = 0;
     os_socket_close(&copy_ended);
+    if (copy_is_done != NULL)
+        (void)munmap((void *)copy_is_done, os_page_size());
+    copy_is_done = NULL;
+}
+
+/* A client that has its file may ask for the next before the copy's memory is torn down. */
+static void
+await_end(void)
+{
+    struct pollfd ended = {.fd = copy_ended.desc_fd, .events = POLLIN};
+
+    os_snapshot_reap();
+    if (copy != 0 && atomic_load(copy_is_done)) {
+        (void)poll(&ended, 1, ENDING_MS);
+        os_snapshot_reap();
+    }
+}
+
+static bool
+make_shared_page(void)
+{
+    if (copy_is_done == NULL) {
+        void *page =
+            mmap(NULL, os_page_size(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        copy_is_done = page != MAP_FAILED ? page : NULL;
+    }
+    return copy_is_done != NULL;
 }
 
 int
 os_snapshot(const struct os_descriptor *file, const struct os_descriptor *connection)
 {
-    os_snapshot_reap();
+    await_end();
     if (copy != 0) {
         errno = EBUSY;
         return -1;
     }
-    if (!is_file(file))
+    if (!is_file(file) || !make_shared_page())
         return -1;
+    atomic_store(copy_is_done, false);
     memset(&core, 0, offsetof(struct os_core, core_unforked_text));
     core.core_fd = file->desc_fd;
     core.core_process = os_process_id();

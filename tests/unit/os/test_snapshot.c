@@ -260,6 +260,28 @@ test_limit(void **state)
     close(file);
 }
 
+/* Who has its file may have the next at once, though the copy may not have ended yet. */
+static void
+test_at_once(void **state)
+{
+    char line[1];
+    int ends[2], file = new_file();
+    const struct os_descriptor to = descriptor(file);
+
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+        const struct os_descriptor tell = descriptor(ends[0]);
+        assert_int_equal(os_snapshot(&to, &tell), 0);
+        for (int lines = 0; lines < 2; lines += line[0] == '\n')
+            assert_int_equal(read(ends[1], line, 1), 1);
+        close(ends[0]);
+        close(ends[1]);
+    }
+    await_end();
+    close(file);
+}
+
 /* One at a time; and who hangs up ends it. */
 static void
 test_client_goes(void **state)
@@ -287,9 +309,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_memory),      cmocka_unit_test(test_nothing_is_noticed),
-        cmocka_unit_test(test_no_file),     cmocka_unit_test(test_limit),
-        cmocka_unit_test(test_client_goes),
+        cmocka_unit_test(test_memory),  cmocka_unit_test(test_nothing_is_noticed),
+        cmocka_unit_test(test_no_file), cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_at_once), cmocka_unit_test(test_client_goes),
     };
     sigset_t all, before;
     pthread_t thread;
