@@ -56,7 +56,7 @@ take(const struct snapshot_verb *verb, const struct command_options *options, co
 {
     char name[FILE_NAME_MAX], who[512];
     const char *pid = options->opt_argv[0];
-    struct dump_result result;
+    struct dump_result result = {0};
     int code = COMMAND_TROUBLE;
 
     snprintf(name, sizeof(name), "%s.%.16s", verb->verb_name, pid);

@@ -146,12 +146,11 @@ dcmd_umausers(struct shell *sh, const struct call *call)
 
     if (!dcmd_options(sh, call, options, -1, &rest))
         return false;
-    const char *const *names =
-        rest < call->call_argc ? (const char *const *)call->call_argv + rest : NULL;
-    struct users_options find = {.usr_caches = names,
-                                 .usr_cache_count = (size_t)(call->call_argc - rest),
-                                 .usr_addresses = each ? SIZE_MAX : 0};
-    if (!check_caches(sh, names, find.usr_cache_count))
+    const size_t count = rest < call->call_argc ? (size_t)(call->call_argc - rest) : 0;
+    const char *const *names = count > 0 ? (const char *const *)call->call_argv + rest : NULL;
+    struct users_options find = {
+        .usr_caches = names, .usr_cache_count = count, .usr_addresses = each ? SIZE_MAX : 0};
+    if (!check_caches(sh, names, count))
         return false;
     if (users_find(&sh->sh_heap, &find, &users) != 0) {
         leaks_fini(&users);

@@ -84,9 +84,7 @@ open_image(struct target *t)
         target_complain(t, "no such file; " GIVE_CORE);
     else if (fd < 0 && errno == EACCES)
         target_complain(t, "may not be read; run as its owner or as root");
-    else if (fd < 0)
-        target_complain(t, "%s", strerror(errno));
-    else if (fstat(fd, &st) != 0)
+    else if (fd < 0 || fstat(fd, &st) != 0)
         target_complain(t, "%s", strerror(errno));
     else if (S_ISDIR(st.st_mode))
         target_complain(t, "is a directory; " GIVE_CORE);

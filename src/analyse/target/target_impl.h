@@ -89,9 +89,11 @@ struct helper;
 
 struct target {
     char *t_name;
+    uint64_t t_self_stopped_ns; /* how long it stood still to make the core file */
     bool t_live;
-    bool t_self; /* a process that has made the core file itself, when it was asked */
-    uint64_t t_self_stopped_ns; /* how long it stood still for that */
+    bool t_self;           /* a process that has made the core file itself, when it was asked */
+    bool t_zeroes_known;   /* of a live process without copies: all that there are */
+    bool t_image_borrowed; /* the caller's, not a mapping of ours */
     pid_t t_pid;
     char *t_exe;
     const struct machine *t_machine;
@@ -101,7 +103,6 @@ struct target {
     size_t t_segment_count;
     struct zero_run *t_zeroes;
     size_t t_zero_count;
-    bool t_zeroes_known; /* of a live process without copies: all that there are */
     struct mapping *t_mappings;
     size_t t_mapping_count;
     struct module *t_modules;
@@ -125,14 +126,13 @@ struct target {
     Elf *t_elf;
     const unsigned char *t_image;
     size_t t_image_size;
-    bool t_image_borrowed; /* the caller's, not a mapping of ours */
 
     /* Live. */
     int t_mem_fd;
     int t_pagemap_fd; /* -1: not readable */
     bool t_pagemap_tried;
-    pid_t t_mem_pid; /* whose memory is read: t_pid, or a copy of it (fork.c) */
     bool t_stopped;
+    pid_t t_mem_pid;      /* whose memory is read: t_pid, or a copy of it (fork.c) */
     uint64_t t_run_time;  /* and when all of them went on; 0: not yet */
     uint64_t t_stop_time; /* CLOCK_MONOTONIC when the first thread was asked to stop */
     bool t_job_stopped;   /* by SIGSTOP or a terminal's */

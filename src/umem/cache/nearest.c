@@ -195,7 +195,7 @@ report(enum umem_error kind, const struct umem_nearest *of, const struct os_faul
 UMEM_COLD void
 umem_nearest_explain(const struct os_fault *fault)
 {
-    struct umem_nearest below, above;
+    struct umem_nearest below = {.near_guarded = false}, above = below;
     uintptr_t addr = fault->fault_addr;
     bool unmapped = fault->fault_cause == OS_FAULT_UNMAPPED;
     size_t behind = SIZE_MAX, before = SIZE_MAX; /* from the one's memory to the other's */
