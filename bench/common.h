@@ -42,6 +42,20 @@ sleep_ns(uint64_t ns)
         continue;
 }
 
+/* A stack between two guards, each page touched; aborts where there is no memory. */
+static inline void *
+map_stack(size_t size)
+{
+    char *all =
+        mmap(NULL, size + 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED || mprotect(all, PAGE, PROT_NONE) != 0 ||
+        mprotect(all + PAGE + size, PAGE, PROT_NONE) != 0)
+        abort();
+    for (size_t i = 0; i < size; i += PAGE)
+        *(volatile char *)(all + PAGE + i) = 0;
+    return all + PAGE;
+}
+
 /* xorshift64: cheap beside an allocation. */
 static inline uint64_t
 next_random(uint64_t *state)

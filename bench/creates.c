@@ -166,19 +166,6 @@ rehearse(const pthread_attr_t *kept)
 }
 
 static void *
-map_stack(void)
-{
-    char *all =
-        mmap(NULL, size + 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (all == MAP_FAILED || mprotect(all, PAGE, PROT_NONE) != 0 ||
-        mprotect(all + PAGE + size, PAGE, PROT_NONE) != 0)
-        abort();
-    for (size_t i = 0; i < size; i += PAGE)
-        *(volatile char *)(all + PAGE + i) = 0;
-    return all + PAGE;
-}
-
-static void *
 creator(void *arg)
 {
     size_t number = (size_t)(uintptr_t)arg;
@@ -189,7 +176,7 @@ creator(void *arg)
     }
     pthread_attr_t kept;
     pthread_attr_init(&kept);
-    pthread_attr_setstack(&kept, map_stack(), size);
+    pthread_attr_setstack(&kept, map_stack(size), size);
     rehearse(&kept);
     pthread_barrier_wait(&together);
     unsigned ways = past_way - first_way;

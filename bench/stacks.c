@@ -30,19 +30,6 @@
 
 static size_t size;
 
-static void *
-map_stack(void)
-{
-    char *all =
-        mmap(NULL, size + 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (all == MAP_FAILED || mprotect(all, PAGE, PROT_NONE) != 0 ||
-        mprotect(all + PAGE + size, PAGE, PROT_NONE) != 0)
-        abort();
-    for (size_t i = 0; i < size; i += PAGE)
-        *(volatile char *)(all + PAGE + i) = 0;
-    return all + PAGE;
-}
-
 static void
 unmap_stack(void *stack)
 {
@@ -77,7 +64,7 @@ enum how { UMEM, MAPPED, HUGE_PAGES };
 static void *
 take(enum how how)
 {
-    void *stack = how == UMEM ? stack_alloc(size) : how == MAPPED ? map_stack() : map_huge();
+    void *stack = how == UMEM ? stack_alloc(size) : how == MAPPED ? map_stack(size) : map_huge();
     if (stack == NULL)
         abort();
     return stack;
@@ -199,7 +186,7 @@ threads(const char *how, uint64_t ms, double *faults)
     uint64_t count = 0, start, now;
     pthread_attr_init(&attr);
     if (strcmp(how, "reused") == 0)
-        pthread_attr_setstack(&attr, map_stack(), size);
+        pthread_attr_setstack(&attr, map_stack(size), size);
     for (int i = 0; i < WARM; i++)
         one_thread(how, &attr);
     long before = faults_now();

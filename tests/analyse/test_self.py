@@ -19,7 +19,7 @@ import pytest
 from harness import Background, compile_c, paths, run, wait_for
 from harness.agent import OPTIONS, Agent
 from leak_support import FLAGS, HERE, build, umem, waiting
-from test_leaks import LOST, LOST_BUFFERS, by_site
+from test_leaks import LOST_BUFFERS, check_kinds
 
 NOBODY, STRANGER = 65534, 65533
 USER = NOBODY if os.geteuid() == 0 else None
@@ -89,18 +89,6 @@ class Contained:
 
 
 # --- What is found ---
-
-def check_kinds(report):
-    assert report["complete"] is True, report
-    found = by_site(report)
-    assert found.keys() == LOST.keys()
-    for key, (count, requested) in LOST.items():
-        assert found[key][0] == count, key
-        if requested is not None:
-            assert found[key][1] == requested, key
-    assert report["total"]["buffers"] == LOST_BUFFERS
-    assert report["unreached_mappings"]["buffers"] == 1
-
 
 def test_plain_verb_says_what_to_do(container, kinds):
     with Contained(container, [kinds, "hold"]) as it:
