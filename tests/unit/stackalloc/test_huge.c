@@ -57,7 +57,7 @@ child_huge(void *arg)
     size_t huge = 0;
     long space = 0;
     configure((struct stack_config){.config_backend = *(enum stack_backend *)arg});
-    for (int round = 0; round < 2; round++) {
+    for (int round = 0; round < 4; round++) {
         for (int i = 0; i < COUNT; i++) {
             char *stack = stacks[i] = stack_alloc(STACK);
             CHECK(stack != NULL && (uintptr_t)stack % STACK == 0);
@@ -73,9 +73,13 @@ child_huge(void *arg)
         for (int i = 0; i < COUNT; i++)
             CHECK(stack_free(stacks[i], STACK) == 0);
         CHECK(stack_trim(STACK, 0) == COUNT);
-        /* What was reserved to begin where a huge page does is gone with the span. */
-        CHECK(round == 0 || status_kib("VmSize:") <= space);
-        space = status_kib("VmSize:");
+        /*
+         * What was reserved to begin where a huge page does is gone with the span.  The
+         * address table may grow by some KiB, since a later span lies where it likes.
+         */
+        if (round == 0)
+            space = status_kib("VmSize:");
+        CHECK(status_kib("VmSize:") < space + (long)(STACK / KIB));
     }
     CHECK(huge > 0); /* there need not be enough of them */
 }
