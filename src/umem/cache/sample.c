@@ -62,10 +62,9 @@ is_due(struct umem_cache *cp)
                    atomic_load_explicit(&umem_mtbf, memory_order_relaxed) == 0;
     struct tcache *tc = tcache_get(counted ? cp->cache_slow_bin : 1);
 
-    if (tc == NULL)
-        return false;
-    return counted ? tcache_sample_due(tc, cp->cache_slow_bin, (uint32_t)os_clock_coarse_ms())
-                   : tcache_sample_other(tc);
+    return counted && tc != NULL
+               ? tcache_sample_due(tc, cp->cache_slow_bin, (uint32_t)os_clock_coarse_ms())
+               : tcache_sample_other(tc);
 }
 
 bool

@@ -9,6 +9,9 @@
  * a visit too, and is the one.  Which bin that is follows from how much each
  * allocates.  The fast paths know nothing of it.
  *
+ * Threads that have no cache of their own, past their destructors or for want of
+ * memory, take every Nth of what they allocate together.
+ *
  * Lock: tc_lock of the thread cache.
  */
 #include "magazine/tcache.h"
@@ -39,6 +42,7 @@ void
 tcache_sample_init(struct tcache *tc)
 {
     tc->tc_random = umem_hash64(os_clock_ns() ^ (uint64_t)tc->tc_thread << 32) | 1;
+    tc->tc_sample = -1; /* as after a draw, so that the first of all may be the one */
     draw(tc);
 }
 
@@ -62,6 +66,12 @@ tcache_sample_take(struct tcache *tc)
 bool
 tcache_sample_other(struct tcache *tc)
 {
+    static _Atomic uint32_t cacheless;
+
+    if (UMEM_UNLIKELY(tc == NULL))
+        return atomic_fetch_add_explicit(&cacheless, 1, memory_order_relaxed) %
+                   tcache_sample_every ==
+               tcache_sample_every - 1;
     umem_lock_acquire(&tc->tc_lock);
     bool due = tcache_sample_take(tc);
     umem_lock_release(&tc->tc_lock);

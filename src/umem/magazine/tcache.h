@@ -314,7 +314,7 @@ size_t tcache_bin_rounds(unsigned bin);
 
 /* One in how many; 0: none.  Set once, before there is any thread cache. */
 extern uint32_t tcache_sample_every;
-/* Whether an allocation from the bin, or from elsewhere, is the one. */
+/* Whether an allocation from the bin, or from elsewhere (tc may be NULL), is the one. */
 bool tcache_sample_due(struct tcache *tc, unsigned bin, uint32_t now_ms);
 bool tcache_sample_other(struct tcache *tc);
 /* A new thread cache. */

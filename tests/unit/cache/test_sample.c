@@ -96,6 +96,57 @@ windows(void)
     _exit(77);
 }
 
+/* A destructor of the thread's that runs again when those of the library have run. */
+static pthread_key_t late;
+
+static void
+check_late(void *round)
+{
+    static char rounds[2];
+
+    if (round != &rounds[1]) {
+        pthread_setspecific(late, &rounds[1]);
+        return;
+    }
+    CHECK(!tcache_is_live(tcache_self));
+    for (size_t i = 1; i < 1000; i++) {
+        void *p = umem_alloc(i, UMEM_DEFAULT);
+        CHECK(is_guarded(p));
+        umem_free(p, i);
+    }
+}
+
+/* With one in one: the first of the process, of each thread and of each size, however asked for. */
+static void *
+check_all(void *arg)
+{
+    (void)arg;
+    for (size_t size = 1; size < 300000; size += size / 3 + 1) {
+        char *blocks[] = {umem_alloc(size, UMEM_DEFAULT), umem_zalloc(size, UMEM_DEFAULT),
+                          umem_alloc_align(size, 256, UMEM_DEFAULT)};
+        for (size_t i = 0; i < UMEM_ARRAY_SIZE(blocks); i++) {
+            CHECK(is_guarded(blocks[i]));
+            umem_free(blocks[i], size);
+        }
+    }
+    pthread_setspecific(late, &late);
+    return NULL;
+}
+
+static void
+all(void)
+{
+    pthread_t thread[3];
+
+    pthread_key_create(&late, check_late);
+    (void)check_all(NULL);
+    for (int i = 0; i < 3; i++)
+        pthread_create(&thread[i], NULL, check_all, NULL);
+    for (int i = 0; i < 3; i++)
+        pthread_join(thread[i], NULL);
+    _exit(77);
+}
+
 static void *
 churn(void *arg)
 {
@@ -145,6 +196,9 @@ static void
 test_sampled(void **state)
 {
     (void)state;
+    assert_exits(all, "sample=1", 77);
+    assert_exits(all, "sample=1,default", 77);
+    assert_exits(all, "sample=1,mtbf=1000000000", 77);
     assert_exits(audited, "sample=50", 77);
     assert_exits(audited, "sample=50,audit", 77);
     assert_exits(sized, "sample=50", 77);

@@ -39,12 +39,12 @@ run(uint32_t every)
     struct tally tally = {0, 0};
 
     tcache_sample_every = every;
+    tcache_sample_init(tcache_get(1));
     for (int i = 0; i < BINS; i++) {
         bin[i] = new_bin(&depot[i]);
         for (int k = 0; k < 10; k++)
             put(bin[i], &objects[i * 10 + k]);
     }
-    tcache_sample_init(tcache_get(bin[0]));
     for (int i = 0; i < ALLOCS; i++) {
         int which = i % 100 == 0 ? 2 : i % 10 == 0;
         void *obj = alloc(bin[which], &tally);
@@ -67,6 +67,24 @@ test_rate(void **state)
         struct tally tally = run(every);
         assert_in_range(tally.sampled, ALLOCS / every * 8 / 10, ALLOCS / every * 12 / 10);
     }
+}
+
+/* A thread's first, and each bin's, are as likely as others: with one in one they are all drawn. */
+static void
+test_first(void **state)
+{
+    static unsigned first;
+
+    (void)state;
+    assert_int_equal(run(1).sampled, ALLOCS);
+    tcache_sample_every = 10;
+    for (int i = 0; i < 10000; i++) {
+        struct tcache *tc = tcache_get(1);
+        tcache_sample_init(tc);
+        first += tcache_sample_other(tc);
+    }
+    tcache_sample_every = 0;
+    assert_in_range(first, 300, 800); /* one in 2N - 1 */
 }
 
 static void
@@ -98,6 +116,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_first),
         cmocka_unit_test(test_windows_serve),
         cmocka_unit_test(test_other),
     };
