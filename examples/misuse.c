@@ -63,6 +63,24 @@ read_past_end(char *name)
     drop_name(name);
 }
 
+/* The last line of a text of one line. */
+static NOINLINE void
+off_the_block(char *name)
+{
+    size_t size = (size_t)5 << 20;
+    char *text = malloc(size);
+
+    if (text == NULL)
+        exit(1);
+    memset(text, '-', size);
+    const volatile char *line = text + size;
+    while (line[-1] != '\n')
+        line--;
+    printf("the last line begins with %c\n", *line);
+    drop_name(text);
+    drop_name(name);
+}
+
 static NOINLINE void
 double_free(char *name)
 {
@@ -116,6 +134,7 @@ static const struct {
     {"overrun", overrun},
     {"underrun", underrun},
     {"read-past-end", read_past_end},
+    {"off-the-block", off_the_block},
     {"write-after-free", write_after_free},
     {"double-free", double_free},
     {"free-inside", free_inside},
