@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "base/print.h"
+#include "os/dynamic.h"
 #include "os/maps.h"
 
 #define SCRATCH_SIZE 16384
@@ -267,57 +268,20 @@ search_file(int fd, const struct module *module, struct match *match)
     return false;
 }
 
-/* Symbols of a GNU hash table: behind the last one of the last chain. */
-static size_t
-count_gnu_hash(const uint32_t *hash)
-{
-    uint32_t buckets = hash[0], first = hash[1], bloom_words = hash[2], last = 0;
-    const uint32_t *bucket = hash + 4 + bloom_words * (sizeof(elf_address) / sizeof(uint32_t));
-    const uint32_t *chain = bucket + buckets;
-
-    for (uint32_t i = 0; i < buckets; i++)
-        if (bucket[i] > last)
-            last = bucket[i];
-    if (last < first)
-        return 0;
-    while ((chain[last - first] & 1) == 0)
-        last++;
-    return last + 1;
-}
-
-/* An address of the dynamic section, which the loader has relocated or not (vdso). */
-static const void *
-dynamic_address(const struct module *module, elf_address value)
-{
-    return (const void *)(value < module->mod_bias ? value + module->mod_bias : value);
-}
-
 /* Looks in the dynamic symbols as loaded. */
 static bool
 search_memory(const struct module *module, struct match *match)
 {
-    const elf_symbol *symbols = NULL;
-    const char *strings = NULL;
-    size_t count = 0;
+    struct os_dynamic table;
 
-    if (module->mod_dynamic == NULL)
+    if (module->mod_dynamic == NULL ||
+        !os_dynamic_tables(module->mod_dynamic, module->mod_bias, &table))
         return false;
-    for (const elf_dynamic *d = module->mod_dynamic; d->d_tag != DT_NULL; d++)
-        if (d->d_tag == DT_SYMTAB)
-            symbols = dynamic_address(module, d->d_un.d_ptr);
-        else if (d->d_tag == DT_STRTAB)
-            strings = dynamic_address(module, d->d_un.d_ptr);
-        else if (d->d_tag == DT_HASH)
-            count = ((const uint32_t *)dynamic_address(module, d->d_un.d_ptr))[1];
-        else if (d->d_tag == DT_GNU_HASH && count == 0)
-            count = count_gnu_hash(dynamic_address(module, d->d_un.d_ptr));
-    if (symbols == NULL || strings == NULL)
-        return false;
-    for (size_t i = 0; i < count; i++)
-        consider(&symbols[i], match);
+    for (size_t i = 0; i < table.dyn_count; i++)
+        consider(&table.dyn_symbols[i], match);
     if (match->match_found)
         (void)umem_snprintf(scratch.bytes, OS_SYMBOL_SIZE, "%s",
-                            strings + match->match_symbol.st_name);
+                            table.dyn_strings + match->match_symbol.st_name);
     return match->match_found;
 }
 
