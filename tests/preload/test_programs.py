@@ -72,6 +72,26 @@ def generate_cxx(directory, scale):
     (directory / "generated.cc").write_text("\n".join(lines) + "\n")
 
 
+def generate_parts(directory, scale):
+    """C++ files that call each other: two a unit of scale."""
+    parts, functions = 2 * scale, 5
+    calls = [(part, n) for part in range(parts) for n in range(functions)]
+    (directory / "all.h").write_text("#include <cstddef>\n" + "".join(
+        f"size_t f{part}_{n}(size_t n);\n" for part, n in calls))
+    for part in range(parts):
+        lines = ["#include <map>", "#include <string>", "#include <vector>", '#include "all.h"']
+        lines += [f"size_t f{part}_{n}(size_t n) {{ std::map<std::string, std::vector<size_t>> m; "
+                  f"for (size_t i = 0; i < n % {n + part + 3}; i++) "
+                  f"m[std::to_string(i * {part + 1})].push_back(i); "
+                  f"return m.size() + (n > 1 ? f{(part + 1) % parts}_{n}(n / 2) : 0); }}"
+                  for n in range(functions)]
+        (directory / f"part{part}.cc").write_text("\n".join(lines) + "\n")
+    (directory / "main.cc").write_text(
+        '#include "all.h"\n#include <cstdio>\nint main() { size_t s = 0;\n' + "".join(
+            f"s += f{part}_{n}({part * 100 + n});\n" for part, n in calls) +
+        'std::printf("%zu\\n", s); }\n')
+
+
 def generate_sql(directory, scale):
     """20,000 inserts a unit of scale, and queries over them."""
     rng = random.Random(1)
@@ -149,9 +169,20 @@ CASES = [
          generate_c, full=10),
     Case("g++", ("g++",), "g++ -O1 -c generated.cc -o generated.o && cksum < generated.o",
          generate_cxx),
+    Case("g++-lto", ("g++",), "g++ -O1 -flto -c part*.cc main.cc && g++ -O1 -flto=2 -o all *.o && "
+                              "./all && strip all && cksum < all", generate_parts, full=3),
     Case("sqlite3", ("sqlite3",), "sqlite3 work.db < work.sql", generate_sql),
     Case("node", ("node",), 'node "$WORK/work.js" $SCALE'),
     Case("lua", ("lua5.4",), 'lua5.4 "$WORK/work.lua" $SCALE', full=20),
+    # Its modules are loaded so that they would have libc's malloc; then without its own allocator.
+    Case("php", ("php",), 'php "$WORK/work.php" $SCALE'),
+    Case("php-malloc", ("php",), 'php "$WORK/work.php" $SCALE', full=2,
+         env={"USE_ZEND_ALLOC": "0"}),
+    Case("ruby", ("ruby",), 'ruby "$WORK/work.rb" $SCALE'),
+    Case("guile", ("guile",), 'guile --no-auto-compile "$WORK/work.scm" $SCALE'),
+    Case("erlang", ("escript",), 'escript "$WORK/work.erl" $SCALE'),
+    Case("sbcl", ("sbcl",), 'sbcl --noinform --no-sysinit --no-userinit --disable-debugger '
+                            '--load "$WORK/work.lisp" --quit'),
     Case("jq", ("jq",), "jq -cs 'group_by(.name) | map({n: .[0].name, c: length, "
                         "x: (map(.at.x) | add), t: (map(.tags[]) | unique | join(\",\"))}) | "
                         "sort_by(-.c, .n) | .[:50][]' records.json; "
@@ -242,7 +273,8 @@ def test_quick(case, mode, tmp_path):
 
 
 # Left to the slow set, with the servers: each some seconds under every check.
-LONG = ["python3-malloc", "git-gc", "g++", "node", "java", "bash-forks", "tar-xz"]
+LONG = ["python3-malloc", "git-gc", "g++", "g++-lto", "php-malloc", "ruby", "erlang", "node",
+        "java", "bash-forks", "tar-xz"]
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name not in LONG], ids=str)
