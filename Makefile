@@ -51,7 +51,7 @@ check: page-deps dest
 	@$(PYTHON) scripts/check.py $(BUILD)
 
 check-programs: dest
-	@scripts/deps --optional programs
+	@scripts/deps --optional programs systems
 	@$(PYTHON) scripts/check.py --slow $(BUILD)
 
 bench: dest

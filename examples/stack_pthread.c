@@ -23,7 +23,7 @@ main(void)
     void *stack = NULL;
     for (int i = 0; i < 1000; i++) {
         pthread_t thread;
-        int error = stack_pthread_create(&thread, NULL, 64 * 1024, work, stack);
+        int error = stack_pthread_create(&thread, NULL, 128 * 1024, work, stack);
         if (error != 0) {
             fprintf(stderr, "stack_pthread_create: %s\n", strerror(error));
             return 1;

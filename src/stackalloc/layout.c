@@ -24,8 +24,8 @@
     }
 #define ADDRESS(name)                                                                              \
     {                                                                                              \
-        .entry_name = #name, .entry_kind = UMEM_LAYOUT_ADDRESS,                                    \
-        .entry_value = (uintptr_t) & (name), .entry_size = sizeof(name)                            \
+        .entry_name = #name, .entry_kind = UMEM_LAYOUT_ADDRESS, .entry_address = &(name),          \
+        .entry_size = sizeof(name)                                                                 \
     }
 
 #define ENTRIES                                                                                    \

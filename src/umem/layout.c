@@ -24,35 +24,25 @@
 #include "slab/slab.h"
 #include "vmem/vmem_impl.h"
 
-#define STRUCT(type)                                                                               \
+#define ENTRY(name, kind, value, size)                                                             \
     {                                                                                              \
-#type, UMEM_LAYOUT_STRUCT, 0, sizeof(struct type)                                          \
+        .entry_name = name, .entry_kind = UMEM_LAYOUT_##kind, .entry_value = (value),              \
+        .entry_size = (size)                                                                       \
     }
-#define FIELD(type, field)                                                                         \
-    {                                                                                              \
-#type "." #field, UMEM_LAYOUT_FIELD, offsetof(struct type, field),                         \
-            sizeof(((struct type *)0)->field)                                                      \
-    }
-/* A field that an inner structure holds, under a name of its own. */
+#define SIZE_OF(type, field) sizeof(((struct type *)0)->field)
+#define STRUCT(type) ENTRY(#type, STRUCT, 0, sizeof(struct type))
+/* A field that an inner structure holds has a name of its own. */
 #define NESTED(type, name, field)                                                                  \
-    {                                                                                              \
-#type "." #name, UMEM_LAYOUT_FIELD, offsetof(struct type, field),                          \
-            sizeof(((struct type *)0)->field)                                                      \
-    }
+    ENTRY(#type "." #name, FIELD, offsetof(struct type, field), SIZE_OF(type, field))
+#define FIELD(type, field) NESTED(type, field, field)
 /* A flexible array: its offset, and the size of one element. */
 #define ARRAY(type, field)                                                                         \
-    {                                                                                              \
-#type "." #field, UMEM_LAYOUT_FIELD, offsetof(struct type, field),                         \
-            sizeof(((struct type *)0)->field[0])                                                   \
-    }
-#define CONSTANT(name)                                                                             \
-    {                                                                                              \
-#name, UMEM_LAYOUT_CONSTANT, (uint64_t)(name), 0                                           \
-    }
-/* The linker fills these in, hence the union-free cast through uintptr_t below. */
+    ENTRY(#type "." #field, FIELD, offsetof(struct type, field), SIZE_OF(type, field[0]))
+#define CONSTANT(name) ENTRY(#name, CONSTANT, (uint64_t)(name), 0)
 #define ADDRESS(name)                                                                              \
     {                                                                                              \
-#name, UMEM_LAYOUT_ADDRESS, (uintptr_t) & (name), sizeof(name)                             \
+        .entry_name = #name, .entry_kind = UMEM_LAYOUT_ADDRESS, .entry_address = &(name),          \
+        .entry_size = sizeof(name)                                                                 \
     }
 
 #define ENTRIES                                                                                    \

@@ -32,7 +32,11 @@ enum umem_layout_kind {
 struct umem_layout_entry {
     char entry_name[44];
     uint32_t entry_kind;
-    uint64_t entry_value;
+    union {
+        uint64_t entry_value;
+        /* As the linker fills it in: no wider than a pointer, which has to come first. */
+        const volatile void *entry_address;
+    };
     uint64_t entry_size;
 };
 

@@ -165,7 +165,7 @@ stress_crowd(const struct stress_ops *ops, int argc, char **argv)
     struct stress_arguments a = stress_arguments(argc, argv, 3);
     struct rng r = {.state = a.seed * 2 + 1};
     uint64_t made = 0, remote = 0, rounds = 0;
-    time_t end = time(NULL) + a.seconds;
+    time_t end = time(NULL) + (time_t)a.seconds;
 
     driven = ops;
     member_count = a.threads < CROWD_MAX ? a.threads : CROWD_MAX;

@@ -107,7 +107,7 @@ free_self(const struct fiber *fiber)
 static void
 fiber_main(unsigned upper, unsigned lower)
 {
-    struct fiber *fiber = (struct fiber *)((uintptr_t)upper << 32 | lower);
+    struct fiber *fiber = (struct fiber *)(uintptr_t)((uint64_t)upper << 32 | lower);
     bool off = fiber->end == FIBER_RUNS_OFF_BELOW;
     descend(off ? NULL : fiber->stack + fiber->size - fiber->depth, fiber);
     if (fiber->end == FIBER_FREES_ITSELF)
@@ -139,8 +139,8 @@ fiber_run(struct item *item, size_t depth, enum fiber_end end)
     fiber->self.uc_stack.ss_sp = item->stack;
     fiber->self.uc_stack.ss_size = (size_t)((char *)fiber - item->stack);
     fiber->self.uc_link = NULL;
-    makecontext(&fiber->self, (void (*)(void))fiber_main, 2, (unsigned)((uintptr_t)fiber >> 32),
-                (unsigned)(uintptr_t)fiber);
+    makecontext(&fiber->self, (void (*)(void))fiber_main, 2,
+                (unsigned)((uint64_t)(uintptr_t)fiber >> 32), (unsigned)(uintptr_t)fiber);
     fiber_enter(item);
     if (!item->suspended)
         SANITIZER_DESTROY(item->sanitizer);

@@ -48,14 +48,14 @@ rng_size(struct rng *r)
 {
     uint64_t what = rng_below(r, 1000);
     if (what < 550)
-        return 1 + rng_below(r, 128);
+        return 1 + (size_t)rng_below(r, 128);
     if (what < 850)
-        return 1 + rng_below(r, 1024);
+        return 1 + (size_t)rng_below(r, 1024);
     if (what < 960)
-        return 1 + rng_below(r, 16384);
+        return 1 + (size_t)rng_below(r, 16384);
     if (what < 994)
-        return 1 + rng_below(r, 131072);
-    return 131073 + rng_below(r, 1500000);
+        return 1 + (size_t)rng_below(r, 131072);
+    return 131073 + (size_t)rng_below(r, 1500000);
 }
 
 /* --- Stamps --- */
@@ -265,7 +265,7 @@ stress_mix(const struct stress_ops *ops, int argc, char **argv)
 {
     struct stress_arguments a = stress_arguments(argc, argv, 10);
     uint64_t made = 0, remote = 0, turns = 0;
-    time_t end = time(NULL) + a.seconds;
+    time_t end = time(NULL) + (time_t)a.seconds;
 
     driven = ops;
     worker_count = a.threads < MAX_THREADS ? a.threads : MAX_THREADS;

@@ -94,7 +94,7 @@ make(struct block *b, struct rng *r)
     size_t align = (size_t)8 << rng_below(r, 12);
 
     if (what < 50)
-        return make_object(b, rng_below(r, CACHES));
+        return make_object(b, (size_t)rng_below(r, CACHES));
     b->size = rng_size(r);
     b->kind = what < 80 ? BY_ALLOC : what < 90 ? BY_ZALLOC : BY_ALIGN;
     b->ptr = b->kind == BY_ALLOC    ? umem_alloc(b->size, UMEM_DEFAULT)

@@ -68,7 +68,9 @@ drop(struct block *b)
 static void
 tend(void)
 {
+#ifdef __GLIBC__
     malloc_trim(0);
+#endif
 }
 
 int

@@ -60,6 +60,13 @@ umem_min(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* Of times and counts, which are wider than sizes where those have 32 bits. */
+static inline uint64_t
+umem_min64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static inline size_t
 umem_max(size_t a, size_t b)
 {

@@ -125,7 +125,7 @@ chunk_size(struct umem_cache *cp, const void *buf, size_t *size)
         __atomic_load_n(&found.buf_bufctl->bc_state, __ATOMIC_ACQUIRE) != UMEM_BUFFER_ALLOCATED)
         return false;
     if ((cp->cache_flags & UMF_REDZONE) != 0) /* behind the requested size free checks */
-        *size = found.buf_bufctl->bc_size;
+        *size = (size_t)found.buf_bufctl->bc_size;
     return true;
 }
 

@@ -297,7 +297,7 @@ umem_firewall_put(const struct umem_firewall_slot *slot)
     os_guard_close(slot->slot_body, slot->slot_size, &slot->slot_span->fw_heavy);
     umem_lock_acquire(&umem_firewall_lock);
     stats.fws_blocks--;
-    stats.fws_bytes -= block->fwb_bufctl.bc_size;
+    stats.fws_bytes -= (size_t)block->fwb_bufctl.bc_size;
     stats.fws_quarantined++;
     quarantine_bytes += slot->slot_size + os_page_size();
     umem_list_push_back(&quarantine, &block->fwb_link);

@@ -164,7 +164,7 @@ static UMEM_ALWAYS_INLINE void
 pass_on(struct umem_cache *cp, void *obj, struct umem_bufctl *bc)
 {
     if ((cp->cache_flags & UMF_CONTENTS) != 0)
-        umem_contents_log(obj, umem_min(bc->bc_size, umem_options.opt_contents_bytes));
+        umem_contents_log(obj, umem_min((size_t)bc->bc_size, umem_options.opt_contents_bytes));
     if (!has_guards(cp)) {
         umem_bufctl_turn(bc);
         umem_cache_put(cp, obj);

@@ -265,7 +265,7 @@ pause_ms(bool last)
 static void
 step_late(const struct umem_cache *operating, uint64_t now, uint64_t due)
 {
-    uint64_t steps = umem_min((now - due) / STEP_INTERVAL_MS, STEPS_LATE_MAX - 1) + 1;
+    uint64_t steps = umem_min64((now - due) / STEP_INTERVAL_MS, STEPS_LATE_MAX - 1) + 1;
     bool last = due == 0; /* nothing can have gone unused on the first call */
 
     while (!last && steps-- > 0)

@@ -50,7 +50,7 @@ uint64_t
 tcache_sample_credit(struct tcache *tc, uint32_t allocs, uint64_t credit)
 {
     tc->tc_sample -= allocs;
-    return tc->tc_sample > 0 ? umem_min(credit, (uint64_t)tc->tc_sample) : 0;
+    return tc->tc_sample > 0 ? umem_min64(credit, (uint64_t)tc->tc_sample) : 0;
 }
 
 bool

@@ -121,7 +121,7 @@ visit(struct tcache *tc, struct tbin *b, struct depot *depot, uint32_t now_ms, b
                                         : (uint64_t)allocs * CREDIT_MS / elapsed_ms + 1;
     if (UMEM_UNLIKELY(tcache_sample_every != 0))
         credit = tcache_sample_credit(tc, allocs, credit);
-    b->bin_granted = (uint32_t)umem_min(credit, CREDIT_MAX);
+    b->bin_granted = (uint32_t)umem_min64(credit, CREDIT_MAX);
     b->bin_credit = (int32_t)b->bin_granted;
     b->bin_visit_ms = now_ms;
     if (b->bin_loaded != NULL)

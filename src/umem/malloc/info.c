@@ -70,6 +70,12 @@ count(void)
     return totals;
 }
 
+/* Not every libc declares what programs that were written for glibc call. */
+int malloc_trim(size_t pad);
+int malloc_info(int options, FILE *stream);
+void malloc_stats(void);
+int mallopt(int parameter, int value);
+
 UMEM_EXPORT int
 malloc_trim(size_t pad)
 {
@@ -79,6 +85,8 @@ malloc_trim(size_t pad)
     umem_reap();
     return count().total_allocated < before;
 }
+
+#ifdef __GLIBC__ /* else there are no such structures, and no callers */
 
 UMEM_EXPORT struct mallinfo2
 mallinfo2(void)
@@ -113,6 +121,8 @@ mallinfo(void)
         .fordblks = clamp(info.fordblks),
     };
 }
+
+#endif
 
 UMEM_EXPORT int
 malloc_info(int options, FILE *stream)

@@ -64,6 +64,8 @@ valloc(size_t size)
     return allocate(os_page_size(), size);
 }
 
+void *pvalloc(size_t size); /* which not every libc declares */
+
 UMEM_EXPORT void *
 pvalloc(size_t size)
 {

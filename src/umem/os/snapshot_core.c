@@ -441,7 +441,7 @@ write_headers(struct writer *w)
         .e_shnum = many ? 1 : 0
     };
 
-    place(w, loads, umem_align_up(notes + w->w_notes.heap_size, os_page_size()));
+    place(w, loads, umem_align_up((size_t)notes + w->w_notes.heap_size, os_page_size()));
     if (w->w_error != 0)
         return w->w_error;
     int error = write_at(w, &ehdr, sizeof(ehdr), 0);

@@ -24,6 +24,8 @@
 #define OWN_MAPS 0x756d0002    /* the text of /proc/PID/maps */
 #define OWN_MISSING 0x756d0003 /* a line that says what is not in the file */
 
+#if defined(__x86_64__) || defined(__aarch64__)
+
 static bool
 add_note(struct os_heap *notes, const char *owner, uint32_t type, const void *desc, size_t size)
 {
@@ -163,8 +165,6 @@ add_other_registers(const struct os_stopped *thread, struct os_heap *notes)
 }
 
 #endif
-
-#if defined(__x86_64__) || defined(__aarch64__)
 
 static bool
 add_prstatus(const struct os_stopped *thread, struct os_heap *notes)

@@ -464,21 +464,20 @@ os_unwind_is_signal(uintptr_t pc)
 UMEM_NOINLINE UNWIND_RAW_STACK uint32_t
 os_unwind(uintptr_t *frames, uint32_t max, uint32_t skip)
 {
-    struct unwind_cursor c = {.sp = (uintptr_t)__builtin_frame_address(0)};
     struct unwind_window win;
+    uintptr_t frame = (uintptr_t)__builtin_frame_address(0), next, pc;
     uint32_t n = 0;
 
-    unwind_window_start(&win, c.sp);
-    if (!unwind_read(&win, c.sp, &c.bp))
+    unwind_window_start(&win, frame);
+    if (!unwind_read(&win, frame, &next))
         return 0;
-    while (n < max) {
-        uintptr_t bp = c.bp;
-        if (bp <= c.sp || !unwind_read(&win, bp, &c.bp) ||
-            !unwind_read(&win, bp + sizeof(uintptr_t), &c.pc) || c.pc == 0)
+    while (n < max && next > frame) {
+        frame = next;
+        if (!unwind_read(&win, frame, &next) ||
+            !unwind_read(&win, frame + sizeof(uintptr_t), &pc) || pc == 0)
             break;
-        c.sp = bp;
         if (skip == 0)
-            frames[n++] = c.pc;
+            frames[n++] = pc;
         else
             skip--;
     }

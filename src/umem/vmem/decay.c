@@ -56,7 +56,7 @@ settle(struct vmem *vmp, uint64_t now)
     if (intervals == 0)
         return;
     bool earned = decay->decay_regret || decay->decay_reused > decay->decay_max / 2;
-    size_t halvings = umem_min(intervals - earned, sizeof(size_t) * 8 - 1);
+    size_t halvings = (size_t)umem_min64(intervals - earned, sizeof(size_t) * 8 - 1);
     decay->decay_peak_last = intervals > 1 ? vmp->vm_stats.vms_inuse : decay->decay_peak;
     decay->decay_peak = vmp->vm_stats.vms_inuse;
     decay->decay_max = umem_min(decay->decay_max >> halvings, recent_peak(vmp));
