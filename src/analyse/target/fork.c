@@ -6,10 +6,11 @@
  * A stopped thread is made to call clone(2) as fork() does, at a system call
  * instruction of the vdso; its registers and signal mask are then as before.
  * The copy never runs: it is traced from its birth on and ends with us.  So
- * that it is no child that the program could see, the copy is made by a copy
- * which is then ended and waited for by the thread: what stays is a child of
- * init.  The method is that of CRIU's compel; the rules of restarted system
- * calls are those of the kernel's arch_do_signal_or_restart().
+ * that it is no child that the program could see, the copy is made by a process
+ * between, of the same memory, which is then ended and waited for by the thread:
+ * what stays is a child of init.  The method is that of CRIU's compel; the rules
+ * of restarted system calls are those of the kernel's
+ * arch_do_signal_or_restart().
  *
  * Declined, without a trace, where it could do harm or is not known to be
  * harmless: under seccomp (clone might be fatal), in a thread within a
@@ -189,12 +190,12 @@ call(pid_t tid, const struct puppet *pup, long number, const unsigned long args[
 
 /* As fork(), but that no signal tells of the child's end.  Its number in its own namespace. */
 static long
-call_fork(pid_t tid, const struct puppet *pup, pid_t *born)
+call_fork(pid_t tid, const struct puppet *pup, unsigned long flags, pid_t *born)
 {
-    static const unsigned long none[4];
+    const unsigned long args[4] = {flags, 0, 0, 0};
     int status;
     *born = 0;
-    long number = call(tid, pup, SYS_clone, none, born);
+    long number = call(tid, pup, SYS_clone, args, born);
     if (number <= 0 || *born == 0 || !wait_stop(*born, &status)) {
         *born = 0;
         return number < 0 ? number : -EAGAIN;
@@ -238,10 +239,11 @@ make_copy(const struct puppet *pup)
     if (ptrace(PTRACE_SETOPTIONS, pup->pup_tid, NULL, (void *)options) != 0 ||
         !set_mask(pup->pup_tid, &all))
         return 0;
-    long number = call_fork(pup->pup_tid, pup, &between);
+    /* What is between shares the memory: page tables are copied once, and nothing is torn down. */
+    long number = call_fork(pup->pup_tid, pup, CLONE_VM, &between);
     if (between != 0) {
         ptrace(PTRACE_SETOPTIONS, between, NULL, (void *)(options | PTRACE_O_EXITKILL));
-        call_fork(between, pup, &copy);
+        call_fork(between, pup, 0, &copy);
         if (copy != 0)
             ptrace(PTRACE_SETOPTIONS, copy, NULL, (void *)PTRACE_O_EXITKILL);
         end_copy(between);
