@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # What runs here is not to be run under the very library that is built.
 unexport LD_PRELOAD UMEM_DEBUG UMEM_OPTIONS UMEM_LOGGING
 
-.PHONY: all build page-deps dest demo check check-programs bench bench-debug bench-stacks lint asan tsan install clean help
+.PHONY: all build page-deps dest demo check check-programs bench bench-debug bench-leaks bench-stacks lint asan tsan install clean help
 .NOTPARALLEL:
 .SUFFIXES:
 
@@ -24,6 +24,7 @@ help:
 	@echo 'make check-programs  the slow ones, and every real program under the preload'
 	@echo 'make bench           times against other mallocs, as ratios'
 	@echo 'make bench-debug     what UMEM_DEBUG costs, beside heaptrack, valgrind and ASan'
+	@echo 'make bench-leaks     finding leaks, beside LeakSanitizer and valgrind'
 	@echo 'make bench-stacks    thread stacks beside Boost.Context, mmap and what glibc caches'
 	@echo 'make lint            formatting, house rules, static analysis'
 	@echo 'make asan, tsan      the core under AddressSanitizer + UBSan, ThreadSanitizer'
@@ -61,6 +62,10 @@ bench: dest
 bench-debug: dest
 	@scripts/deps bench
 	@$(PYTHON) bench/run.py --only debugging $(BUILD)
+
+bench-leaks: dest
+	@scripts/deps bench
+	@$(PYTHON) bench/run.py --only leaks $(BUILD)
 
 bench-stacks: dest
 	@scripts/deps bench

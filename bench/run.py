@@ -19,7 +19,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from benchlib import debugging, document, latency, machine, micro, plots  # noqa: E402
+from benchlib import debugging, document, latency, leaks, machine, micro, plots  # noqa: E402
 from benchlib import programs, runner, scale, space, stacks, tables, waste  # noqa: E402
 
 SECTIONS = {
@@ -31,9 +31,10 @@ SECTIONS = {
     "waste": waste,
     "debugging": debugging,
     "stacks": stacks,
+    "leaks": leaks,
 }
-# Of another library, with a page of its own: only when asked for.
-APART = {"stacks"}
+# Of another library, or of the command, with a page of its own: only when asked for.
+APART = {"stacks", "leaks"}
 ROUNDS, RUN_MS = 5, 100
 QUICK_ROUNDS, QUICK_MS = 1, 10
 

@@ -12,7 +12,7 @@ import pytest
 from harness import compile_c, paths, run
 
 sys.path.insert(0, str(paths.REPO / "bench"))
-from benchlib import document, latency, plots, runner, svg, tables, waste  # noqa: E402
+from benchlib import document, latency, leaks, plots, runner, svg, tables, waste  # noqa: E402
 
 PYTHON = "/usr/bin/python3"
 SECTIONS = ("micro", "latency", "space", "scale", "programs", "waste", "debugging")
@@ -351,6 +351,28 @@ def test_quick_run_of_stacks(tmp_path):
     for row in ("median, ns", "slowest, in medians", "of these, lost the processor",
                 "libstackalloc's own part, median, ns"):
         assert f"\n| {row} |" in creates, row
+
+
+def test_quick_run_of_leaks(tmp_path):
+    copy = tmp_path / "leaks.md"
+    copy.write_text((paths.REPO / "docs" / "leaks.md").read_text())
+    text = bench_run("--quick", "--only", "leaks", "--docs", copy, paths.build())
+    for blocks in ("100,000", "200,000"):
+        for way in ("umem, stacks recorded", "umem, no stacks", "umem, of glibc's heap"):
+            lines = [line for line in text.splitlines() if line.startswith(f"| {blocks}, {way} |")]
+            assert len(lines) == 3 and all(line in copy.read_text() for line in lines), way
+            assert lines[0].count("–") == (2 if "glibc" in way else 1), lines[0]
+
+
+def test_targets_of_leaks():
+    """By the worst of the ways."""
+    found = {f"{blocks:,}": {way: {"core": seconds * blocks / 1e6, "pid_pause": 0.001 * seconds,
+                                   "core_memory": 0.05}
+                             for way, seconds in zip(leaks.WAYS, (1, 3, 2))}
+             for blocks in leaks.BLOCKS}
+    assert [(cells["at most"], cells["umem"])
+            for cells in leaks.table_of_targets(found).rows.values()] == [
+        (2, 3), (20, pytest.approx(3)), (5, 4), (15, pytest.approx(5))]
 
 
 @pytest.mark.slow

@@ -29,8 +29,11 @@
 #define HEAP_HEADER_MAX(word) (8 * (word))
 /* Chunks of a chain that make sense, before it is taken up again after damage. */
 #define CHAIN_MIN 8
-/* A row is cut into regions of so many blocks and bytes at most. */
-#define ROW_BLOCKS_MAX ((size_t)1 << 25)
+/*
+ * A row is cut into regions of so many blocks and bytes at most: the table of where blocks start
+ * takes thrice as much while it is made.
+ */
+#define ROW_BLOCKS_MAX ((size_t)1 << 16)
 #define ROW_BYTES_MAX ((addr_t)1 << 34)
 #define PAGE ((addr_t)4096)
 /* What ends a heap that another one has followed: two headers, and a chunk too small. */
