@@ -5,13 +5,14 @@ leak_kinds.c says what is held how, and what is lost.
 """
 
 import collections
+import os
 import pathlib
 import re
 import shutil
 
 import pytest
 
-from harness import compile_c, core_pattern_is_usable, gcore
+from harness import Background, compile_c, core_pattern_is_usable, gcore, paths
 from leak_support import build, refused, target_of, umem, umem_json, waiting
 
 # (kind, site) -> (buffers, bytes requested); site is the function that allocated.
@@ -308,3 +309,23 @@ def test_wrong_usage(arguments):
 def test_help():
     result = umem("leaks", "--help")
     assert result.returncode == 0 and "Exit code: 0 no leaks, 1 leaks" in result.stdout
+
+
+def test_marked_by_several_threads(tmp_path):
+    """As many blocks as are worth it: the same is found as by one, which a processor is left to."""
+    leaky = compile_c(paths.REPO / "bench" / "leaky.c", tmp_path / "leaky",
+                      flags=["-O2", "-pthread"])
+    core = tmp_path / "core"
+    with Background([leaky, "300000"], preload=True) as process:
+        process.wait_for_line("leaked")
+        expected = int(process.lines[-1].split()[1])
+        assert umem("core", process.pid, "-o", core).returncode == 0
+    processors = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(processors)})
+        by_one = umem_json("leaks", core, expect=1)
+    finally:
+        os.sched_setaffinity(0, processors)
+    assert by_one["total"]["buffers"] == expected
+    for _ in range(3):
+        assert umem_json("leaks", core, expect=1) == by_one

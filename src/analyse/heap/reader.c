@@ -154,3 +154,21 @@ reader_skip(struct reader *rd, addr_t addr)
         return ~(addr_t)0;
     return next > page ? next & ~(PAGE - 1) : page;
 }
+
+const void *
+reader_next(struct reader *rd, addr_t *addr, addr_t end, unsigned word, size_t *got)
+{
+    addr_t stop;
+
+    while (target_data(rd->rd_target, *addr, end, addr, &stop)) {
+        const void *data = NULL;
+        if (stop - *addr >= word)
+            data = reader_some(rd, *addr, (size_t)(stop - *addr), got);
+        if (data != NULL && *got >= word) {
+            *got &= ~(size_t)(word - 1);
+            return data;
+        }
+        *addr = stop - *addr < word ? stop : reader_skip(rd, *addr);
+    }
+    return NULL;
+}

@@ -52,6 +52,12 @@ bool reader_word(struct reader *rd, addr_t addr, unsigned word, uint64_t *value)
  * least one byte, or NULL with *got = 0 for a hole.
  */
 const void *reader_some(struct reader *rd, addr_t addr, size_t size, size_t *got);
+/*
+ * The first piece of [*addr, end), *addr being aligned, in which there may be
+ * something: what is known to be zero is passed over, and what cannot be read.
+ * *addr is its start then, *got its bytes, whole words of it.  NULL: no more.
+ */
+const void *reader_next(struct reader *rd, addr_t *addr, addr_t end, unsigned word, size_t *got);
 /* From an address without a whole word on, to where one may be read again; aligned to a page. */
 addr_t reader_skip(struct reader *rd, addr_t addr);
 

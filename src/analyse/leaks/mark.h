@@ -4,7 +4,7 @@
  *
  * An aligned word whose value lies in a live block reaches it.  Blocks that
  * are reached are scanned in turn, by an explicit stack.  Free memory is never
- * scanned.
+ * scanned.  Large heaps are marked by as many threads as there are processors.
  */
 #ifndef ANALYSE_LEAKS_MARK_H
 #define ANALYSE_LEAKS_MARK_H
@@ -17,11 +17,7 @@ struct marker {
     uint64_t *m_unreached; /* a bit a block: live, and not reached so far */
     bool m_start_only;     /* only pointers to a block's start count */
     bool m_failed;         /* no memory */
-    struct block *m_stack;
-    size_t m_depth;
-    size_t m_room;
-    uint64_t m_scanned;                              /* bytes */
-    uint64_t m_told;                                 /* of them when m_progress was called last */
+    uint64_t m_scanned;    /* bytes */
     void (*m_progress)(void *arg, uint64_t scanned); /* or NULL */
     void *m_progress_arg;
 };
@@ -29,7 +25,10 @@ struct marker {
 /* -1: no memory. */
 int marker_init(struct marker *m, struct heap *h, bool start_only);
 void marker_fini(struct marker *m);
-/* Marks from all roots: registers, then roots, then what hangs on them. */
+/*
+ * Marks from all roots: registers, then roots, then what hangs on them.
+ * m_progress is called by the calling thread only.
+ */
 void marker_run(struct marker *m, const struct roots *roots);
 
 /*
