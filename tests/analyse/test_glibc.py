@@ -150,9 +150,82 @@ def test_sizes(kinds):
 
 
 def test_verbs_for_umem_alone(kinds):
+    """Each says why, and what comes closest."""
     with waiting(kinds, "hold") as process:
-        for verb in ("status", "log", "verify", "caches"):
-            assert "no libumem in it" in refused(verb, str(process.pid))
+        pid = str(process.pid)
+        for verb, *more in (("status",), ("log",), ("caches",), ("history", "0x1000")):
+            line = refused(verb, pid, *more)
+            assert "no libumem in it: " in line and "'umem run'" in line
+        assert "'umem stat'" in refused("caches", pid)
+        for verb in ("leaks", "users", "sizes", "verify"):
+            assert f"{verb}: no cache 'nope'; 'umem stat --all {pid}' lists them" in \
+                refused(verb, "--cache=nope", pid)
+
+
+def test_verify(kinds):
+    """Every chunk is looked at; a program that waits in system calls is in the midst of nothing."""
+    with waiting(kinds, "hold", "2") as process:
+        result = umem("verify", process.pid)
+        report = umem_json("verify", process.pid)
+        one = umem_json("verify", "--cache=malloc_104", process.pid)
+        in_use = {row["name"]: row["inuse"] for row in umem_json("stat", process.pid)["caches"]}
+    assert result.returncode == 0 and "nothing is corrupt" in result.stdout, result
+    rows = {row["name"]: row for row in report["caches"]}
+    assert report["clean"] is True and not any(row["busy"] for row in rows.values())
+    for name, count in in_use.items():
+        assert count == 0 or rows[name]["buffers"] >= count, name
+    assert [row["name"] for row in one["caches"]] == ["malloc_104"]
+
+
+def test_verify_damaged(kinds):
+    with waiting(kinds, "hold", "smash") as process:
+        report = umem_json("verify", process.pid, expect=1)
+    assert [problem["kind"] for problem in report["problems"]] == ["heap"]
+    assert "bytes of the heap at 0x" in report["problems"][0]["message"]
+
+
+WRITES_AFTER_FREE = """#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    /* Too large for a thread's cache; the ones between keep them apart. */
+    char *blocks[6];
+    for (int i = 0; i < 6; i++)
+        blocks[i] = malloc(2000);
+    volatile char *freed = blocks[3];
+    printf("block %p\\n", (void *)freed);
+    fflush(stdout);
+    for (int i = 1; i < 6; i += 2)
+        free(blocks[i]);
+    if (argc > 1) /* at which offset; nothing is allocated after it */
+        freed[atoi(argv[1])] ^= 0x40;
+    return write(1, "ready\\n", 6) == 6 ? pause() : 1;
+}
+"""
+
+
+@pytest.mark.parametrize("offset, message", [
+    (None, None), (100, None),
+    (1, "the next one of its list does not lead back: 0x"),
+    (9, "the one before in its list does not lead to it: 0x"),
+    (2000, "the size behind it is 0x")])
+@pytest.mark.parametrize("how", ["live", "gcore"])
+def test_verify_finds_writes_after_free(tmp_path, offset, message, how):
+    program = compile_c(WRITES_AFTER_FREE, tmp_path / "program", flags=["-fno-builtin"])
+    with waiting(program, *([] if offset is None else [str(offset)])) as process:
+        target = target_of(process, how, tmp_path)
+        report = umem_json("verify", target, expect=0 if message is None else 1)
+    block = process.lines[0].split()[1]
+    assert all(problem["kind"] == "modified" and problem["cache"] == "malloc_to_2k"
+               for problem in report["problems"])
+    found = {problem["address"]: problem["message"] for problem in report["problems"]}
+    assert (block in found) == (message is not None), found
+    if message is not None:
+        assert found.pop(block).startswith(f"free chunk corrupted: {message}")
+        # Its neighbour in the list is led back to, or is not: that is told of, too.
+        assert len(found) <= 1 and all("of its list" in text or "in its list" in text
+                                       for text in found.values()), found
 
 
 NO_HEAP = """#include <unistd.h>

@@ -108,3 +108,50 @@ def test_core(process, tmp_path):
     assert umem("core", process.pid, "-o", tmp_path / "core").returncode == 0
     assert os.stat(tmp_path / "core").st_blocks * 512 < 64 << 20
     assert check(tmp_path / "core", held_by(process)) < MEMORY_MAX
+
+
+SHARED = """#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+int main(void)
+{
+    const size_t size = %dUL;
+    int fd = memfd_create("shared", 0);
+    void **map = MAP_FAILED;
+    if (fd >= 0 && ftruncate(fd, (off_t)size) == 0)
+        map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (map == MAP_FAILED)
+        return 1;
+    void **words[] = {map, map + size / 16 + 511, map + size / 8 - 1};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        *words[i] = memset(malloc(500 + 100 * i), 1, 500);
+        printf("held %%p by %%p\\n", *words[i], (void *)words[i]);
+    }
+    *words[1] = memset(malloc(77), 1, 77); /* what it held is lost */
+    puts("ready");
+    fflush(stdout);
+    return pause();
+}
+""" % SPARSE
+
+
+@pytest.mark.parametrize("core", [False, True])
+def test_shared(tmp_path, core):
+    """Shared memory has pages for what is used, and no more for being looked at."""
+    program = build(tmp_path, SHARED, libs=())
+    with waiting(program, debug="audit=8") as process:
+        held = held_by(process)
+        assert len(held) == 3
+        target = process.pid
+        if core:
+            target = tmp_path / "core"
+            assert umem("core", process.pid, "-o", target).returncode == 0
+            assert os.stat(target).st_blocks * 512 < 64 << 20
+        assert check(target, [held[0], held[2]]) < MEMORY_MAX
+        (descriptor,) = [path for path in os.scandir(f"/proc/{process.pid}/fd")
+                         if os.readlink(path).startswith("/memfd:shared")]
+        # Three pages are used; a word is read with what is near it, 16 KiB.
+        assert os.stat(descriptor.path).st_blocks * 512 <= 3 * (16 << 10)

@@ -184,6 +184,16 @@ def test_directory(tmp_path):
 def test_missing(tmp_path):
     assert "no such file" in refused(tmp_path / "missing")
     assert "no such file" in refused("12x")
+    assert "'': no such file; give a core file" in refused("")
+
+
+@pytest.mark.parametrize("verb", ["top", "core", "snapshot"])
+def test_where_only_a_process_will_do(verb):
+    for name, why in (("", "'': no such file"), ("nosuch", "no such file"),
+                      ("/", "is a directory"), ("999999999", "no such process")):
+        result = run([paths.umem(), verb, name])
+        assert result.returncode == 2 and result.stdout == "", result
+        assert why in result.stderr and "a core file" not in result.stderr, result
 
 
 def test_fifo_does_not_hang(tmp_path):

@@ -123,10 +123,12 @@ look_at(const struct look *look, void *arg)
     const struct command_options *options = look->look_options;
 
     args->name = options->opt_argc > 1 ? options->opt_argv[1] : NULL;
-    if (args->name != NULL &&
-        (!heap_has_cache(h, args->name) || strcmp(args->name, HEAP_OVERSIZE_NAME) == 0))
-        return command_error("caches: no cache '%s'; 'umem caches --all %s' lists them", args->name,
-                             options->opt_argv[0]);
+    if (!report_has_cache("caches", h, args->name))
+        return COMMAND_TROUBLE;
+    if (args->name != NULL && strcmp(args->name, HEAP_OVERSIZE_NAME) == 0)
+        return command_error(
+            "caches: %s is no cache, but what has none; 'umem stat %s' tells of it", args->name,
+            options->opt_argv[0]);
     if (options->opt_format == FORMAT_TEXT) {
         print_text(look, args);
         return COMMAND_CLEAN;

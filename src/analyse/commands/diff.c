@@ -157,13 +157,11 @@ compare(struct side *sides, const struct arguments *args, const struct command_o
     int code = COMMAND_CLEAN;
 
     if (sides[0].heap.heap_allocator != sides[1].heap.heap_allocator)
-        return command_error(
-            "umem diff: one has libumem, the other glibc's own heap: give two that "
-            "ran under the same");
+        return command_error("diff: one has libumem, the other glibc's own heap: give two that "
+                             "ran under the same");
     if (cache != NULL && !heap_has_cache(&sides[0].heap, cache) &&
-        !heap_has_cache(&sides[1].heap, cache))
-        return command_error("diff: no cache '%s'; 'umem caches --all %s' lists them", cache,
-                             options->opt_argv[1]);
+        !report_has_cache("diff", &sides[1].heap, cache))
+        return COMMAND_TROUBLE;
     if (diff_find(&sides[0].heap, &sides[1].heap, &args->find, &c.diff) != 0)
         code = command_error("diff: not enough memory");
     else if (options->opt_format == FORMAT_JSON)

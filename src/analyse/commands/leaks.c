@@ -101,6 +101,10 @@ leaks_open(const char *verb, const char *target, const struct leak_options *find
     enum heap_read status = report_open(verb, target, options, OPEN_COPIED, h, &why);
     if (status == HEAP_FAILED)
         return COMMAND_TROUBLE;
+    if (status == HEAP_OK && !report_has_cache(verb, h, search.opt_cache)) {
+        report_close(h);
+        return COMMAND_TROUBLE;
+    }
     progress_begin(&looking.progress, "looking for leaks");
     if (search.opt_since != 0)
         search.opt_after = heap_after(h, search.opt_since);

@@ -77,6 +77,7 @@ struct command_options {
     enum output_format opt_format;
     const char *opt_exe; /* NULL: find it */
     size_t opt_max;      /* most items to list where a list can be long; SIZE_MAX for --max 0 */
+    bool opt_process;    /* the verb is of use for a process only */
     bool opt_self;       /* a process is asked for a snapshot of itself, not looked at */
     bool opt_color;      /* stdout is a terminal that wants colour (NO_COLOR unset), or --color */
     int opt_argc;        /* operands that are left */

@@ -166,9 +166,8 @@ look_at(const struct look *look, void *arg)
     struct sizes sizes;
     int code = COMMAND_CLEAN;
 
-    if (args->cache != NULL && !heap_has_cache(look->look_heap, args->cache))
-        return command_error("sizes: no cache '%s'; 'umem caches --all %s' lists them", args->cache,
-                             target_name(look->look_heap->heap_target));
+    if (!report_has_cache("sizes", look->look_heap, args->cache))
+        return COMMAND_TROUBLE;
     if (sizes_find(look->look_heap, args->cache, &sizes) != 0) {
         code = command_error("sizes: not enough memory");
     } else {

@@ -65,7 +65,7 @@ take(const struct snapshot_verb *verb, const struct command_options *options, co
         snprintf(who, sizeof(who), "process %s by itself", pid);
         code = target_dump_self(pid, &dump, &result) ? COMMAND_CLEAN : COMMAND_TROUBLE;
     } else {
-        struct target *t = target_open(pid, &(struct target_options){0});
+        struct target *t = target_open(pid, &(struct target_options){.opt_process = true});
         if (t != NULL)
             code = take_of(t, verb, &dump, who, sizeof(who), &result);
         target_close(t);

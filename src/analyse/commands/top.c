@@ -191,6 +191,7 @@ command_top(int argc, char **argv)
 
     if (code != OPTIONS_GO)
         return code;
+    options.opt_process = !args.once;
     struct viewer viewer = {
         .args = &args, .options = &options, .names = place_names_create(), .has_before = false};
     code = viewer.names != NULL ? watch(&viewer) : command_error("top: not enough memory");

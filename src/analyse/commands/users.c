@@ -31,10 +31,8 @@ look_at(const struct look *look, void *arg)
     struct leaks users;
 
     for (size_t i = 0; i < args->caches.list_count; i++)
-        if (!heap_has_cache(look->look_heap, args->caches.list_items[i]))
-            return command_error("users: no cache '%s'; 'umem caches --all %s' lists them",
-                                 args->caches.list_items[i],
-                                 target_name(look->look_heap->heap_target));
+        if (!report_has_cache("users", look->look_heap, args->caches.list_items[i]))
+            return COMMAND_TROUBLE;
     if (users_find(look->look_heap, &options, &users) != 0) {
         leaks_fini(&users);
         return command_error("users: not enough memory");

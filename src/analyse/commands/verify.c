@@ -11,8 +11,9 @@ static const char description[] =
     "Under guards (UMEM_DEBUG=guards) everything is looked at that the library wrote into and\n"
     "round each buffer: fills of freed ones, bytes before and behind live ones, tags, records.\n"
     "Without, only whether the lists of free buffers agree with each other; a buffer that was\n"
-    "freed twice shows in them. A live process is stopped for some milliseconds, while it is\n"
-    "copied.\n"
+    "freed twice shows in them. Of glibc's own heap: whether chunks follow one another, and\n"
+    "whether the lists of free ones hold together. A live process is stopped for some\n"
+    "milliseconds, while it is copied.\n"
     "Exit code: 0 clean, 1 there are problems, 2 the target could not be read.\n";
 
 struct arguments {
@@ -27,11 +28,10 @@ look_at(const struct look *look, void *arg)
     struct verification v = {0};
     int code = COMMAND_CLEAN;
 
+    if (look->look_unused == NULL && !report_has_cache("verify", look->look_heap, args->cache))
+        return COMMAND_TROUBLE;
     if (look->look_unused == NULL && verify_heap(look->look_heap, args->cache, &v) != 0)
-        code = v.ver_failed
-                   ? command_error("verify: not enough memory")
-                   : command_error("verify: no cache '%s'; 'umem caches --all %s' lists them",
-                                   args->cache, target_name(look->look_heap->heap_target));
+        code = command_error("verify: not enough memory");
     else if (look->look_options->opt_format == FORMAT_JSON)
         verify_report_json(look, &v);
     else

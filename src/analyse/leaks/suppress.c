@@ -119,7 +119,7 @@ suppressions_read(struct suppressions *s, const char *file, char *why, size_t si
 {
     FILE *f = fopen(file, "re");
     if (f == NULL) {
-        snprintf(why, size, "%s: %s", file, strerror(errno));
+        snprintf(why, size, "%s: %s; give a file of lines leak:PATTERN", file, strerror(errno));
         return false;
     }
     bool ok = read_lines(s, file, f, why, size);

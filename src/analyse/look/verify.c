@@ -95,6 +95,16 @@ is_wanted(const struct heap *h, const struct region *region, const char *name)
                   name) == 0;
 }
 
+static void
+verify_blocks(struct verification *v, struct heap *h, const char *name, uint32_t only)
+{
+    for (size_t i = 0; i < h->heap_region_count; i++)
+        if (is_wanted(h, &h->heap_regions[i], name))
+            verify_region(v, h, (uint32_t)i);
+    verify_firewalls(v, h, only);
+    verify_lists(v, h, only);
+}
+
 int
 verify_heap(struct heap *h, const char *name, struct verification *v)
 {
@@ -114,11 +124,10 @@ verify_heap(struct heap *h, const char *name, struct verification *v)
     }
     if (name != NULL && only == VERIFY_ALL)
         return -1;
-    for (size_t i = 0; i < h->heap_region_count; i++)
-        if (is_wanted(h, &h->heap_regions[i], name))
-            verify_region(v, h, (uint32_t)i);
-    verify_firewalls(v, h, only);
-    verify_lists(v, h, only);
+    if (h->heap_allocator == HEAP_GLIBC)
+        verify_chunks(v, h, only);
+    else
+        verify_blocks(v, h, name, only);
     if (name == NULL)
         note_heap(v, h);
     return v->ver_failed ? -1 : 0;

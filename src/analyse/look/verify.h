@@ -91,5 +91,7 @@ void verify_firewalls(struct verification *v, struct heap *h, uint32_t only);
 #define VERIFY_ALL (UINT32_MAX - 1)
 /* verify_lists.c: slabs and magazines. */
 void verify_lists(struct verification *v, struct heap *h, uint32_t only);
+/* verify_glibc.c: chunks of glibc's own heap. */
+void verify_chunks(struct verification *v, struct heap *h, uint32_t only);
 
 #endif

@@ -8,17 +8,38 @@
 
 #include <string.h>
 
-/* What can be told of a heap without libumem. */
-static const char *const verbs_for_any[] = {"leaks", "whatis", "stat",   "users", "sizes",
-                                            "grep",  "diff",   "report", "top"};
+/* What cannot be told of a heap without libumem, and what comes closest. */
+static const struct {
+    const char *verb;
+    const char *instead;
+} verbs_of_umem[] = {
+    {"caches", "glibc's malloc has none; 'umem stat' tells what is in use of each size"},
+    {"stacks", "only libstackalloc's are known; 'umem threads' tells where threads are"},
+    {"status", "no settings and no messages; 'umem stat' tells what is in use"},
+    {"log", "nothing records what is allocated and freed"},
+    {"history",
+     "nothing records what is allocated and freed; 'umem whatis' tells what is there now"},
+};
 
-static bool
-is_for(const struct heap *h, const char *verb)
+/* NULL where the verb can tell something of this heap. */
+static const char *
+why_not(const struct heap *h, const char *verb)
 {
-    bool found = h->heap_allocator == HEAP_UMEM;
-    for (size_t i = 0; i < sizeof(verbs_for_any) / sizeof(verbs_for_any[0]); i++)
-        found = found || strcmp(verb, verbs_for_any[i]) == 0;
-    return found;
+    for (size_t i = 0; i < sizeof(verbs_of_umem) / sizeof(verbs_of_umem[0]); i++)
+        if (h->heap_allocator != HEAP_UMEM && strcmp(verb, verbs_of_umem[i].verb) == 0)
+            return verbs_of_umem[i].instead;
+    return NULL;
+}
+
+bool
+report_has_cache(const char *verb, const struct heap *h, const char *name)
+{
+    const char *lists = h->heap_allocator == HEAP_UMEM ? "caches" : "stat";
+    if (name == NULL || heap_has_cache(h, name))
+        return true;
+    command_error("%s: no cache '%s'; 'umem %s --all %s' lists them", verb, name, lists,
+                  target_name(h->heap_target));
+    return false;
 }
 
 enum heap_read
@@ -27,6 +48,7 @@ report_open(const char *verb, const char *name, const struct command_options *op
 {
     static char text[512];
     struct target_options target_options = {.opt_exe = options->opt_exe,
+                                            .opt_process = options->opt_process,
                                             .opt_self = options->opt_self};
     struct target *t = target_open(name, &target_options);
 
@@ -42,11 +64,10 @@ report_open(const char *verb, const char *name, const struct command_options *op
         command_error("%s %s: %s", verb, name, text);
         target_close(t);
     }
-    if (status == HEAP_OK && !is_for(h, verb)) {
-        command_error("%s %s: no libumem in it: run the program under 'umem run' or with "
-                      "LD_PRELOAD=libumem.so.1; of glibc's heap umem leaks, users, sizes, stat and "
-                      "whatis tell",
-                      verb, name);
+    const char *instead = status == HEAP_OK ? why_not(h, verb) : NULL;
+    if (instead != NULL) {
+        command_error("%s %s: no libumem in it: %s; run the program under 'umem run' for more",
+                      verb, name, instead);
         report_close(h);
         return HEAP_FAILED;
     }

@@ -26,6 +26,11 @@ enum heap_read report_open(const char *verb, const char *name,
                            const struct command_options *options, enum open_hold hold,
                            struct heap *h, const char **why);
 void report_close(struct heap *h);
+/*
+ * name is NULL, or of a cache.  Else false, after one line on stderr that says
+ * how to list those there are.
+ */
+bool report_has_cache(const char *verb, const struct heap *h, const char *name);
 
 /* What a verb that only looks at a heap works with. */
 struct look {

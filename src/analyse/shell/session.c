@@ -46,9 +46,9 @@ shell_open_on(struct shell *sh, const char *name, struct target *t)
         /* Most commands are of structures that only libumem has. */
         heap_close(&sh->sh_heap);
         sh->sh_has_heap = false;
-        snprintf(
-            sh->sh_no_heap, sizeof(sh->sh_no_heap),
-            "no libumem in it; of glibc's heap umem leaks, users, sizes, stat and whatis tell");
+        snprintf(sh->sh_no_heap, sizeof(sh->sh_no_heap),
+                 "no libumem in it; of glibc's heap umem leaks, users, verify, sizes, stat and "
+                 "whatis tell");
     }
     sh->sh_symbols = symboliser_create(sh->sh_target);
     if (sh->sh_symbols != NULL)

@@ -3,9 +3,10 @@
  * copy.c - target_copy: takes a range of a live process into our memory, so
  * that it can run on while we look.
  *
- * Of anonymous memory only pages that exist are read (/proc/PID/pagemap): the
- * others are zero, and reading them would make them exist in the process.  Copies become segments,
- * as a core has them; what cannot be read (guard regions) stays a hole.
+ * Of anonymous and of shared memory only pages that exist are read (pages.c): the
+ * others are zero, and reading them would make them exist in the process.  Copies
+ * become segments, as a core has them; what cannot be read (guard regions) stays a
+ * hole.
  */
 #include "target/target_impl.h"
 
@@ -101,17 +102,16 @@ target_copy(struct target *t, addr_t start, addr_t end)
         return 0;
     t->t_copies = target_grow(t->t_copies, t->t_copy_count, sizeof(struct copy));
     t->t_copies[t->t_copy_count++] = (struct copy){data, (size_t)(end - start)};
-    /* A page of a file that was not touched yet holds what the file does, not zeroes. */
-    const unsigned zeroed = MAPPING_ANONYMOUS | MAPPING_PRIVATE;
+    /* A page of a private file mapping that was not touched yet holds what the file does. */
     const struct mapping *map = target_mapping_of(t, start);
-    bool sparse = map != NULL && map->map_end >= end && (map->map_flags & zeroed) == zeroed;
+    enum page_rule rule = map != NULL && map->map_end >= end ? pages_rule(map) : PAGES_MODIFIED;
     c.c_start = c.c_run = start;
     c.c_data = data;
     /* Ranges mostly come by address; then nothing has to be sorted. */
     size_t before = t->t_segment_count;
     bool sorted = before == 0 || t->t_segments[before - 1].seg_end <= start;
-    if (sparse)
-        pages_walk(t, start, end, PAGES_SPARSE, copy_run, &c);
+    if (rule != PAGES_MODIFIED)
+        pages_walk(t, start, end, rule, copy_run, &c);
     else
         copy_pages(&c, start, end);
     end_run(&c, end, end);

@@ -20,11 +20,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define GIVE_TARGET "give a core file (of the kernel, gcore or coredumpctl) or a process id"
+#define GIVE_PROCESS "give the number of a process"
 /* Bytes above a stack pointer that are looked at, and the fewest that say something. */
 #define STACK_SAMPLE 4096
 #define STACK_SAMPLE_MIN 256
 
-#define GIVE_CORE "give a core file (of the kernel, gcore or coredumpctl) or a process id"
+static const char *
+what_to_give(const struct target *t)
+{
+    return t->t_file_serves ? GIVE_TARGET : GIVE_PROCESS;
+}
 
 /* --- Getting at the bytes --- */
 
@@ -44,7 +50,7 @@ static bool
 begin_image(struct target *t)
 {
     if (t->t_image_size < SELFMAG || memcmp(t->t_image, ELFMAG, SELFMAG) != 0)
-        return target_complain(t, "not a core file; " GIVE_CORE);
+        return target_complain(t, "not a core file; %s", what_to_give(t));
     t->t_elf = elf_memory((char *)(uintptr_t)t->t_image, t->t_image_size);
     return true;
 }
@@ -81,15 +87,15 @@ open_image(struct target *t)
     /* O_NONBLOCK: a fifo must not hang us. */
     int fd = open(t->t_name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-        target_complain(t, "no such file; " GIVE_CORE);
+        target_complain(t, "no such file; %s", what_to_give(t));
     else if (fd < 0 && errno == EACCES)
         target_complain(t, "may not be read; run as its owner or as root");
     else if (fd < 0 || fstat(fd, &st) != 0)
         target_complain(t, "%s", strerror(errno));
     else if (S_ISDIR(st.st_mode))
-        target_complain(t, "is a directory; " GIVE_CORE);
+        target_complain(t, "is a directory; %s", what_to_give(t));
     else if (!S_ISREG(st.st_mode))
-        target_complain(t, "is not a regular file; " GIVE_CORE);
+        target_complain(t, "is not a regular file; %s", what_to_give(t));
     else if (st.st_size == 0)
         target_complain(t, "is empty; see 'ulimit -c' and the free space of its disk");
     else
@@ -117,7 +123,7 @@ check_header(struct target *t, size_t *phdrs)
         return target_complain(t, "its ELF header is cut off or damaged; nothing can be read "
                                   "from it");
     if (ehdr.e_type != ET_CORE)
-        return target_complain(t, "is a program or library, not a core file; " GIVE_CORE);
+        return target_complain(t, "is a program or library, not a core file; %s", what_to_give(t));
     t->t_machine = machine_find(ehdr.e_machine);
     if (t->t_machine == NULL)
         return target_complain(t, "belongs to machine type %u; this umem reads x86-64 and aarch64",
@@ -351,7 +357,8 @@ read_image(struct target *t, int fd)
         return false;
     read_all_notes(t, phdrs, &losses);
     read_loads(t, phdrs, &losses);
-    zeroes_of_file(t, fd);
+    if (fd >= 0)
+        zeroes_of_file(t, fd);
     take_maps(t);
     if (t->t_mapping_count == 0)
         return target_complain(t, "has no memory in it; nothing can be read from it");

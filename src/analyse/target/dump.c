@@ -139,9 +139,9 @@ note_mapping(struct dump *d, const struct mapping *map)
         target_copy(d->d_target, start, map->map_end);
     /* What a copy by fork does not have is held already, and told by no page map: see fork.c. */
     bool held = !d->d_copy && target_peek(d->d_target, start, 1) != NULL;
-    if (!held && !file && !shared) {
-        pages_walk(d->d_target, start, map->map_end, PAGES_SPARSE, note_run, d);
-    } else if (held || (flags & MAPPING_WRITE) != 0 || shared ||
+    if (!held && (!file || shared)) {
+        pages_walk(d->d_target, start, map->map_end, pages_rule(map), note_run, d);
+    } else if (held || (flags & MAPPING_WRITE) != 0 ||
                (d->d_options->dmp_all && is_lost(map->map_name))) {
         note_run(d, start, map->map_end, PAGE_READ);
     } else {

@@ -123,7 +123,10 @@ live_check(const struct target *t)
 {
     long tgid = status_field(t->t_pid, "Tgid");
     if (t->t_pid == 0 || tgid < 0)
-        return target_complain(t, "no such process (a core file of that name: ./%s)", t->t_name);
+        return t->t_file_serves
+                   ? target_complain(t, "no such process (a core file of that name: ./%s)",
+                                     t->t_name)
+                   : target_complain(t, "no such process");
     if (tgid != t->t_pid)
         return target_complain(t, "is a thread of process %ld; give that number", tgid);
     if (t->t_pid == getpid())

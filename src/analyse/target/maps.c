@@ -14,9 +14,11 @@ maps_add_line(struct target *t, const char *line)
     unsigned long long start;
     unsigned long long end;
     unsigned long long offset;
+    unsigned long long inode;
     char access[5];
     int name = 0;
-    if (sscanf(line, "%llx-%llx %4s %llx %*s %*s %n", &start, &end, access, &offset, &name) < 4)
+    if (sscanf(line, "%llx-%llx %4s %llx %*s %llu %n", &start, &end, access, &offset, &inode,
+               &name) < 5)
         return;
     const char *text = name > 0 ? line + name : "";
     unsigned flags = 0;
@@ -28,5 +30,5 @@ maps_add_line(struct target *t, const char *line)
     /* Pages of the kernel's, which it does not let others read. */
     if (strncmp(text, "[vvar", 5) == 0 || strcmp(text, "[vsyscall]") == 0)
         flags &= ~(unsigned)MAPPING_PRESENT;
-    target_add_mapping(t, start, end, flags, text, offset);
+    target_add_mapping(t, start, end, flags, text, offset)->map_inode = inode;
 }

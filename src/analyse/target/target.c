@@ -78,7 +78,11 @@ target_add_mapping(struct target *t, addr_t start, addr_t end, unsigned flags, c
 {
     t->t_mappings = target_grow(t->t_mappings, t->t_mapping_count, sizeof(struct mapping));
     struct mapping *map = &t->t_mappings[t->t_mapping_count++];
-    *map = (struct mapping){start, end, flags, target_strdup(name), offset};
+    *map = (struct mapping){.map_start = start,
+                            .map_end = end,
+                            .map_flags = flags,
+                            .map_name = target_strdup(name),
+                            .map_offset = offset};
     return map;
 }
 
@@ -303,7 +307,8 @@ target_create(const char *name)
 {
     struct target *t = must(calloc(1, sizeof(*t)));
     elf_version(EV_CURRENT);
-    t->t_name = target_strdup(name);
+    t->t_name = target_strdup(name[0] != '\0' ? name : "''");
+    t->t_file_serves = true;
     t->t_exe = target_strdup("");
     t->t_mem_fd = -1;
     t->t_pagemap_fd = -1;
@@ -330,6 +335,7 @@ target_open(const char *name, const struct target_options *options)
 {
     struct target *t = target_create(name);
     t->t_opt_exe = options != NULL ? options->opt_exe : NULL;
+    t->t_file_serves = options == NULL || !options->opt_process;
     t->t_live = t->t_pid >= 0;
     t->t_self = t->t_live && options != NULL && options->opt_self;
     if (t->t_self)

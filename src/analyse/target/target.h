@@ -40,6 +40,7 @@ struct mapping {
     unsigned map_flags;
     const char *map_name; /* path, "[heap]", "[stack]", "[anon:...]" or "" */
     uint64_t map_offset;  /* in the file, where there is one */
+    uint64_t map_inode;   /* of that file; 0: none, or of a core */
 };
 
 #define TARGET_BUILD_ID_MAX 32 /* bytes; linkers write 8, 16 or 20 */
@@ -75,6 +76,7 @@ struct symbol {
 
 struct target_options {
     const char *opt_exe; /* executable of a core, or NULL to find it */
+    bool opt_process;    /* only a process is of use: messages say so */
     bool opt_self;       /* a process is not to be stopped, but asked for a snapshot of itself */
 };
 
@@ -175,7 +177,7 @@ const void *target_peek(struct target *t, addr_t addr, size_t size);
 void target_find_zeroes(struct target *t);
 /*
  * The first run [*start, *stop) of [addr, end) without what is known to be zero:
- * pages of a live process that do not exist, holes of a core file.  Short ones
+ * pages of a live process that do not exist, holes of files, of a core too.  Short ones
  * of these are part of the run.  False: there is nothing else.
  */
 bool target_data(const struct target *t, addr_t addr, addr_t end, addr_t *start, addr_t *stop);

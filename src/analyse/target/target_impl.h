@@ -98,6 +98,7 @@ struct target {
     char *t_exe;
     const struct machine *t_machine;
     const char *t_opt_exe;
+    bool t_file_serves; /* a core file is as good as a process */
 
     struct segment *t_segments;
     size_t t_segment_count;
@@ -218,8 +219,10 @@ enum page {
 };
 enum page_rule {
     PAGES_SPARSE,  /* private anonymous memory: zero where it does not exist */
+    PAGES_SHARED,  /* shared memory, of a file or of none: zero where that has a hole */
     PAGES_MODIFIED /* a private file mapping: only what differs from the file is to be read */
 };
+enum page_rule pages_rule(const struct mapping *map);
 typedef void pages_fn(void *arg, addr_t start, addr_t end, enum page kind);
 /* Calls fn for runs of pages of one kind, by address. */
 void pages_walk(struct target *t, addr_t start, addr_t end, enum page_rule rule, pages_fn *fn,

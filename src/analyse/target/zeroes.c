@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * zeroes.c - where a target's memory is known to be zero without a look at it:
- * pages of a live process that do not exist, holes of a core file.
+ * pages of a live process that do not exist, holes of shared memory and of a core
+ * file.
  *
  * A program may map a terabyte and use a page of it.  To read all of it would
  * take minutes, and fill the memory with pages of zeroes.
@@ -67,7 +68,6 @@ zeroes_of_file(struct target *t, int fd)
     zeroes_sort(t);
 }
 
-/* Of memory that is neither shared nor a file's, what does not exist is zero. */
 static void
 note_run(void *arg, addr_t start, addr_t end, enum page kind)
 {
@@ -78,15 +78,17 @@ note_run(void *arg, addr_t start, addr_t end, enum page kind)
 void
 target_find_zeroes(struct target *t)
 {
-    const unsigned want = MAPPING_READ | MAPPING_WRITE | MAPPING_ANONYMOUS | MAPPING_PRIVATE;
+    const unsigned want = MAPPING_READ | MAPPING_WRITE;
 
     if (!t->t_live || t->t_zeroes_known || t->t_copy_count > 0)
         return;
     t->t_zeroes_known = true;
     for (size_t i = 0; i < t->t_mapping_count; i++) {
         const struct mapping *map = &t->t_mappings[i];
-        if ((map->map_flags & want) == want && map->map_end - map->map_start >= RUN_MIN)
-            pages_walk(t, map->map_start, map->map_end, PAGES_SPARSE, note_run, t);
+        enum page_rule rule = pages_rule(map);
+        if ((map->map_flags & want) == want && map->map_end - map->map_start >= RUN_MIN &&
+            rule != PAGES_MODIFIED)
+            pages_walk(t, map->map_start, map->map_end, rule, note_run, t);
     }
     zeroes_sort(t);
 }
