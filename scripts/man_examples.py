@@ -66,6 +66,20 @@ def outputs(page):
             for match in BLOCK.finditer(page) if match.group(2) == "output"}
 
 
+def commands(page):
+    """What section EXAMPLES shows after "$ ": pairs of a command and the lines that it prints."""
+    section = re.search(r'^\.SH EXAMPLES\n(.*?)^\.SH', page, re.MULTILINE | re.DOTALL)
+    pairs = []
+    for block in re.findall(r'^\.EX\n(.*?)^\.EE', section[1] if section else "",
+                            re.MULTILINE | re.DOTALL):
+        for line in from_roff(block).replace("|\n", "| ").splitlines():
+            if line.startswith("$ "):
+                pairs.append((line[2:], []))
+            elif pairs:
+                pairs[-1][1].append(line)
+    return pairs
+
+
 def main():
     stale = 0
     for path in sorted((REPO / "man").glob("*.[1-8]")):
