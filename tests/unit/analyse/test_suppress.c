@@ -117,7 +117,8 @@ test_malformed(void **state)
     free(why);
     char text[256];
     assert_false(suppressions_read(&s, "/no/such/file", text, sizeof(text)));
-    assert_string_equal(text, "/no/such/file: No such file or directory");
+    assert_string_equal(text, "/no/such/file: No such file or directory; give a file of lines "
+                              "leak:PATTERN");
     assert_false(suppressions_read(&s, "/tmp", text, sizeof(text)));
     assert_string_equal(text, "/tmp: Is a directory");
     suppressions_fini(&s);
