@@ -217,6 +217,48 @@ def test_registers_hold(container, place):
             assert report["complete"] and report["groups"] == []
 
 
+# The place where a thread's registers are saved held the pointer before.
+SOILED = """
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#define KEEP __attribute__((noipa)) static
+static volatile uintptr_t hidden;
+KEEP void lose(void)
+{
+    hidden = ~(uintptr_t)memset(malloc(100), 1, 100);
+}
+KEEP void soil(void)
+{
+    uintptr_t dead[4096]; /* the last of them are the red zone of main() */
+    for (int i = 0; i < 4096 - 32; i++)
+        dead[i] = ~hidden;
+    __asm__ volatile("" : : "r"(dead) : "memory");
+}
+int main(void)
+{
+    lose();
+    puts("ready");
+    fflush(stdout);
+    soil();
+    __asm__ volatile("xorl %edx, %edx\\n pxor %xmm0, %xmm0\\n pxor %xmm1, %xmm1\\n"
+                     "1: xorl %edi, %edi\\n xorl %esi, %esi\\n xorl %ebx, %ebx\\n"
+                     "movl $34, %eax\\n syscall\\n jmp 1b"); /* pause() */
+}
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="its registers are named")
+def test_gaps_between_registers_hold_nothing(container, place):
+    """Nobody writes them where a signal comes, so they are what lay on the stack before."""
+    program = build(place, SOILED, libs=())
+    with Contained(container, [program]) as it:
+        for _ in range(LOOKS):
+            groups = it.self_json("leaks", expect=1)["groups"]
+            assert [group["count"] for group in groups] == [1], groups
+
+
 # --- What the process notices of it ---
 
 def end_unharmed(it):

@@ -42,12 +42,19 @@ add_note(struct os_heap *notes, const char *owner, uint32_t type, const void *de
 
 #if defined(__x86_64__)
 
+#include <cpuid.h>
+
 #ifndef NT_X86_XSTATE
 #define NT_X86_XSTATE 0x202
 #endif
 /* What the kernel notes of the vector registers that follow, where hardware has nothing. */
 #define FXSAVE_BYTES 512
+#define FXSAVE_WRITTEN 416 /* the registers; then nothing, and where the kernel notes it */
 #define FXSAVE_SOFTWARE 464
+#define XSTATE_HEADER_BYTES 64 /* behind those 512 */
+#define XSTATE_PARTS_FIRST 2   /* of the features, those that lie behind that header, */
+#define XSTATE_PARTS_END 63    /* and where they end */
+#define XSTATE_LEAF 0xd        /* of CPUID, which says where each lies */
 #define XSTATE_MAGIC 0x46505853u
 #define XSTATE_BYTES_MAX 65536u
 struct xstate_software {
@@ -86,29 +93,52 @@ general_registers(const struct os_stopped *thread, elf_gregset_t regs)
     regs[AT_RSP] = (elf_greg_t)from[REG_RSP];
 }
 
+/*
+ * Copies what the processor has written.  The rest is what lay on the stack
+ * before, where a leak finder would take a stale pointer for a register's.
+ */
+static void
+copy_xstate(char *to, const char *from, const struct xstate_software *software)
+{
+    size_t size = software->sw_size;
+
+    memcpy(to, from, FXSAVE_WRITTEN);
+    /* In a core the features come first there, and nothing else. */
+    memcpy(to + FXSAVE_SOFTWARE, &software->sw_features, sizeof(software->sw_features));
+    memcpy(to + FXSAVE_BYTES, from + FXSAVE_BYTES, XSTATE_HEADER_BYTES);
+    for (unsigned i = XSTATE_PARTS_FIRST; i < XSTATE_PARTS_END; i++) {
+        unsigned bytes, offset, more, flags;
+        if ((software->sw_features >> i & 1) != 0 &&
+            __get_cpuid_count(XSTATE_LEAF, i, &bytes, &offset, &more, &flags) != 0 &&
+            offset <= size && bytes <= size - offset)
+            memcpy(to + offset, from + offset, bytes);
+    }
+}
+
 /* Vector registers: as the processor has saved them on the thread's stack. */
 static bool
 add_other_registers(const struct os_stopped *thread, struct os_heap *notes)
 {
     const ucontext_t *context = thread->stop_context;
     struct xstate_software software;
+    char legacy[FXSAVE_BYTES] = {0};
 
     if (context == NULL || context->uc_mcontext.fpregs == NULL)
         return true;
     const char *saved = (const char *)context->uc_mcontext.fpregs;
+    memcpy(legacy, saved, FXSAVE_WRITTEN);
     memcpy(&software, saved + FXSAVE_SOFTWARE, sizeof(software));
-    if (!add_note(notes, "CORE", NT_FPREGSET, saved, FXSAVE_BYTES))
+    if (!add_note(notes, "CORE", NT_FPREGSET, legacy, sizeof(legacy)))
         return false;
     if (software.sw_magic != XSTATE_MAGIC || software.sw_size > XSTATE_BYTES_MAX ||
-        software.sw_size < FXSAVE_BYTES)
+        software.sw_size < FXSAVE_BYTES + XSTATE_HEADER_BYTES)
         return true;
-    if (!add_note(notes, "LINUX", NT_X86_XSTATE, saved, software.sw_size))
+    if (!add_note(notes, "LINUX", NT_X86_XSTATE, NULL, software.sw_size))
         return false;
-    /* In a core the features come first there, and nothing else. */
-    char *copied = notes->heap_data + notes->heap_size -
-                   umem_align_up(software.sw_size, NOTE_ALIGN) + FXSAVE_SOFTWARE;
-    memset(copied, 0, sizeof(software));
-    memcpy(copied, &software.sw_features, sizeof(software.sw_features));
+    char *copied =
+        notes->heap_data + notes->heap_size - umem_align_up(software.sw_size, NOTE_ALIGN);
+    memset(copied, 0, software.sw_size);
+    copy_xstate(copied, saved, &software);
     return true;
 }
 
