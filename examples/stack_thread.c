@@ -6,6 +6,9 @@
  *
  * Needs leave to lock its memory: root, or a sufficient RLIMIT_MEMLOCK.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* RUSAGE_THREAD */
+#endif
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>

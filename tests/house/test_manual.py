@@ -75,6 +75,14 @@ def test_example_prints_what_its_page_says(page, name, output, library, tmp_path
         assert done.stderr == "", done
 
 
+@pytest.mark.parametrize("example", sorted((paths.REPO / "examples").glob("*.c")),
+                         ids=lambda path: path.stem)
+def test_example_compiles_as_its_manual_says(example, tmp_path):
+    """cc FILE $(pkg-config ...): with nothing defined that it does not define itself."""
+    package = "stackalloc" if "<stackalloc" in example.read_text() else "umem"
+    compile_c(example, tmp_path / example.stem, package=package, libs=["-pthread"])
+
+
 def test_every_option_of_a_verb_is_in_its_page():
     """--help lists the options; each has an entry in the page."""
     for verb in house_rules.verbs():
