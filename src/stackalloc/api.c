@@ -86,17 +86,17 @@ static STACK_NOINLINE void *
 alloc_after_deferred(size_t size)
 {
     deferred_take_back();
-    void *body = stash_take(size);
-    return body != NULL ? body : alloc_slow(size);
+    void *body;
+    return stash_take(size, &body) ? body : alloc_slow(size);
 }
 
-STACK_EXPORT void *
+STACK_EXPORT STACK_HOT void *
 stack_alloc(size_t size)
 {
-    if (STACK_UNLIKELY(deferred_head != NULL))
+    if (STACK_UNLIKELY(stash_own.own_deferred != NULL))
         return alloc_after_deferred(size);
-    void *body = stash_take(size);
-    return STACK_LIKELY(body != NULL) ? body : alloc_slow(size);
+    void *body;
+    return STACK_LIKELY(stash_take(size, &body)) ? body : alloc_slow(size);
 }
 
 /* Of a class that stack_config(), or a tool, gave more to do. */
@@ -162,8 +162,8 @@ free_kept_nowhere(void *address, size_t size)
     return 0;
 }
 
-STACK_EXPORT int
-stack_free(void *address, size_t size)
+static STACK_NOINLINE int
+free_by_table(void *address, size_t size)
 {
     /* An address that is no multiple of a page could fake the word's low bits. */
     if (STACK_UNLIKELY(((uintptr_t)address & (STACK_PAGE_MIN - 1)) != 0))
@@ -175,6 +175,12 @@ stack_free(void *address, size_t size)
     if (STACK_LIKELY(put == STASH_KEPT))
         return 0;
     return put == STASH_FULL ? free_kept_nowhere(address, size) : free_slow(slot, address, size);
+}
+
+STACK_EXPORT STACK_HOT int
+stack_free(void *address, size_t size)
+{
+    return STACK_LIKELY(stash_put_back(address, size)) ? 0 : free_by_table(address, size);
 }
 
 STACK_EXPORT uint_t *

@@ -15,8 +15,6 @@
 #include <pthread.h>
 #include <stackalloc.h>
 
-STACK_TLS struct table_slot *deferred_head;
-
 static pthread_once_t deferred_once = PTHREAD_ONCE_INIT;
 static pthread_key_t deferred_key;
 static int deferred_error; /* of making the key */
@@ -34,7 +32,7 @@ STACK_COLD void
 deferred_take_back(void)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-    struct table_slot **link = &deferred_head;
+    struct table_slot **link = &stash_own.own_deferred;
     while (*link != NULL) {
         struct table_slot *slot = *link;
         uint32_t word = atomic_load_explicit(&slot->slot_word, memory_order_relaxed);
@@ -58,7 +56,7 @@ thread_ends(void *unused)
 static bool
 is_mine(const struct table_slot *slot)
 {
-    const struct table_slot *mine = deferred_head;
+    const struct table_slot *mine = stash_own.own_deferred;
     while (mine != NULL && mine != slot)
         mine = mine->slot_next;
     return mine != NULL;
@@ -109,7 +107,7 @@ stack_free_deferred(void *address, size_t size)
         return -1;
     }
     entry.entry_slot->slot_body = address;
-    entry.entry_slot->slot_next = deferred_head;
-    deferred_head = entry.entry_slot;
+    entry.entry_slot->slot_next = stash_own.own_deferred;
+    stash_own.own_deferred = entry.entry_slot;
     return 0;
 }

@@ -23,16 +23,19 @@
 #include "deferred.h"
 #include "page.h"
 
-/* Records that are nobody's: no size has a pile there, but for 0, which has a closed one. */
+/* Records that are nobody's: no size has a pile there. */
 #define NOBODY                                                                                     \
     {                                                                                              \
-        .stash_pile = { [0] = {.pile_bias = PILE_CLOSED} }                                         \
+        .stash_pile = { [0] = {.pile_size = STASH_NO_SIZE} }                                       \
     }
 static struct stash stash_fresh = NOBODY; /* of a thread that has not come here */
 static struct stash stash_once = NOBODY;  /* that has come once */
 static struct stash stash_none = NOBODY;  /* that has ended, or cannot have its own */
 
-STACK_TLS struct stash *stash_self = &stash_fresh;
+STACK_TLS struct stash_own stash_own = {.own_stash = &stash_fresh};
+
+/* Of places that never had a stack: its word is none's. */
+static struct table_slot no_slot;
 
 /*
  * Numbers count from 1 and fit a word, see table.h.  Records come by the page, which is
@@ -64,14 +67,24 @@ stash_by_number(uint32_t number)
     return &stash_chunk[number / CHUNK_RECORDS][number % CHUNK_RECORDS];
 }
 
+static struct stash_pile *
+pile_of_class(struct stash *stash, unsigned class)
+{
+    return stash_pile_of(stash, stack_class_size(class));
+}
+
 /* Puts what is on a pile in front of a chain, through the slots. */
 static struct table_slot *
 pile_gather(struct stash_pile *pile, struct table_slot *chain)
 {
-    while (pile->pile_count > 0) {
-        unsigned last = --pile->pile_count;
-        struct table_slot *slot = pile->pile_slot[last];
-        slot->slot_body = pile->pile_body[last];
+    for (unsigned i = 0; i < STASH_ROUNDS; i++) {
+        struct stash_place *place = &pile->pile_place[i];
+        uintptr_t body = place_body(place);
+        if ((body & PLACE_EMPTY) != 0)
+            continue;
+        struct table_slot *slot = place->place_slot;
+        place_set_body(place, body | PLACE_EMPTY);
+        slot->slot_body = (void *)body;
         slot->slot_next = chain;
         chain = slot;
     }
@@ -115,12 +128,12 @@ close_all(unsigned class, struct table_slot *chain)
 {
     bool open = false;
     for (uint32_t n = 1; n < stash_past; n++)
-        open |= pile_close(&stash_by_number(n)->stash_pile[class]);
+        open |= pile_close(pile_of_class(stash_by_number(n), class));
     if (open)
         barrier_all();
     for (uint32_t n = 1; n < stash_past; n++) {
         stash_wait(stash_by_number(n), NULL);
-        chain = pile_gather(&stash_by_number(n)->stash_pile[class], chain);
+        chain = pile_gather(pile_of_class(stash_by_number(n), class), chain);
     }
     return chain;
 }
@@ -166,8 +179,8 @@ stash_unbias(struct table_slot *slot, uint32_t word)
     pthread_mutex_lock(&stash_lock);
     struct stash *stash = stash_by_number(word >> TABLE_BIAS_SHIFT);
     /* Of a thread that has ended no pile is open, and nobody is at work. */
-    if (stash != stash_self) {
-        struct stash_pile *pile = &stash->stash_pile[table_class(word)];
+    if (stash != stash_own.own_stash) {
+        struct stash_pile *pile = pile_of_class(stash, table_class(word));
         atomic_store_explicit(&pile->pile_shared, true, memory_order_relaxed);
         if (pile_close(pile))
             barrier_all();
@@ -184,11 +197,11 @@ stash_leave(void *arg)
 {
     struct stash *stash = arg;
     struct table_slot *chain = NULL;
-    stash_self = &stash_none;
+    stash_own.own_stash = &stash_none;
     pthread_mutex_lock(&stash_lock);
     for (unsigned class = 0; class < STACK_CLASSES; class ++) {
-        (void)pile_close(&stash->stash_pile[class]);
-        chain = pile_gather(&stash->stash_pile[class], chain);
+        (void)pile_close(pile_of_class(stash, class));
+        chain = pile_gather(pile_of_class(stash, class), chain);
     }
     stash->stash_taken = false;
     pthread_mutex_unlock(&stash_lock);
@@ -222,7 +235,7 @@ after_fork_in_child(void)
 {
     for (uint32_t n = 1; n < stash_past; n++) {
         struct stash *stash = stash_by_number(n);
-        if (stash == stash_self)
+        if (stash == stash_own.own_stash)
             continue;
         stash->stash_taken = false;
         /* Its owner may have been at work: to find the pile closed, as it is. */
@@ -259,16 +272,21 @@ static void
 stash_clear(struct stash *stash)
 {
     for (unsigned class = 0; class < STACK_CLASSES; class ++) {
-        struct stash_pile *pile = &stash->stash_pile[class];
+        struct stash_pile *pile = pile_of_class(stash, class);
         size_t fit = STASH_BYTES / stack_class_size(class);
         atomic_store_explicit(&pile->pile_bias, PILE_CLOSED, memory_order_relaxed);
         atomic_store_explicit(&pile->pile_shared, false, memory_order_relaxed);
         pile->pile_wait = 0;
-        pile->pile_patience = STASH_PATIENCE;
+        pile->pile_patience_shift = STASH_PATIENCE_SHIFT;
+        pile->pile_top = pile->pile_place;
         pile->pile_size = stack_class_size(class);
-        pile->pile_limit = (uint16_t)(fit < 1 ? 1 : fit > STASH_ROUNDS ? STASH_ROUNDS : fit);
+        pile->pile_limit = (uint8_t)(fit < 1 ? 1 : fit > STASH_ROUNDS ? STASH_ROUNDS : fit);
+        for (unsigned i = 0; i < STASH_ROUNDS; i++) {
+            place_set_body(&pile->pile_place[i], PLACE_EMPTY);
+            pile->pile_place[i].place_slot = &no_slot;
+        }
     }
-    stash->stash_pile[STASH_PILES - 1].pile_size = 0;
+    stash->stash_pile[0].pile_size = STASH_NO_SIZE;
 }
 
 /* A record for this thread, which may turn out to be none. */
@@ -315,9 +333,9 @@ stays_closed(unsigned class)
 static void
 pile_lie_low(struct stash_pile *pile)
 {
-    pile->pile_wait = pile->pile_patience;
-    if (pile->pile_patience < STASH_PATIENCE_MAX)
-        pile->pile_patience *= 2;
+    pile->pile_wait = (uint32_t)1 << pile->pile_patience_shift;
+    if (pile->pile_patience_shift < STASH_PATIENCE_SHIFT_MAX)
+        pile->pile_patience_shift++;
     atomic_store_explicit(&pile->pile_shared, false, memory_order_relaxed);
 }
 
@@ -325,26 +343,24 @@ pile_lie_low(struct stash_pile *pile)
 static STACK_COLD uint32_t
 pile_open(unsigned class)
 {
-    struct stash *stash = stash_self;
+    struct stash *stash = stash_own.own_stash;
     if (stash == &stash_none || stays_closed(class))
         return PILE_CLOSED;
     if (stash == &stash_fresh || stash == &stash_once) {
-        stash_self = stash == &stash_fresh ? &stash_once : stash_create();
+        stash_own.own_stash = stash == &stash_fresh ? &stash_once : stash_create();
         return PILE_CLOSED;
     }
-    struct stash_pile *pile = &stash->stash_pile[class];
+    struct stash_pile *pile = pile_of_class(stash, class);
     if (pile->pile_wait > 0 && --pile->pile_wait > 0)
         return PILE_CLOSED;
-    struct table_slot *chain = NULL;
     uint32_t bias = PILE_CLOSED;
     pthread_mutex_lock(&stash_lock);
-    if (may_open(pile, class)) {
+    struct table_slot *chain = pile_gather(pile, NULL); /* closed by who wanted a stack alone */
+    pile->pile_top = pile->pile_place;
+    if (may_open(pile, class))
         bias = stash->stash_number << TABLE_BIAS_SHIFT | class << TABLE_CLASS_SHIFT | STACK_USED;
-    } else {
-        chain = pile_gather(pile, NULL); /* closed by who wanted a stack alone */
-        if (atomic_load_explicit(&pile->pile_shared, memory_order_relaxed))
-            pile_lie_low(pile);
-    }
+    else if (atomic_load_explicit(&pile->pile_shared, memory_order_relaxed))
+        pile_lie_low(pile);
     atomic_store_explicit(&pile->pile_bias, bias, memory_order_relaxed);
     pthread_mutex_unlock(&stash_lock);
     chain_give_back(chain);
@@ -354,7 +370,7 @@ pile_open(unsigned class)
 uint32_t
 stash_bias(unsigned class)
 {
-    struct stash_pile *pile = &stash_self->stash_pile[class];
+    struct stash_pile *pile = pile_of_class(stash_own.own_stash, class);
     uint32_t bias = atomic_load_explicit(&pile->pile_bias, memory_order_relaxed);
     if ((bias & TABLE_BIAS_MASK) == 0) /* closed, or nobody's */
         bias = pile_open(class);

@@ -26,6 +26,12 @@
  *    or empty.  A word on a pile says CACHED.  Others empty piles when they are
  *    closed, for umem_reap(), fork(), seals and reserves.
  *
+ * 4. Places.  A stack that was taken from a pile stays noted in its place, so
+ *    when it comes back before any other its slot needs no looking for.  Nor
+ *    do such a take and its return write where the top is: each would have to wait
+ *    for the other's store.  What is noted may be old; a slot and its body belong
+ *    together for ever, though, and the word decides, as always.
+ *
  * The lock stash_lock: which numbers are taken, closing and opening piles.  No
  * call of umem's is made with it held.  Owners never take it on the fast paths.
  */
@@ -38,32 +44,44 @@
 #define STASH_ROUNDS 6
 #define STASH_BYTES ((size_t)1 << 20)
 
-/* Two cache lines, of which the first holds what is used with a few stacks. */
-/* Allocations of 10 ns more, where a barrier takes some 5 us; up to a million. */
-#define STASH_PATIENCE ((uint32_t)1 << 10)
-#define STASH_PATIENCE_MAX ((uint32_t)1 << 20)
+/* Allocations of 10 ns more, where a barrier takes some 5 us: 1,024 at first, up to a million. */
+#define STASH_PATIENCE_SHIFT 10
+#define STASH_PATIENCE_SHIFT_MAX 20
 
+struct stash_place {
+    _Atomic uintptr_t place_body; /* and PLACE_EMPTY where it was taken */
+    struct table_slot *place_slot;
+};
+#define PLACE_EMPTY ((uintptr_t)1) /* no body has an odd address */
+
+/* Two cache lines, of which the first holds what is used with two stacks. */
 struct stash_pile {
-    _Alignas(128) size_t pile_size; /* of a stack; 0 in records that are nobody's */
+    _Alignas(128) size_t pile_size; /* of a stack; what no size is in records that are nobody's */
     /* The word of a stack that is in use and the owner's, but for its offset; or PILE_CLOSED. */
     _Atomic uint32_t pile_bias;
-    uint16_t pile_count; /* these of the owner, and of who closed the pile */
-    uint16_t pile_limit;
-    void *pile_body[STASH_ROUNDS];
-    struct table_slot *pile_slot[STASH_ROUNDS];
-    _Atomic bool pile_shared; /* others free its stacks */
-    /* The owner's: allocations before it is tried again, or 0, and how many it will be next time.
-     */
-    uint32_t pile_wait;
-    uint32_t pile_patience;
+    uint32_t pile_wait; /* the owner's: allocations before it is tried again, or 0 */
+    /* The owner's: the last place with a stack, or the next; below it none is empty, while open. */
+    struct stash_place *pile_top;
+    struct stash_place pile_place[STASH_ROUNDS]; /* of the owner, and of who closed the pile */
+    uint8_t pile_limit;                          /* of them, how many are used */
+    _Atomic bool pile_shared;                    /* others free its stacks */
+    uint8_t pile_patience_shift;                 /* the owner's: for pile_wait, next time */
 };
 _Static_assert(sizeof(struct stash_pile) == 128, "a pile is found by a shift");
 
 /* No word of a stack, whatever its offset: there is no such state. */
 #define PILE_CLOSED TABLE_STATE_MASK
 
-/* Of them the last is no class: any size finds a pile, whose size it has or not. */
+/*
+ * Any size finds a pile, whose size it has or not, by a multiplication: a power of two shifts
+ * three bits of the factor to where they count, and no three neighbours in it are alike.  So the
+ * classes have a pile each, and all that is below them (0 is) has the first, which is no class's.
+ */
 #define STASH_PILES 8
+#define STASH_FACTOR ((size_t)0x1d3)
+#define STASH_FACTOR_SHIFT STACK_SIZE_SHIFT_MAX
+/* A size that no pile has, and which is looked for in another one than the first. */
+#define STASH_NO_SIZE (((size_t)1 << STACK_SIZE_SHIFT_MIN) + 1)
 _Static_assert(STACK_CLASSES < STASH_PILES, "one more");
 
 struct stash {
@@ -73,8 +91,12 @@ struct stash {
     bool stash_taken; /* by a thread; under stash_lock */
 };
 
-/* The calling thread's; a static one, all closed, where it has none. */
-extern STACK_TLS struct stash *stash_self;
+/* What a thread has, in one place, so that it is found once. */
+struct stash_own {
+    struct stash *own_stash;         /* a static one, all closed, where it has none */
+    struct table_slot *own_deferred; /* see deferred.h */
+};
+extern STACK_TLS struct stash_own stash_own;
 
 /*
  * The owner goes to work, and is done.  Nothing in between may be moved out:
@@ -97,33 +119,102 @@ stash_end(struct stash *stash)
 static inline struct stash_pile *
 stash_pile_of(struct stash *stash, size_t size)
 {
-    unsigned shift = (unsigned)__builtin_ctzl(size | ~(SIZE_MAX >> 1));
-    return &stash->stash_pile[(shift - STACK_SIZE_SHIFT_MIN) % STASH_PILES];
+    return &stash->stash_pile[(size * STASH_FACTOR >> STASH_FACTOR_SHIFT) % STASH_PILES];
 }
 
-/* A stack of any size at all, marked as used; NULL: there is none on a pile. */
-static inline void *
-stash_take(size_t size)
+static inline uintptr_t
+place_body(const struct stash_place *place)
 {
-    struct stash *stash = stash_self;
+    return atomic_load_explicit(&place->place_body, memory_order_relaxed);
+}
+
+static inline void
+place_set_body(struct stash_place *place, uintptr_t body)
+{
+    atomic_store_explicit(&place->place_body, body, memory_order_relaxed);
+}
+
+/* What lies on top of a pile is taken from it.  False: nothing does. */
+static inline bool
+pile_take(struct stash_pile *pile, void **body, struct table_slot **slot)
+{
+    struct stash_place *place = pile->pile_top;
+    uintptr_t top = place_body(place);
+    if (STACK_UNLIKELY((top & PLACE_EMPTY) != 0)) {
+        if (place == pile->pile_place)
+            return false;
+        pile->pile_top = --place;
+        top = place_body(place);
+    }
+    place_set_body(place, top | PLACE_EMPTY);
+    *body = (void *)top;
+    *slot = place->place_slot;
+    return true;
+}
+
+/* A stack of any size at all, marked as used.  False: there is none on a pile. */
+static inline bool
+stash_take(size_t size, void **body)
+{
+    struct stash *stash = stash_own.own_stash;
     struct stash_pile *pile = stash_pile_of(stash, size);
     if (STACK_UNLIKELY(pile->pile_size != size))
-        return NULL;
-    void *body = NULL;
+        return false;
+    struct table_slot *slot;
     stash_begin(stash, pile);
     uint32_t bias = atomic_load_explicit(&pile->pile_bias, memory_order_relaxed);
-    unsigned count;
-    if (STACK_LIKELY(bias != PILE_CLOSED && (count = pile->pile_count) > 0)) {
-        pile->pile_count = (uint16_t)(count - 1);
-        body = pile->pile_body[count - 1];
-        atomic_store_explicit(&pile->pile_slot[count - 1]->slot_word, bias | table_offset(body),
+    bool took = STACK_LIKELY(bias != PILE_CLOSED) && pile_take(pile, body, &slot);
+    if (STACK_LIKELY(took))
+        atomic_store_explicit(&slot->slot_word, bias | table_offset(*body), memory_order_relaxed);
+    stash_end(stash);
+    return took;
+}
+
+/* The word that a stack in use, and the owner's, has, if it has no notes. */
+static inline uint32_t
+pile_word(struct stash_pile *pile, const void *body)
+{
+    return atomic_load_explicit(&pile->pile_bias, memory_order_relaxed) | table_offset(body);
+}
+
+/* Frees the stack that was taken last and is not back yet, if it is that and the caller's. */
+static inline bool
+stash_put_back(void *body, size_t size)
+{
+    struct stash *stash = stash_own.own_stash;
+    struct stash_pile *pile = stash_pile_of(stash, size);
+    if (STACK_UNLIKELY(pile->pile_size != size))
+        return false;
+    /* Should the pile be closed just now, its places change, and words differ from then on. */
+    struct stash_place *place = pile->pile_top;
+    if (STACK_UNLIKELY(place_body(place) != ((uintptr_t)body | PLACE_EMPTY)))
+        return false;
+    struct table_slot *slot = place->place_slot;
+    stash_begin(stash, slot);
+    uint32_t mine = pile_word(pile, body);
+    bool put = atomic_load_explicit(&slot->slot_word, memory_order_relaxed) == mine;
+    if (STACK_LIKELY(put)) {
+        atomic_store_explicit(&slot->slot_word, mine - STACK_USED + STACK_CACHED,
                               memory_order_relaxed);
+        place_set_body(place, (uintptr_t)body);
     }
     stash_end(stash);
-    return body;
+    return put;
 }
 
 enum stash_put { STASH_NOT_MINE, STASH_KEPT, STASH_FULL };
+
+static inline enum stash_put
+pile_put(struct stash_pile *pile, struct table_slot *slot, void *body)
+{
+    struct stash_place *place = pile->pile_top;
+    if ((place_body(place) & PLACE_EMPTY) == 0 && ++place == pile->pile_place + pile->pile_limit)
+        return STASH_FULL;
+    pile->pile_top = place;
+    place_set_body(place, (uintptr_t)body);
+    place->place_slot = slot;
+    return STASH_KEPT;
+}
 
 /*
  * Frees a stack of any size that is in use and the caller's.  STASH_FULL: it is
@@ -132,26 +223,18 @@ enum stash_put { STASH_NOT_MINE, STASH_KEPT, STASH_FULL };
 static inline enum stash_put
 stash_put(struct table_slot *slot, void *body, size_t size)
 {
-    struct stash *stash = stash_self;
+    struct stash *stash = stash_own.own_stash;
     struct stash_pile *pile = stash_pile_of(stash, size);
     enum stash_put put = STASH_NOT_MINE;
     if (STACK_UNLIKELY(pile->pile_size != size))
         return put;
     stash_begin(stash, slot);
-    uint32_t mine =
-        atomic_load_explicit(&pile->pile_bias, memory_order_relaxed) | table_offset(body);
+    uint32_t mine = pile_word(pile, body);
     uint32_t word = atomic_load_explicit(&slot->slot_word, memory_order_relaxed);
     if (STACK_LIKELY((word & ~TABLE_NOTES) == mine)) {
         atomic_store_explicit(&slot->slot_word, mine - STACK_USED + STACK_CACHED,
                               memory_order_relaxed);
-        unsigned count = pile->pile_count;
-        put = STASH_FULL;
-        if (STACK_LIKELY(count < pile->pile_limit)) {
-            pile->pile_body[count] = body;
-            pile->pile_slot[count] = slot;
-            pile->pile_count = (uint16_t)(count + 1);
-            put = STASH_KEPT;
-        }
+        put = pile_put(pile, slot, body);
     }
     stash_end(stash);
     return put;

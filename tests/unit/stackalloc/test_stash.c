@@ -15,13 +15,27 @@
 #define STACK (64 * KIB)
 #define CLASS 1 /* of 64 KiB */
 
-enum { RACES = 3000, HELD = 10 };
+enum { RACES = 3000, HELD = 10, ORDERS = 20000 };
+
+static struct stash_pile *
+pile(void)
+{
+    return stash_pile_of(stash_own.own_stash, STACK);
+}
 
 static bool
 is_open(void)
 {
-    return stash_self->stash_pile[CLASS].pile_size == STACK &&
-           stash_self->stash_pile[CLASS].pile_bias != PILE_CLOSED;
+    return pile()->pile_size == STACK && pile()->pile_bias != PILE_CLOSED;
+}
+
+static unsigned
+pile_count(void)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < STASH_ROUNDS; i++)
+        count += pile()->pile_place[i].place_body % 2 == 0;
+    return count;
 }
 
 /* A few turns, after which this thread's pile is open. */
@@ -104,7 +118,7 @@ free_refused(void *where)
 static void
 free_one(void *where)
 {
-    CHECK(!is_open() || stash_self->stash_pile[CLASS].pile_count > 0);
+    CHECK(!is_open() || pile_count() > 0);
     CHECK(stack_free(*(void **)where, STACK) == 0);
 }
 
@@ -187,7 +201,7 @@ child_lies_low(void *unused)
 {
     (void)unused;
     struct worker w;
-    uint32_t few = STASH_PATIENCE - 10, rest = 20;
+    uint32_t few = ((uint32_t)1 << STASH_PATIENCE_SHIFT) - 10, rest = 20;
     void *stack;
     start(&w);
     for (int i = 0; i < 2; i++) {
@@ -304,14 +318,83 @@ fill_pile(void *unused)
         CHECK((stacks[i] = stack_alloc(STACK)) != NULL);
     for (int i = 0; i < HELD; i++)
         CHECK(stack_free(stacks[i], STACK) == 0);
-    CHECK(is_open() && stash_self->stash_pile[CLASS].pile_count > 1);
+    CHECK(is_open() && pile_count() > 1);
 }
 
 static void
 check_empty(void *unused)
 {
     (void)unused;
-    CHECK(!is_open() && stash_self->stash_pile[CLASS].pile_count == 0);
+    CHECK(!is_open() && pile_count() == 0);
+}
+
+/* Every size finds a pile of its own class, or one of another size. */
+static void
+child_sizes(void *unused)
+{
+    (void)unused;
+    warm_up();
+    for (size_t size = 0; size <= 4 * MIB; size += size < 64 ? 1 : PAGE / 2) {
+        bool class = size >= 32 * KIB && size <= 2 * MIB && (size & (size - 1)) == 0;
+        CHECK((stash_pile_of(stash_own.own_stash, size)->pile_size == size) == class);
+    }
+    for (unsigned shift = 22; shift < 64; shift++)
+        CHECK(stash_pile_of(stash_own.own_stash, (size_t)1 << shift)->pile_size != (size_t)1
+                                                                                       << shift);
+}
+
+/* Whatever the order, a stack has one holder, and what is freed is freed once. */
+static void
+child_orders(void *unused)
+{
+    (void)unused;
+    void *held[HELD];
+    size_t count = 0, spare = cached();
+    uint64_t r = 1;
+    warm_up();
+    for (int i = 0; i < ORDERS; i++) {
+        r = r * 6364136223846793005u + 1442695040888963407u;
+        size_t which = (r >> 40) % HELD;
+        if (which >= count && count < HELD) {
+            CHECK((held[count] = stack_alloc(STACK)) != NULL);
+            for (size_t k = 0; k < count; k++)
+                CHECK(held[k] != held[count]);
+            count++;
+        } else if (which < count) {
+            CHECK(stack_free(held[which], STACK) == 0 && is_refused(held[which], STACK));
+            held[which] = held[--count];
+        }
+        CHECK(is_open() && pile_count() <= pile()->pile_limit);
+    }
+    while (count > 0)
+        CHECK(stack_free(held[--count], STACK) == 0);
+    CHECK(cached() >= spare && cached() <= HELD + 1 && umem_verify() == 0);
+}
+
+/* The place of what was taken last does not make it the owner's when somebody else freed it. */
+static void
+child_taken(void *unused)
+{
+    (void)unused;
+    struct worker w;
+    start(&w);
+    warm_up();
+    void *stack = stack_alloc(STACK);
+    CHECK(is_open() && pile()->pile_top->place_body == (uintptr_t)stack + PLACE_EMPTY);
+    tell(&w, free_one, &stack);
+    CHECK(is_refused(stack, STACK));
+    tell(&w, take_one, &stack);
+    CHECK(stack_free(stack, STACK) == 0 && is_refused(stack, STACK));
+    end(&w);
+}
+
+static void
+test_places(void **state)
+{
+    (void)state;
+    must_succeed(child_sizes, NULL);
+    must_succeed(child_orders, NULL);
+    must_succeed(child_taken, NULL);
 }
 
 /* What an idle thread has at hand goes with umem_reap(); the thread goes on as before. */
@@ -381,11 +464,11 @@ static _Atomic bool at_work;
 static void
 work_until_told(void *stack)
 {
-    stash_begin(stash_self, table_known(stack));
+    stash_begin(stash_own.own_stash, table_known(stack));
     atomic_store(&at_work, true);
     while (atomic_load(&at_work))
         usleep(100);
-    stash_end(stash_self);
+    stash_end(stash_own.own_stash);
 }
 
 /* As a free that is under way does at its beginning; piles are closed already. */
@@ -505,7 +588,7 @@ main(void)
         cmocka_unit_test(test_piles_come_back),   cmocka_unit_test(test_one_of_racing_frees_wins),
         cmocka_unit_test(test_reap_takes_it),     cmocka_unit_test(test_fork_hands_it_on),
         cmocka_unit_test(test_fork_amid_work),    cmocka_unit_test(test_reserved_and_sealed_sizes),
-        cmocka_unit_test(test_watched_cache),
+        cmocka_unit_test(test_watched_cache),     cmocka_unit_test(test_places),
     };
     if (syscall(SYS_membarrier, 0, 0, 0) <= 0)
         return 77; /* skipped: no pile is ever open */
