@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "deferred.h"
+#include "page.h"
 #include "stack.h"
 #include "stash.h"
 #include "table.h"
@@ -63,6 +64,7 @@ alloc_slow(size_t size)
     umem_cache_t *cache = open_cache(size);
     if (STACK_UNLIKELY(cache == NULL))
         return NULL;
+    page_locking_forget();
     char *object = umem_cache_alloc(cache, UMEM_DEFAULT);
     if (STACK_UNLIKELY(object == NULL) && stack_budget_make_room(size))
         object = umem_cache_alloc(cache, UMEM_DEFAULT);

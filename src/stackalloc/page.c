@@ -7,7 +7,8 @@
  * all, and one made before it is not locked when it is opened later.  So:
  * address space is reserved past that rule (page_reserve), and whether the
  * rule is in force is asked when a stack is built (page_locking).
- * Owns the cached page size, and what was last seen of that rule.  No locks.
+ * Owns the cached page size, and what was last seen of that rule, by anybody and by
+ * each thread.  No locks.
  */
 #include "page.h"
 
@@ -18,6 +19,8 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "stack.h"
 
 /* The values are ABI; the names are younger than the oldest headers we build with. */
 #ifndef MADV_POPULATE_WRITE
@@ -69,6 +72,18 @@ is_locked(void *page)
     return locked;
 }
 
+/*
+ * It was found not to be in force by the allocation that the thread is at.  So the stack for which
+ * a span was reserved need not ask again.
+ */
+static STACK_TLS bool unlocked_now;
+
+void
+page_locking_forget(void)
+{
+    unlocked_now = false;
+}
+
 /* One call, where MCL_FUTURE is not in force.  NULL: it is, or there is no room. */
 static void *
 reserve_plain(size_t size)
@@ -78,7 +93,8 @@ reserve_plain(size_t size)
     void *addr = mmap(NULL, size, PROT_NONE, RESERVE_FLAGS, -1, 0);
     if (addr == MAP_FAILED)
         return NULL;
-    if (!is_locked(addr))
+    unlocked_now = !is_locked(addr);
+    if (unlocked_now)
         return addr;
     munmap(addr, size);
     return NULL;
@@ -219,12 +235,16 @@ page_open(void *addr, size_t size)
 }
 
 /*
- * A fresh page shows.  No answer could be kept, since any thread may call
- * mlockall() or munlockall() at any time.
+ * A fresh page shows.  No answer can be kept longer than for the call that it was asked for, since
+ * any thread may call mlockall() or munlockall() at any time.
  */
 int
 page_locking(void)
 {
+    if (unlocked_now) {
+        unlocked_now = false;
+        return 0;
+    }
     size_t page = page_size();
     void *probe = mmap(NULL, page, PROT_NONE, RESERVE_FLAGS, -1, 0);
     if (probe == MAP_FAILED) {

@@ -45,8 +45,12 @@ void page_release(void *addr, size_t size);
 int page_close(void *addr, size_t size);
 /* Makes a range readable and writable. */
 int page_open(void *addr, size_t size);
-/* Whether mlockall(MCL_FUTURE) is in force now: 0 or 1. */
+/*
+ * Whether mlockall(MCL_FUTURE) is in force now: 0 or 1.  A page_reserve() that has just found
+ * out answers once in its place, unless that is forgotten: when an allocation begins.
+ */
 int page_locking(void);
+void page_locking_forget(void);
 /* Locks a range that is open, without faulting it in. */
 int page_lock(void *addr, size_t size);
 /* The reverse; the contents stay. */

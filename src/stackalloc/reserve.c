@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stackalloc.h>
 
+#include "page.h"
 #include "stack.h"
 #include "stash.h"
 #include "table.h"
@@ -49,6 +50,7 @@ stack_reserve(size_t size, size_t n)
     else
         stash_permit(index, STASH_RESERVED);
     umem_cache_t *cache = stack_class_open(index);
+    page_locking_forget();
     if (cache != NULL && umem_cache_reserve(cache, n) == 0)
         return 0;
     return refuse(errno == EAGAIN ? EAGAIN : ENOMEM);

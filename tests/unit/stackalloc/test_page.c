@@ -69,6 +69,22 @@ child_locking(void *arg)
     CHECK(page_locking() == 0);
 }
 
+/* What a reservation found out answers once, and for the allocation that it was made for. */
+static void
+child_locking_seen(void *arg)
+{
+    (void)arg;
+    CHECK(page_reserve(MIB) != NULL);
+    lock_all(MCL_FUTURE);
+    CHECK(page_locking() == 0 && page_locking() == 1);
+    CHECK(munlockall() == 0 && page_locking() == 0);
+    CHECK(page_reserve(MIB) != NULL);
+    lock_all(MCL_FUTURE);
+    page_locking_forget();
+    CHECK(page_locking() == 1);
+    CHECK(page_reserve(MIB) != NULL && page_locking() == 1);
+}
+
 static void
 test_locking_is_told_as_it_changes(void **state)
 {
@@ -76,6 +92,7 @@ test_locking_is_told_as_it_changes(void **state)
     if (SANITIZED)
         skip();
     must_succeed(child_locking, NULL);
+    must_succeed(child_locking_seen, NULL);
 }
 
 static void
