@@ -15,7 +15,8 @@
  *           what the machine adds, by interrupts, or by running others
  *
  * Of each it prints, by wall time and by the processor time of the thread, "median"
- * in ns; "worst", the slowest in medians; "over", how many took more than ten
+ * in ns; "p99" and "p99.9", what so many of a hundred were within, and "worst", the slowest, in
+ * medians; "over", how many took more than ten
  * medians, "over_switched", how many of those did not keep the processor, and
  * "unswitched", the slowest of those that did, in medians.  "waits": in how many the thread
  * gave up the processor by itself, waiting for a lock.  Of umem also "own", wall
@@ -217,6 +218,8 @@ report(enum way way, enum field field)
     const char *w = way_names[way], *f = field_names[field];
     printf("%s.%s.median %.0f\n%s.%s.worst %.1f\n", w, f, median, w, f,
            all[count - 1].create_ns[field] / median);
+    printf("%s.%s.p99 %.1f\n", w, f, all[count * 99 / 100].create_ns[field] / median);
+    printf("%s.%s.p99.9 %.1f\n", w, f, all[count * 999 / 1000].create_ns[field] / median);
     printf("%s.%s.over %zu\n%s.%s.over_switched %zu\n", w, f, over, w, f, switched);
     printf("%s.%s.unswitched %.1f\n", w, f, unswitched / median);
 }

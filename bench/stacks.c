@@ -3,30 +3,35 @@
  * stacks.c - what a stack costs: taken and given back, built, and under a
  * thread.
  *
- *   stacks pair   umem|mmap         BYTES MS    one taken and given back
+ *   stacks pair   umem|bare|mmap    BYTES MS    one taken and given back
  *   stacks build  umem|mmap|huge    BYTES MS    a hundred taken, then given back for good
  *   stacks alone  umem|mmap|huge    BYTES MS    one taken, then given back for good
  *   stacks lazy   umem              BYTES MS    a million that nothing is faulted in of
  *   stacks thread umem|glibc|reused BYTES MS    a thread that uses 3/4 of its stack, joined
  *
- * Prints "ns", wall time for one; of threads also "faults", page faults each, of
- * lazy ones "tables", bytes of page tables for all.  Only what takes is timed of
- * "build" and "alone".
- * mmap: two guards, every page touched, munmap().  huge: the same with the body on
- * huge pages of its own.  glibc: threads with default
- * attributes, whose stacks libc caches.  reused: one stack, faulted in, for all.
+ * Prints "ns", wall time for one; of umem's "pair", "alone" and "thread" also "beside", the
+ * same as a multiple of bare, huge and reused, taken by turns with it in this process; of threads
+ * also "faults", page faults each, of lazy ones "tables", bytes of page tables for all.  Only what
+ * takes is timed of "build" and "alone". bare: a thread's array of stacks, and nothing that tells
+ * whose each is: what two calls and a look-up take anyway.  mmap: two guards, every page touched,
+ * munmap().  huge: the same with the body on huge pages of its own.  glibc: threads with default
+ * attributes, whose stacks libc caches. reused: one stack, faulted in, for all.
  */
 #include "common.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stackalloc.h>
+#include <stdbool.h>
 #include <sys/resource.h>
 #include <umem.h>
 
-#define PAIRS 64 /* between two looks at the clock */
+#define PAIRS 10000
 #define AT_ONCE 100
 #define MILLION 1000000
 #define WARM 10
+#define TURNS 1000
+#define THREADS 20
 
 static size_t size;
 
@@ -59,6 +64,30 @@ unmap_huge(void *stack)
     munmap(*(char **)stack, 3 * size);
 }
 
+/* Calls like the library's, through pointers so that none is left out. */
+#define BARE_ROUNDS 16
+static __thread void *bare_stack[BARE_ROUNDS];
+static __thread unsigned bare_count;
+
+static void *
+bare_alloc(size_t bytes)
+{
+    return bare_count > 0 ? bare_stack[--bare_count] : map_stack(bytes);
+}
+
+static int
+bare_free(void *stack, size_t bytes)
+{
+    if (bare_count < BARE_ROUNDS)
+        bare_stack[bare_count++] = stack;
+    else
+        munmap((char *)stack - PAGE, bytes + 2 * PAGE);
+    return 0;
+}
+
+typedef void *alloc_fn(size_t);
+typedef int free_fn(void *, size_t);
+
 enum how { UMEM, MAPPED, HUGE_PAGES };
 
 static void *
@@ -81,41 +110,164 @@ give(enum how how, void *stack)
         abort();
 }
 
-static double
-pairs(enum how how, uint64_t ms)
+static void *
+map_alloc(size_t bytes)
 {
-    uint64_t count = 0, start, now;
-    give(how, take(how));
-    start = now = now_ns();
-    while (now - start < ms * NS_PER_MS) {
-        for (int i = 0; i < PAIRS; i++)
-            give(how, take(how));
-        count += PAIRS;
-        now = now_ns();
-    }
-    return (double)(now - start) / (double)count;
+    return map_stack(bytes);
+}
+
+static int
+map_free(void *stack, size_t bytes)
+{
+    return munmap((char *)stack - PAGE, bytes + 2 * PAGE);
+}
+
+static void *
+trim(void *unused)
+{
+    (void)unused;
+    umem_reap(); /* takes what other threads have at hand */
+    if (stack_trim(size, 0) < 0)
+        abort();
+    return NULL;
+}
+
+/* A real-time thread must not: then another does. */
+static void
+trim_all(void)
+{
+    pthread_t id;
+    if (stack_trim(size, 0) >= 0)
+        return;
+    pthread_attr_t attr;
+    struct sched_param normal = {0};
+    pthread_attr_init(&attr);
+    pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
+    pthread_attr_setschedpolicy(&attr, SCHED_OTHER);
+    pthread_attr_setschedparam(&attr, &normal);
+    if (pthread_create(&id, &attr, trim, NULL) != 0 || pthread_join(id, NULL) != 0)
+        abort();
+}
+
+static void
+give_for_good(enum how how, void *stack)
+{
+    give(how, stack);
+    if (how == UMEM)
+        trim_all();
 }
 
 static double
-builds(enum how how, int at_once, uint64_t ms)
+builds(enum how how, uint64_t ms)
 {
     uint64_t count = 0, spent = 0, begin = 0;
     void *stacks[AT_ONCE];
     while (now_ns() - begin < ms * NS_PER_MS || count == 0) {
         uint64_t start = now_ns();
-        for (int i = 0; i < at_once; i++)
+        for (int i = 0; i < AT_ONCE; i++)
             stacks[i] = take(how);
         if (begin != 0) {
             spent += now_ns() - start;
-            count += (uint64_t)at_once;
+            count += AT_ONCE;
         } else /* a virtual machine's memory may have had to come from its host */
             begin = now_ns();
-        for (int i = 0; i < at_once; i++)
+        for (int i = 0; i < AT_ONCE; i++)
             give(how, stacks[i]);
-        if (how == UMEM && stack_trim(size, 0) < 0)
-            abort();
+        if (how == UMEM)
+            trim_all();
     }
     return (double)spent / (double)count;
+}
+
+static int
+compare_ns(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* Of what takes more now and then. */
+static double
+median(double *values, size_t count)
+{
+    qsort(values, count, sizeof(*values), compare_ns);
+    return values[count / 2];
+}
+
+/* Times of two ways by turns, of which each is the first as often: the median of a, and of a / b.
+ */
+static double
+by_turns(double (*one)(const void *), const void *a, const void *b, uint64_t ms, double *beside)
+{
+    static double ours[TURNS], ratio[TURNS];
+    size_t count = 0;
+    (void)one(a);
+    (void)one(b);
+    uint64_t start = now_ns();
+    for (; count < TURNS && (now_ns() - start < ms * NS_PER_MS || count == 0); count++) {
+        double other = count % 2 != 0 ? one(b) : 0;
+        ours[count] = one(a);
+        ratio[count] = ours[count] / (count % 2 != 0 ? other : one(b));
+    }
+    *beside = median(ratio, count);
+    return median(ours, count);
+}
+
+struct calls {
+    alloc_fn *calls_alloc;
+    free_fn *calls_free;
+    unsigned calls_pairs; /* between two looks at the clock: for some 50 us */
+};
+
+static double
+some_pairs(const void *arg)
+{
+    const struct calls *calls = arg;
+    alloc_fn *alloc = calls->calls_alloc;
+    free_fn *release = calls->calls_free;
+    uint64_t start = now_ns();
+    for (unsigned i = 0; i < calls->calls_pairs; i++)
+        (void)release(alloc(size), size);
+    return (double)(now_ns() - start) / calls->calls_pairs;
+}
+
+static double
+pairs(const char *how, uint64_t ms, double *beside)
+{
+    const struct calls ours = {stack_alloc, stack_free, PAIRS};
+    const struct calls bare = {bare_alloc, bare_free, PAIRS};
+    const struct calls mapped = {map_alloc, map_free, 1};
+    double ratio;
+    if (strcmp(how, "umem") != 0) {
+        const struct calls *calls = strcmp(how, "bare") == 0 ? &bare : &mapped;
+        return by_turns(some_pairs, calls, calls, ms, &ratio);
+    }
+    for (int i = 0; i < WARM; i++)
+        if (stack_free(stack_alloc(size), size) != 0)
+            abort();
+    return by_turns(some_pairs, &ours, &bare, ms, beside);
+}
+
+static double
+one_alone(const void *how)
+{
+    enum how way = *(const enum how *)how;
+    uint64_t start = now_ns();
+    void *stack = take(way);
+    uint64_t spent = now_ns() - start;
+    give_for_good(way, stack);
+    return (double)spent;
+}
+
+static double
+alone(enum how how, uint64_t ms, double *beside)
+{
+    const enum how huge = HUGE_PAGES;
+    double ns, ratio;
+    ns = by_turns(one_alone, &how, how == UMEM ? &huge : &how, ms, &ratio);
+    if (how == UMEM)
+        *beside = ratio;
+    return ns;
 }
 
 static double
@@ -179,28 +331,44 @@ faults_now(void)
     return usage.ru_minflt;
 }
 
+static pthread_attr_t thread_attr;
+
+/* Some, one after the other: one alone is as long as it takes to wake another processor. */
 static double
-threads(const char *how, uint64_t ms, double *faults)
+some_threads(const void *how)
 {
-    pthread_attr_t attr;
-    uint64_t count = 0, start, now;
-    pthread_attr_init(&attr);
-    if (strcmp(how, "reused") == 0)
-        pthread_attr_setstack(&attr, map_stack(size), size);
-    for (int i = 0; i < WARM; i++)
-        one_thread(how, &attr);
+    uint64_t start = now_ns();
+    for (int i = 0; i < THREADS; i++)
+        one_thread(how, &thread_attr);
+    return (double)(now_ns() - start) / THREADS;
+}
+
+static double
+threads(const char *how, uint64_t ms, double *faults, double *beside)
+{
+    bool umem = strcmp(how, "umem") == 0, reused = strcmp(how, "reused") == 0;
+    double ns, ratio;
+    pthread_attr_init(&thread_attr);
+    if (umem || reused)
+        pthread_attr_setstack(&thread_attr, map_stack(size), size);
+    for (int i = 0; i < WARM; i++) {
+        one_thread(how, &thread_attr);
+        one_thread(umem ? "reused" : how, &thread_attr);
+    }
     long before = faults_now();
-    start = now = now_ns();
-    for (; now - start < ms * NS_PER_MS; now = now_ns(), count++)
-        one_thread(how, &attr);
-    *faults = (double)(faults_now() - before) / (double)count;
-    return (double)(now - start) / (double)count;
+    for (int i = 0; i < WARM; i++)
+        one_thread(how, &thread_attr);
+    *faults = (double)(faults_now() - before) / WARM;
+    ns = by_turns(some_threads, how, umem ? "reused" : how, ms, &ratio);
+    if (umem)
+        *beside = ratio;
+    return ns;
 }
 
 int
 main(int argc, char **argv)
 {
-    double faults = -1, tables = -1, ns;
+    double faults = -1, tables = -1, beside = -1, ns;
     if (argc != 5) {
         fprintf(stderr, "usage: stacks pair|build|alone|lazy|thread HOW BYTES MS\n");
         return 2;
@@ -211,16 +379,18 @@ main(int argc, char **argv)
     uint64_t ms = strtoull(argv[4], NULL, 10);
     size = strtoul(argv[3], NULL, 10);
     if (strcmp(argv[1], "pair") == 0)
-        ns = pairs(how, ms);
+        ns = pairs(argv[2], ms, &beside);
     else if (strcmp(argv[1], "build") == 0)
-        ns = builds(how, AT_ONCE, ms);
+        ns = builds(how, ms);
     else if (strcmp(argv[1], "alone") == 0)
-        ns = builds(how, 1, ms);
+        ns = alone(how, ms, &beside);
     else if (strcmp(argv[1], "lazy") == 0)
         ns = lazy(&tables);
     else
-        ns = threads(argv[2], ms, &faults);
+        ns = threads(argv[2], ms, &faults, &beside);
     printf("ns %.2f\n", ns);
+    if (beside >= 0)
+        printf("beside %.3f\n", beside);
     if (tables >= 0)
         printf("tables %.0f\n", tables);
     if (faults >= 0)

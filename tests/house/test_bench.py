@@ -336,6 +336,17 @@ def test_quick_run_of_debugging(tmp_path):
         assert f"\n| {row} |" in text
 
 
+@pytest.mark.parametrize("mode,size", [("build", 32 << 10), ("alone", 2048 << 10)])
+def test_stacks_built_under_sched_fifo(mode, size):
+    """By threads that may not take stacks apart."""
+    program = [paths.built("bench/stacks"), mode, "umem", size, 1]
+    result = run(["chrt", "-f", 1, "true"])
+    if result.returncode != 0:
+        pytest.skip("SCHED_FIFO is not permitted")
+    result = run(["chrt", "-f", 1, *program])
+    assert result.returncode == 0 and result.stdout.startswith("ns "), result
+
+
 def test_quick_run_of_stacks(tmp_path):
     copy = tmp_path / "stacks.md"
     copy.write_text((paths.REPO / "docs" / "stacks.md").read_text())
