@@ -20,7 +20,7 @@ static size_t
 count_gnu_hash(const uint32_t *hash)
 {
     uint32_t buckets = hash[0], first = hash[1], bloom_words = hash[2], last = 0;
-    const uint32_t *bucket = hash + 4 + bloom_words * (sizeof(ElfW(Addr)) / sizeof(uint32_t));
+    const uint32_t *bucket = hash + 4 + bloom_words * (sizeof(os_elf_address) / sizeof(uint32_t));
     const uint32_t *chain = bucket + buckets;
 
     for (uint32_t i = 0; i < buckets; i++)
@@ -35,16 +35,16 @@ count_gnu_hash(const uint32_t *hash)
 
 /* An address of the dynamic section, which the loader has relocated or not (vdso). */
 static const void *
-address(ElfW(Addr) value, uintptr_t bias)
+address(os_elf_address value, uintptr_t bias)
 {
     return (const void *)(value < bias ? value + bias : value);
 }
 
 bool
-os_dynamic_tables(const ElfW(Dyn) * section, uintptr_t bias, struct os_dynamic *out)
+os_dynamic_tables(const os_elf_dynamic *section, uintptr_t bias, struct os_dynamic *out)
 {
     *out = (struct os_dynamic){.dyn_symbols = NULL};
-    for (const ElfW(Dyn) *d = section; d->d_tag != DT_NULL; d++)
+    for (const os_elf_dynamic *d = section; d->d_tag != DT_NULL; d++)
         if (d->d_tag == DT_SYMTAB)
             out->dyn_symbols = address(d->d_un.d_ptr, bias);
         else if (d->d_tag == DT_STRTAB)
@@ -60,9 +60,9 @@ os_dynamic_tables(const ElfW(Dyn) * section, uintptr_t bias, struct os_dynamic *
 
 /* Makes a symbol's value another one. */
 static bool
-redefine(const ElfW(Sym) * symbol, ElfW(Addr) value)
+redefine(const os_elf_symbol *symbol, os_elf_address value)
 {
-    ElfW(Addr) *field = (ElfW(Addr) *)(uintptr_t)&symbol->st_value;
+    os_elf_address *field = (os_elf_address *)(uintptr_t)&symbol->st_value;
     void *page = (void *)umem_align_down((uintptr_t)field, os_page_size());
 
     if (__atomic_load_n(field, __ATOMIC_RELAXED) == value)
@@ -76,7 +76,7 @@ redefine(const ElfW(Sym) * symbol, ElfW(Addr) value)
 }
 
 static bool
-is_function(const ElfW(Sym) * symbol)
+is_function(const os_elf_symbol *symbol)
 {
     return (symbol->st_info & 0xf) == STT_FUNC && symbol->st_shndx != SHN_UNDEF;
 }
@@ -98,9 +98,10 @@ os_libc_follows(const char *const *names, size_t n)
         if (wanted == NULL)
             continue;
         /* All versions of it. */
-        for (const ElfW(Sym) *s = table.dyn_symbols; s < table.dyn_symbols + table.dyn_count; s++)
+        for (const os_elf_symbol *s = table.dyn_symbols; s < table.dyn_symbols + table.dyn_count;
+             s++)
             if (is_function(s) && strcmp(table.dyn_strings + s->st_name, names[i]) == 0)
-                done &= redefine(s, (ElfW(Addr))(uintptr_t)wanted - libc->l_addr);
+                done &= redefine(s, (os_elf_address)(uintptr_t)wanted - libc->l_addr);
     }
     errno = saved;
     return done;

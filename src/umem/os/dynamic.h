@@ -10,8 +10,13 @@
 
 #include "base/base.h"
 
+/* Of this machine's word size. */
+typedef ElfW(Sym) os_elf_symbol;
+typedef ElfW(Dyn) os_elf_dynamic;
+typedef ElfW(Addr) os_elf_address;
+
 struct os_dynamic {
-    const ElfW(Sym) * dyn_symbols;
+    const os_elf_symbol *dyn_symbols;
     const char *dyn_strings;
     size_t dyn_count; /* symbols */
 };
@@ -20,7 +25,7 @@ struct os_dynamic {
  * The tables that a module's dynamic section names; bias: its address in memory
  * less that in the file.  False: it has none.  (AS)
  */
-bool os_dynamic_tables(const ElfW(Dyn) * section, uintptr_t bias, struct os_dynamic *out);
+bool os_dynamic_tables(const os_elf_dynamic *section, uintptr_t bias, struct os_dynamic *out);
 
 /*
  * Has libc define the functions of these names as the program's global scope

@@ -34,7 +34,7 @@ libc_map(void)
 
 /* The address that libc's table has for a name; symbol: where. */
 static uintptr_t
-in_libc(const char *name, const ElfW(Sym) * *symbol)
+in_libc(const char *name, const os_elf_symbol **symbol)
 {
     struct link_map *map = libc_map();
     struct os_dynamic table;
@@ -52,9 +52,9 @@ in_libc(const char *name, const ElfW(Sym) * *symbol)
 static void
 test_tables(void **state)
 {
-    static const ElfW(Dyn) none[] = {{.d_tag = DT_NULL}};
+    static const os_elf_dynamic none[] = {{.d_tag = DT_NULL}};
     struct os_dynamic table;
-    const ElfW(Sym) * symbol;
+    const os_elf_symbol *symbol;
 
     (void)state;
     assert_true(in_libc("strtol", &symbol) == (uintptr_t)strtol);
@@ -67,8 +67,8 @@ test_libc_follows(void **state)
 {
     static const char *const names[] = {"l64a", "no such name", "strtol"};
     void *libc = dlopen("libc.so.6", RTLD_NOLOAD | RTLD_LAZY);
-    uintptr_t other = in_libc("a64l", &(const ElfW(Sym) *){NULL});
-    const ElfW(Sym) * symbol;
+    uintptr_t other = in_libc("a64l", &(const os_elf_symbol *){NULL});
+    const os_elf_symbol *symbol;
     struct os_mapping mapping;
 
     (void)state;
@@ -77,8 +77,8 @@ test_libc_follows(void **state)
     assert_true(os_libc_follows(names, 3));
     assert_true(in_libc("l64a", &symbol) == (uintptr_t)l64a);
     assert_true(dlsym(libc, "l64a") == (void *)(uintptr_t)l64a);
-    assert_true(in_libc("a64l", &(const ElfW(Sym) *){NULL}) == other);
-    assert_true(in_libc("strtol", &(const ElfW(Sym) *){NULL}) == (uintptr_t)strtol);
+    assert_true(in_libc("a64l", &(const os_elf_symbol *){NULL}) == other);
+    assert_true(in_libc("strtol", &(const os_elf_symbol *){NULL}) == (uintptr_t)strtol);
     assert_true(os_mapping_find((uintptr_t)symbol, &mapping));
     assert_int_equal(mapping.map_perms[1], '-');
     dlclose(libc);
