@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "page.h"
+#include "tools.h"
 
 /* The values are ABI; the names are younger than the oldest headers we build with. */
 #ifndef PR_SET_VMA
@@ -89,7 +90,11 @@ look_resident(const void *addr, size_t size)
 bool
 look_locked(const void *addr, size_t size)
 {
-    return msync((void *)(uintptr_t)addr, size, MS_ASYNC | MS_INVALIDATE) != 0 && errno == EBUSY;
+    tools_quiet(); /* it may be closed */
+    bool locked =
+        msync((void *)(uintptr_t)addr, size, MS_ASYNC | MS_INVALIDATE) != 0 && errno == EBUSY;
+    tools_heed();
+    return locked;
 }
 
 /* The start of each mapping is the hexadecimal number that a line begins with. */

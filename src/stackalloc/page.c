@@ -20,6 +20,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "look.h"
 #include "stack.h"
 
 /* The values are ABI; the names are younger than the oldest headers we build with. */
@@ -63,11 +64,10 @@ map_errno(void)
  */
 static _Atomic bool locking_seen;
 
-/* POSIX has EBUSY for this on locked memory: the kernel does not tell otherwise. */
 static bool
 is_locked(void *page)
 {
-    bool locked = msync(page, page_size(), MS_ASYNC | MS_INVALIDATE) != 0 && errno == EBUSY;
+    bool locked = look_locked(page, page_size());
     atomic_store_explicit(&locking_seen, locked, memory_order_relaxed);
     return locked;
 }

@@ -2,7 +2,7 @@
 /*
  * tools.h - what tools that run a program are told of its stacks: valgrind,
  * where its header was there when the library was built, outside of it a few
- * instructions, and only when a stack is built or torn down; and
+ * instructions, and never where a stack is taken and given back; and
  * AddressSanitizer, where the program was built with it.
  */
 #ifndef STACKALLOC_TOOLS_H
@@ -48,6 +48,19 @@ tools_forget(uint32_t number)
 {
     VALGRIND_STACK_DEREGISTER(number);
 }
+
+/* What is done in between on purpose, valgrind would hold against the program. */
+static inline void
+tools_quiet(void)
+{
+    VALGRIND_DISABLE_ERROR_REPORTING;
+}
+
+static inline void
+tools_heed(void)
+{
+    VALGRIND_ENABLE_ERROR_REPORTING;
+}
 #else
 static inline uint32_t
 tools_register(char *body, size_t size)
@@ -61,6 +74,16 @@ static inline void
 tools_forget(uint32_t number)
 {
     (void)number;
+}
+
+static inline void
+tools_quiet(void)
+{
+}
+
+static inline void
+tools_heed(void)
+{
 }
 #endif
 #endif
