@@ -206,7 +206,7 @@ def test_program_instead_of_a_core(program):
 
 
 @pytest.mark.parametrize("offset,value,message", [
-    (4, 1, "32-bit program"), (5, 2, "not little-endian"), (18, 8, "machine type 8")])
+    (4, 1, "machine type 62, 32 bits"), (5, 2, "not little-endian"), (18, 8, "machine type 8")])
 def test_other_machines(core, tmp_path, offset, value, message):
     path = tmp_path / "core"
     path.write_bytes(core[:offset] + bytes([value]) + core[offset + 1:])

@@ -3,15 +3,17 @@
 ones in a mount namespace or root of their own, 32-bit ones; and signals in recorded stacks."""
 
 import os
+import pathlib
 import platform
 import shutil
 import subprocess
 
 import pytest
 
-from harness import Background, compile_c, gcore, paths, run
+from harness import Background, compile_c, core_pattern_is_usable, gcore, paths, run
 from leak_support import FLAGS, build, refused, target_of, umem, umem_json, waiting
 
+HERE = pathlib.Path(__file__).resolve().parent
 BLOCKS, SIZE = 7, 100
 PROGRAM = """#include <stdio.h>
 #include <stdlib.h>
@@ -197,21 +199,59 @@ void _start(void)
         call(29, 0, 0, 0); /* pause */
 }
 """
+# What glibc_kinds.c loses, by the sizes that chunks have there, and each of its threads.
+LOST_OF_32_BITS = {("direct", "malloc_108"): 7, ("direct", "malloc_to_8k"): 3,
+                   ("direct", "malloc_to_1m"): 2, ("direct", "malloc_44"): 1,
+                   ("indirect", "malloc_44"): 4}
+LOST_BY_THREAD = ("direct", "malloc_204"), 4
+
+
+def compile_32_bit(source, out, flags):
+    try:
+        program = compile_c(source, out, flags=["-m32", *flags])
+        subprocess.run([program, "--help"], stdin=subprocess.DEVNULL, timeout=0.2, check=False,
+                       stdout=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:  # it runs
+        pass
+    except (RuntimeError, OSError) as error:
+        pytest.skip(f"32-bit programs cannot be made or run here: {error}")
+    return program
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="its 32-bit programs are i386's")
-def test_32_bit_program(tmp_path):
-    flags = ["-m32", "-nostdlib", "-static", "-ffreestanding", "-fno-pic", "-fno-stack-protector"]
-    try:
-        program = compile_c(WITHOUT_LIBC, tmp_path / "small", flags=flags)
-        process = waiting(program)
-    except (RuntimeError, OSError) as error:
-        pytest.skip(f"32-bit programs cannot be made or run here: {error}")
-    advice = "this umem reads 64-bit ones only: run a 64-bit build of it, or take gdb"
-    with process:
-        assert refused("leaks", process.pid).endswith(f" is a 32-bit program; {advice}")
+def test_32_bit_program_without_libc(tmp_path):
+    program = compile_32_bit(WITHOUT_LIBC, tmp_path / "small",
+                             ["-nostdlib", "-static", "-ffreestanding", "-fno-pic",
+                              "-fno-stack-protector"])
+    with waiting(program) as process:
+        assert "no libumem in it, and no heap of glibc's" in refused("leaks", process.pid)
         core = gcore(process.pid, tmp_path)
-    assert refused("leaks", core).endswith(f" belongs to a 32-bit program; {advice}")
+        assert "is a 32-bit program, of which this umem writes no cores" in \
+            refused("core", process.pid, "-o", tmp_path / "core")
+    assert "no libumem in it, and no heap of glibc's" in refused("leaks", core)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="its 32-bit programs are i386's")
+@pytest.mark.parametrize("how", ["live", "gcore", pytest.param("kernel", marks=pytest.mark.skipif(
+    not core_pattern_is_usable(), reason="the kernel's core pattern pipes or is a directory's"))])
+@pytest.mark.parametrize("threads", [0, 2])
+def test_32_bit_program(tmp_path, threads, how):
+    """Leaks are found exactly; stacks, symbols and the heap's soundness are told."""
+    program = compile_32_bit(HERE / "glibc_kinds.c", tmp_path / "kinds", ["-O1", "-pthread"])
+    expected = dict(LOST_OF_32_BITS)
+    if threads:
+        expected[LOST_BY_THREAD[0]] = LOST_BY_THREAD[1] * threads
+    with waiting(program, "lose", str(threads), cwd=tmp_path) as process:
+        target = target_of(process, how, tmp_path)
+        report = umem_json("leaks", target, expect=1)
+        sound = umem("verify", target)
+        where = umem_json("threads", target)["threads"]
+    assert report["complete"] is True, report["incomplete"]
+    assert {(group["kind"], group["cache"]): group["count"]
+            for group in report["groups"]} == expected
+    assert sound.returncode == 0, sound
+    assert len(where) == 1 + threads
+    assert sum("main" in [frame["function"] for frame in thread["stack"]] for thread in where) == 1
 
 
 # --- A block that a signal handler allocated ---

@@ -438,16 +438,24 @@ walk_arena(struct glibc *g, addr_t arena)
 
 /* --- Chunks that are mappings --- */
 
-/* The size of such a chunk at addr, or 0. */
+/* What lies before the header at the start of such a mapping, so that the block is aligned. */
+static uint64_t
+mapped_lead(const struct glibc *g)
+{
+    return -(2 * (uint64_t)g->g_word) & (GLIBC_ALIGN - 1);
+}
+
+/* The size of such a chunk with its mapping at addr, or 0.  The lead stands in the first word. */
 static uint64_t
 mapped_chunk(struct glibc *g, addr_t addr, addr_t end)
 {
+    const uint64_t lead = mapped_lead(g);
     uint64_t before;
     uint64_t word;
-    if (!read_word(g, addr, &before) || before != 0 || !read_word(g, addr + g->g_word, &word) ||
-        (word & GLIBC_SIZE_BITS) != GLIBC_MMAPPED)
+    if (!read_word(g, addr + lead, &before) || before != lead ||
+        !read_word(g, addr + lead + g->g_word, &word) || (word & GLIBC_SIZE_BITS) != GLIBC_MMAPPED)
         return 0;
-    uint64_t size = word & ~GLIBC_SIZE_BITS;
+    uint64_t size = lead + (word & ~GLIBC_SIZE_BITS);
     return size >= PAGE && size % PAGE == 0 && size <= end - addr ? size : 0;
 }
 
@@ -461,7 +469,7 @@ walk_mapping(struct glibc *g, const struct mapping *map)
             at = read_word(g, at, &word) ? at + PAGE : reader_skip(&g->g_heap->heap_reader, at);
             continue;
         }
-        addr_t start = at + 2 * (addr_t)g->g_word;
+        addr_t start = at + mapped_lead(g) + 2 * (addr_t)g->g_word;
         if (heap_add_uneven(g->g_heap, &start, 1, at + size, 0) == NULL)
             g->g_failed = true;
         ranges_add(&g->g_mapped, at, at + size);
@@ -493,21 +501,6 @@ walk_mappings(struct glibc *g)
 }
 
 /* --- The whole --- */
-
-/* The word's size, by the header of the first module that can be read. */
-static unsigned
-word_of(struct target *t)
-{
-    const struct module *modules;
-    size_t n = target_modules(t, &modules);
-    for (size_t i = 0; i < n; i++) {
-        unsigned char head[5]; /* magic number, class */
-        if (target_read_exact(t, modules[i].mod_start, head, sizeof(head)) &&
-            memcmp(head, "\177ELF", 4) == 0)
-            return head[4] == 1 ? 4 : 8;
-    }
-    return 8;
-}
 
 /* What umem stat shows of an arena. */
 static void
@@ -559,7 +552,7 @@ read_chunks(struct glibc *g)
 enum heap_read
 glibc_open(struct heap *h)
 {
-    struct glibc g = {.g_heap = h, .g_word = word_of(h->heap_target)};
+    struct glibc g = {.g_heap = h, .g_word = target_word(h->heap_target)};
     g.g_layout = layout_of(g.g_word);
     addr_t arena = find_main_arena(&g);
     if (arena == 0)

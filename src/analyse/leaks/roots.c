@@ -266,6 +266,11 @@ add_unnamed(struct finder *f, addr_t start, addr_t end)
             return;
         }
     }
+    /* Where nobody says what threads there are (gdb's cores of i386), what looks like it is it. */
+    if (!stacks_know_threads(f->h) && stacks_any_tcb(f->h, start, end)) {
+        add_root(f->roots, start, end, ROOT_TLS, 0);
+        return;
+    }
     if (end - start < PAGE)
         return;
     struct region geometry = {.region_base = start,

@@ -68,6 +68,10 @@ void stack_of_tcb(struct heap *h, addr_t tcb, struct stack_extent *ext);
  */
 void stacks_find_dead(struct heap *h, addr_t start, addr_t end,
                       void (*fn)(void *arg, const struct stack_extent *ext), void *arg);
+/* Whether the target tells where its threads' control blocks are; gdb's cores of i386 do not. */
+bool stacks_know_threads(const struct heap *h);
+/* Whether anything in [start, end) looks like a control block. */
+bool stacks_any_tcb(struct heap *h, addr_t start, addr_t end);
 /* The address that the main thread's stack began at, or 0. */
 addr_t stack_main_end(struct heap *h);
 

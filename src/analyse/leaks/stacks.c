@@ -19,11 +19,11 @@
 /* The control block, and alignment of TLS above it, end the stack within this. */
 #define TCB_TO_END_MAX ((addr_t)64 << 10)
 #define STACK_SIZE_MIN ((uint64_t)16384) /* PTHREAD_STACK_MIN */
-#define STACK_SIZE_MAX ((uint64_t)1 << 40)
+#define STACK_SIZE_MAX(word) ((uint64_t)1 << ((word) == 8 ? 40 : 30))
 /* Control blocks are aligned as the strictest TLS block is, at least to this. */
 #define TCB_ALIGN 64
 /* Larger mappings hold no row of cached stacks (glibc keeps 40 MiB of them at most). */
-#define DEAD_SEARCH_MAX ((addr_t)256 << 20)
+#define TCBS_SEARCH_MAX ((addr_t)256 << 20)
 #define PIECE ((size_t)64 << 10)
 #define PAGE ((addr_t)4096)
 
@@ -54,8 +54,10 @@ search_extent(struct heap *h, addr_t from, struct stack_extent *ext)
     for (size_t i = 0; i + 2 * word <= got; i += word) {
         uint64_t start = record_get(&rec, i, (struct field){0, word});
         uint64_t size = record_get(&rec, i + word, (struct field){0, word});
-        if (start == 0 || start >= ext->ext_tcb || size < STACK_SIZE_MIN || size > STACK_SIZE_MAX ||
-            start + size < ext->ext_tcb || start + size - ext->ext_tcb > TCB_TO_END_MAX ||
+        /* Of words of 4 bytes any two may fit: there a stack begins with a page. */
+        if (start == 0 || start >= ext->ext_tcb || (word == 4 && start % PAGE != 0) ||
+            size < STACK_SIZE_MIN || size > STACK_SIZE_MAX(word) || start + size < ext->ext_tcb ||
+            start + size - ext->ext_tcb > TCB_TO_END_MAX ||
             reaches_into_heap(h, ext->ext_tcb, start, start + size))
             continue;
         ext->ext_start = start;
@@ -103,11 +105,12 @@ looks_like_tcb(const struct heap *h, const struct record *rec, size_t i)
     return record_get(rec, i, f) == addr && record_get(rec, i + 2 * word, f) == addr;
 }
 
-void
-stacks_find_dead(struct heap *h, addr_t start, addr_t end,
-                 void (*fn)(void *arg, const struct stack_extent *ext), void *arg)
+/* Calls fn for what looks like a control block, until it returns false. */
+static void
+for_tcbs(struct heap *h, addr_t start, addr_t end, bool (*fn)(struct heap *, addr_t, void *),
+         void *arg)
 {
-    if (end - start > DEAD_SEARCH_MAX)
+    if (end - start > TCBS_SEARCH_MAX)
         return;
     for (addr_t at = start; at < end;) {
         size_t want = end - at < PIECE ? (size_t)(end - at) : PIECE - (size_t)(at % PAGE);
@@ -120,16 +123,66 @@ stacks_find_dead(struct heap *h, addr_t start, addr_t end,
         unsigned char copy[PIECE];
         memcpy(copy, data, got); /* looking closer moves the reader on */
         struct record rec = {copy, got, at};
-        for (size_t i = (size_t)(-at & (TCB_ALIGN - 1)); i + TCB_ALIGN <= got; i += TCB_ALIGN) {
-            if (!looks_like_tcb(h, &rec, i) || is_live_tcb(h, at + i))
-                continue;
-            struct stack_extent ext;
-            stack_of_tcb(h, at + i, &ext);
-            if (ext.ext_found)
-                fn(arg, &ext);
-        }
+        for (size_t i = (size_t)(-at & (TCB_ALIGN - 1)); i + TCB_ALIGN <= got; i += TCB_ALIGN)
+            if (looks_like_tcb(h, &rec, i) && !fn(h, at + i, arg))
+                return;
         at += got;
     }
+}
+
+struct dead_search {
+    void (*fn)(void *arg, const struct stack_extent *ext);
+    void *arg;
+};
+
+static bool
+check_dead(struct heap *h, addr_t tcb, void *arg)
+{
+    const struct dead_search *search = arg;
+    struct stack_extent ext;
+    if (is_live_tcb(h, tcb))
+        return true;
+    stack_of_tcb(h, tcb, &ext);
+    if (ext.ext_found)
+        search->fn(search->arg, &ext);
+    return true;
+}
+
+bool
+stacks_know_threads(const struct heap *h)
+{
+    const struct thread *threads;
+    size_t n = target_threads(h->heap_target, &threads);
+    for (size_t i = 0; i < n; i++)
+        if (threads[i].thr_fs_base != 0)
+            return true;
+    return n == 0;
+}
+
+void
+stacks_find_dead(struct heap *h, addr_t start, addr_t end,
+                 void (*fn)(void *arg, const struct stack_extent *ext), void *arg)
+{
+    struct dead_search search = {fn, arg};
+    if (stacks_know_threads(h))
+        for_tcbs(h, start, end, check_dead, &search);
+}
+
+static bool
+note_tcb(struct heap *h, addr_t tcb, void *arg)
+{
+    (void)h;
+    (void)tcb;
+    *(bool *)arg = true;
+    return false;
+}
+
+bool
+stacks_any_tcb(struct heap *h, addr_t start, addr_t end)
+{
+    bool found = false;
+    for_tcbs(h, start, end, note_tcb, &found);
+    return found;
 }
 
 static bool

@@ -15,7 +15,6 @@
 #include "heap/memory.h"
 
 /* Bytes of a pointer where no library says so. */
-#define WORD_DEFAULT 8
 
 static const char *
 base_name(const char *path)
@@ -157,7 +156,7 @@ shell_get(struct shell *sh, const char *name, uint64_t *value)
 bool
 shell_read_word(struct shell *sh, addr_t addr, uint64_t *value)
 {
-    unsigned word = sh->sh_has_heap ? sh->sh_heap.heap_offsets.off_word : WORD_DEFAULT;
+    unsigned word = target_word(sh->sh_target);
     uint64_t read = 0;
 
     if (!target_read_exact(sh->sh_target, addr, &read, word))

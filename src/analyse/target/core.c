@@ -22,6 +22,7 @@
 
 #define GIVE_TARGET "give a core file (of the kernel, gcore or coredumpctl) or a process id"
 #define GIVE_PROCESS "give the number of a process"
+#define MACHINES "x86-64, i386 and aarch64"
 /* Bytes above a stack pointer that are looked at, and the fewest that say something. */
 #define STACK_SAMPLE 4096
 #define STACK_SAMPLE_MIN 256
@@ -115,19 +116,18 @@ check_header(struct target *t, size_t *phdrs)
     const unsigned char *ident = t->t_image;
     if (t->t_image_size <= EI_DATA)
         return target_complain(t, "cut off within its first bytes; nothing can be read from it");
-    if (ident[EI_CLASS] == ELFCLASS32)
-        return target_complain(t, "belongs to a 32-bit program; " GIVE_64_BIT);
     if (ident[EI_DATA] != ELFDATA2LSB)
-        return target_complain(t, "is not little-endian; this umem reads x86-64 and aarch64");
+        return target_complain(t, "is not little-endian; this umem reads " MACHINES);
     if (t->t_elf == NULL || gelf_getehdr(t->t_elf, &ehdr) == NULL)
         return target_complain(t, "its ELF header is cut off or damaged; nothing can be read "
                                   "from it");
     if (ehdr.e_type != ET_CORE)
         return target_complain(t, "is a program or library, not a core file; %s", what_to_give(t));
     t->t_machine = machine_find(ehdr.e_machine);
-    if (t->t_machine == NULL)
-        return target_complain(t, "belongs to machine type %u; this umem reads x86-64 and aarch64",
-                               (unsigned)ehdr.e_machine);
+    if (t->t_machine == NULL || (ident[EI_CLASS] == ELFCLASS32) != (target_word(t) == 4))
+        return target_complain(t, "belongs to machine type %u, %s bits; this umem reads " MACHINES,
+                               (unsigned)ehdr.e_machine,
+                               ident[EI_CLASS] == ELFCLASS32 ? "32" : "64");
     if (elf_getphdrnum(t->t_elf, phdrs) != 0 || *phdrs == 0)
         return target_complain(t, "its program headers are cut off or damaged; nothing can be "
                                   "read from it");

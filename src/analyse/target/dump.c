@@ -400,6 +400,9 @@ target_dump(struct target *t, const struct dump_options *options, struct dump_re
     struct dump d = {.d_target = t, .d_options = options, .d_result = result, .d_fd = -1};
 
     *result = (struct dump_result){0};
+    if (target_word(t) != sizeof(Elf64_Addr))
+        return target_complain(t, "is a 32-bit program, of which this umem writes no cores: take "
+                                  "gcore; the other verbs look at the process itself");
     dump_notes(t, &d.d_notes);
     bool forked = target_fork(t);
     d.d_copy = options->dmp_copy && !forked;

@@ -46,10 +46,14 @@
 
 #if defined(__x86_64__)
 #define LIVE_MACHINE EM_X86_64
+#define LIVE_MACHINE_32 EM_386
 #elif defined(__aarch64__)
 #define LIVE_MACHINE EM_AARCH64
 #else
-#define LIVE_MACHINE EM_NONE
+#define LIVE_MACHINE (-1)
+#endif
+#ifndef LIVE_MACHINE_32
+#define LIVE_MACHINE_32 (-1)
 #endif
 
 static uint64_t
@@ -154,10 +158,10 @@ check_process(struct target *t)
                                       : complain_gone(t);
     ssize_t n = read(fd, ident, sizeof(ident));
     close(fd);
-    if (n == (ssize_t)sizeof(ident) && ident[EI_CLASS] == ELFCLASS32)
-        return target_complain(t, "is a 32-bit program; " GIVE_64_BIT);
-    t->t_machine = machine_find(LIVE_MACHINE);
-    if (t->t_machine == NULL || ident[18] != (LIVE_MACHINE & 0xff))
+    const int machine = n == (ssize_t)sizeof(ident) ? ident[18] : EM_NONE;
+    if (machine == LIVE_MACHINE || machine == LIVE_MACHINE_32)
+        t->t_machine = machine_find(machine);
+    if (t->t_machine == NULL || (ident[EI_CLASS] == ELFCLASS32) != (target_word(t) == 4))
         return target_complain(t, "is not a program of this machine's own type");
     return true;
 }
@@ -363,7 +367,8 @@ target_stopped_ns(const struct target *t)
 static void
 read_registers(struct target *t, struct thread *thr)
 {
-    static const unsigned sets[] = {NT_PRSTATUS, NT_FPREGSET, NT_X86_XSTATE, NT_ARM_TLS};
+    static const unsigned sets[] = {NT_PRSTATUS, NT_FPREGSET, NT_X86_XSTATE, NT_ARM_TLS,
+                                    NT_386_TLS};
     char buf[REGSET_BYTES];
     thr->thr_stopped = false; /* thread_add_registers sets it with the general registers */
     for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
@@ -374,6 +379,8 @@ read_registers(struct target *t, struct thread *thr)
             continue;
         if (sets[i] == NT_ARM_TLS)
             memcpy(&thr->thr_fs_base, buf, sizeof(thr->thr_fs_base));
+        else if (sets[i] == NT_386_TLS)
+            thread_add_tls(t, thr, buf, iov.iov_len);
         else
             thread_add_registers(t, thr, buf, iov.iov_len);
         if (sets[i] == NT_FPREGSET)

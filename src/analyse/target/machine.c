@@ -3,7 +3,7 @@
  * machine.c - register layouts: which word of the kernel's general registers
  * is what, so that an analyser built for one machine reads another's cores.
  *
- * The order is that of struct user_regs_struct (x86-64) and struct
+ * The order is that of struct user_regs_struct (x86-64 and i386) and struct
  * user_pt_regs (aarch64); the DWARF numbers are those of the processor's ABI
  * supplement.  Owns no state.
  */
@@ -16,6 +16,9 @@ static const char *const registers_x86_64[] = {
     "r15",    "r14", "r13", "r12",     "rbp",     "rbx", "r11",      "r10", "r9",
     "r8",     "rax", "rcx", "rdx",     "rsi",     "rdi", "orig_rax", "rip", "cs",
     "eflags", "rsp", "ss",  "fs_base", "gs_base", "ds",  "es",       "fs",  "gs"};
+static const char *const registers_i386[] = {"ebx", "ecx", "edx",    "esi", "edi", "ebp",
+                                             "eax", "xds", "xes",    "xfs", "xgs", "orig_eax",
+                                             "eip", "xcs", "eflags", "esp", "xss"};
 static const char *const registers_aarch64[] = {
     "x0",  "x1",  "x2",  "x3",  "x4",  "x5",  "x6",  "x7",  "x8",  "x9",    "x10", "x11",
     "x12", "x13", "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21",   "x22", "x23",
@@ -25,6 +28,7 @@ static const struct machine machines[] = {
     {
         .mach_elf = EM_X86_64,
         .mach_name = "x86-64",
+        .mach_word = 8,
         .mach_nregs = 27,
         .mach_registers = registers_x86_64,
         .mach_sp = 19,
@@ -37,8 +41,24 @@ static const struct machine machines[] = {
         .mach_dwarf_sp = 7,
     },
     {
+        .mach_elf = EM_386,
+        .mach_name = "i386",
+        .mach_word = 4,
+        .mach_nregs = 17,
+        .mach_registers = registers_i386,
+        .mach_sp = 15,
+        .mach_pc = 12,
+        .mach_thread = MACHINE_NO_REGISTER, /* in NT_386_TLS, under the selector in xgs */
+        .mach_dwarf_count = 9,
+        /* eax ecx edx ebx esp ebp esi edi eip */
+        .mach_dwarf = {6, 1, 2, 0, 15, 5, 3, 4, 12},
+        .mach_dwarf_has_pc = true,
+        .mach_dwarf_sp = 4,
+    },
+    {
         .mach_elf = EM_AARCH64,
         .mach_name = "aarch64",
+        .mach_word = 8,
         .mach_nregs = 34,
         .mach_registers = registers_aarch64,
         .mach_sp = 31,
@@ -76,18 +96,61 @@ target_add_thread(struct target *t, pid_t tid)
     return thr;
 }
 
+unsigned
+target_word(const struct target *t)
+{
+    return t->t_machine != NULL ? t->t_machine->mach_word : sizeof(uint64_t);
+}
+
+uint64_t
+target_word_at(const struct target *t, const void *p)
+{
+    uint64_t wide;
+    uint32_t narrow;
+    if (target_word(t) == sizeof(narrow)) {
+        memcpy(&narrow, p, sizeof(narrow));
+        return narrow;
+    }
+    memcpy(&wide, p, sizeof(wide));
+    return wide;
+}
+
+/* Entries of struct user_desc: number, base, limit, flags. */
+#define USER_DESC_WORDS 4
+#define SELECTOR_SHIFT 3
+
+void
+thread_add_tls(const struct target *t, struct thread *thr, const void *data, size_t size)
+{
+    const uint32_t *desc = data;
+    uint32_t entry[USER_DESC_WORDS];
+    const struct machine *mach = t->t_machine;
+    if (mach->mach_elf != EM_386 || thr->thr_nregs < mach->mach_nregs)
+        return;
+    uint64_t number = thr->thr_regs[MACHINE_I386_GS] >> SELECTOR_SHIFT;
+    for (; size >= sizeof(entry); size -= sizeof(entry), desc += USER_DESC_WORDS) {
+        memcpy(entry, desc, sizeof(entry));
+        if (entry[0] == number)
+            thr->thr_fs_base = entry[1];
+    }
+}
+
 void
 thread_add_registers(const struct target *t, struct thread *thr, const void *data, size_t size)
 {
     const struct machine *mach = t->t_machine;
     bool general = thr->thr_nregs == 0;
-    size_t words = (size + sizeof(uint64_t) - 1) / sizeof(uint64_t);
+    size_t unit = general ? mach->mach_word : sizeof(uint64_t);
+    size_t words = (size + unit - 1) / unit;
     uint64_t *regs =
         realloc((void *)(uintptr_t)thr->thr_regs, (thr->thr_nregs + words) * sizeof(uint64_t));
     if (regs == NULL)
         return;
     regs[thr->thr_nregs + words - 1] = 0; /* the odd bytes of the last word */
-    memcpy(regs + thr->thr_nregs, data, size);
+    if (unit == sizeof(uint64_t))
+        memcpy(regs + thr->thr_nregs, data, size);
+    for (size_t i = 0; unit != sizeof(uint64_t) && i < words; i++)
+        regs[i] = target_word_at(t, (const char *)data + i * unit);
     thr->thr_regs = regs;
     thr->thr_nregs += words;
     if (!general || words < mach->mach_nregs)

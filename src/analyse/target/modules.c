@@ -297,7 +297,7 @@ read_memory_layout(struct target *t, const struct mapping *map, struct layout *l
     if (map->map_end - map->map_start < want)
         want = (size_t)(map->map_end - map->map_start);
     size_t n = target_read(t, map->map_start, header, want);
-    if (n < sizeof(Elf64_Ehdr) || memcmp(header, ELFMAG, SELFMAG) != 0)
+    if (n < sizeof(Elf32_Ehdr) || memcmp(header, ELFMAG, SELFMAG) != 0)
         return false;
     Elf *elf = elf_memory(header, n);
     bool ok = read_layout(elf, lay);
@@ -481,29 +481,35 @@ copy_loads(struct target *t, const struct module *mod, Elf *elf, unsigned char *
     return used;
 }
 
+/* Section headers are rarely loaded; where they are not, says that there are none. */
+#define DROP_LOST_SECTIONS(type, image, size)                                                      \
+    do {                                                                                           \
+        type ehdr;                                                                                 \
+        memcpy(&ehdr, (image), sizeof(ehdr));                                                      \
+        if (ehdr.e_shoff > (size) ||                                                               \
+            (uint64_t)ehdr.e_shnum * ehdr.e_shentsize > (size)-ehdr.e_shoff)                       \
+            ehdr.e_shoff = ehdr.e_shnum = ehdr.e_shstrndx = 0;                                     \
+        memcpy((image), &ehdr, sizeof(ehdr));                                                      \
+    } while (false)
+
 void *
 module_image(struct target *t, const struct module *mod, size_t *size)
 {
     char header[HEADER_BYTES];
-    Elf64_Ehdr ehdr;
     size_t n = target_read(t, mod->mod_start, header, sizeof(header));
-    if (n < sizeof(ehdr))
+    if (n < sizeof(Elf64_Ehdr))
         return NULL;
     Elf *elf = elf_memory(header, n);
     *size = copy_loads(t, mod, elf, NULL, 0);
-    unsigned char *image = *size >= sizeof(ehdr) ? calloc(1, *size) : NULL;
+    unsigned char *image = *size >= sizeof(Elf64_Ehdr) ? calloc(1, *size) : NULL;
     if (image != NULL)
         copy_loads(t, mod, elf, image, *size);
     elf_end(elf);
     if (image == NULL)
         return NULL;
-    /* Section headers are rarely loaded; where they are not, say that there are none. */
-    memcpy(&ehdr, image, sizeof(ehdr));
-    if (ehdr.e_shoff > *size || (uint64_t)ehdr.e_shnum * ehdr.e_shentsize > *size - ehdr.e_shoff) {
-        ehdr.e_shoff = 0;
-        ehdr.e_shnum = 0;
-        ehdr.e_shstrndx = 0;
-    }
-    memcpy(image, &ehdr, sizeof(ehdr));
+    if (target_word(t) == 4)
+        DROP_LOST_SECTIONS(Elf32_Ehdr, image, *size);
+    else
+        DROP_LOST_SECTIONS(Elf64_Ehdr, image, *size);
     return image;
 }

@@ -13,24 +13,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Offsets in the 64-bit struct elf_prstatus and elf_prpsinfo (linux/elfcore.h). */
-#define PRSTATUS_PID 32
-#define PRSTATUS_REGS 112
-#define PRPSINFO_PID 24
-#define PRPSINFO_FNAME 40
+/* Offsets in struct elf_prstatus and elf_prpsinfo (linux/elfcore.h), by size of a word. */
+#define PRSTATUS_PID(word) ((word) == 8 ? 32U : 24U)
+#define PRSTATUS_REGS(word) ((word) == 8 ? 112U : 72U)
+#define PRPSINFO_PID(word) ((word) == 8 ? 24U : 12U)
+#define PRPSINFO_FNAME(word) ((word) == 8 ? 40U : 28U)
 #define PRPSINFO_FNAME_SIZE 16
 
 #ifndef NT_ARM_TLS
 #define NT_ARM_TLS 0x401
 #endif
-
-static uint64_t
-word_at(const unsigned char *p)
-{
-    uint64_t word;
-    memcpy(&word, p, sizeof(word));
-    return word;
-}
 
 static pid_t
 pid_at(const unsigned char *p)
@@ -43,13 +35,14 @@ pid_at(const unsigned char *p)
 static void
 read_prstatus(struct target *t, const unsigned char *desc, size_t size)
 {
-    size_t regs = t->t_machine->mach_nregs * sizeof(uint64_t);
-    if (size < PRSTATUS_REGS + regs) {
+    unsigned word = target_word(t);
+    size_t regs = t->t_machine->mach_nregs * word;
+    if (size < PRSTATUS_REGS(word) + regs) {
         target_add_reason(t, "a thread's registers are too short in the core");
         return;
     }
-    struct thread *thr = target_add_thread(t, pid_at(desc + PRSTATUS_PID));
-    thread_add_registers(t, thr, desc + PRSTATUS_REGS, regs);
+    struct thread *thr = target_add_thread(t, pid_at(desc + PRSTATUS_PID(word)));
+    thread_add_registers(t, thr, desc + PRSTATUS_REGS(word), regs);
     if (t->t_pid < 0)
         t->t_pid = thr->thr_tid; /* until NT_PRPSINFO says better */
 }
@@ -57,11 +50,12 @@ read_prstatus(struct target *t, const unsigned char *desc, size_t size)
 static void
 read_prpsinfo(struct target *t, const unsigned char *desc, size_t size)
 {
-    if (size < PRPSINFO_FNAME + PRPSINFO_FNAME_SIZE)
+    unsigned word = target_word(t);
+    if (size < PRPSINFO_FNAME(word) + PRPSINFO_FNAME_SIZE)
         return;
-    t->t_pid = pid_at(desc + PRPSINFO_PID);
+    t->t_pid = pid_at(desc + PRPSINFO_PID(word));
     char name[PRPSINFO_FNAME_SIZE + 1] = "";
-    memcpy(name, desc + PRPSINFO_FNAME, PRPSINFO_FNAME_SIZE);
+    memcpy(name, desc + PRPSINFO_FNAME(word), PRPSINFO_FNAME_SIZE);
     free(t->t_exe);
     t->t_exe = target_strdup(name); /* until the executable's mapping is known */
 }
@@ -70,9 +64,10 @@ void
 auxv_read(struct target *t, const void *data, size_t size)
 {
     const unsigned char *p = data;
-    for (; size >= 16; p += 16, size -= 16) {
-        uint64_t type = word_at(p);
-        uint64_t value = word_at(p + 8);
+    const unsigned word = target_word(t);
+    for (; size >= 2 * word; p += 2 * word, size -= 2 * word) {
+        uint64_t type = target_word_at(t, p);
+        uint64_t value = target_word_at(t, p + word);
         if (type == AT_ENTRY)
             t->t_entry = value;
         else if (type == AT_SYSINFO_EHDR)
@@ -92,24 +87,27 @@ auxv_read(struct target *t, const void *data, size_t size)
 static void
 read_files(struct target *t, const unsigned char *desc, size_t size)
 {
-    if (size < 16)
+    const unsigned word = target_word(t);
+    if (size < 2 * word)
         return;
-    uint64_t count = word_at(desc);
-    uint64_t page = word_at(desc + 8);
-    if (count > (size - 16) / 24) {
+    uint64_t count = target_word_at(t, desc);
+    uint64_t page = target_word_at(t, desc + word);
+    if (count > (size - 2 * word) / (3 * word)) {
         target_add_reason(t, "the table of mapped files is damaged in the core");
         return;
     }
-    const unsigned char *entry = desc + 16;
-    const char *name = (const char *)(entry + 24 * count);
+    const unsigned char *entry = desc + 2 * word;
+    const char *name = (const char *)(entry + 3 * word * count);
     const char *limit = (const char *)desc + size;
-    for (; count > 0; count--, entry += 24) {
+    for (; count > 0; count--, entry += 3 * word) {
         size_t length = strnlen(name, (size_t)(limit - name));
         if (name + length >= limit)
             return;
-        if (word_at(entry) < word_at(entry + 8))
-            target_add_mapping(t, word_at(entry), word_at(entry + 8), MAPPING_PRIVATE, name,
-                               word_at(entry + 16) * page);
+        addr_t start = target_word_at(t, entry);
+        addr_t end = target_word_at(t, entry + word);
+        if (start < end)
+            target_add_mapping(t, start, end, MAPPING_PRIVATE, name,
+                               target_word_at(t, entry + 2 * word) * page);
         name += length + 1;
     }
 }
@@ -119,7 +117,7 @@ static void
 read_own(struct target *t, unsigned type, const unsigned char *desc, size_t size)
 {
     if (type == DUMP_NOTE_TIME && size >= sizeof(t->t_time)) {
-        t->t_time = word_at(desc);
+        memcpy(&t->t_time, desc, sizeof(t->t_time));
     } else if (type == DUMP_NOTE_MAPS && t->t_maps == NULL) {
         t->t_maps = strndup((const char *)desc, size);
     } else if (type == DUMP_NOTE_MISSING) {
@@ -144,7 +142,9 @@ read_note(struct target *t, const char *owner, unsigned type, const unsigned cha
     } else if (strcmp(owner, DUMP_NOTE_OWNER) == 0) {
         read_own(t, type, desc, size);
     } else if (last != NULL && linux_note && type == NT_ARM_TLS && size >= 8) {
-        last->thr_fs_base = word_at(desc);
+        last->thr_fs_base = target_word_at(t, desc);
+    } else if (last != NULL && linux_note && type == NT_386_TLS) {
+        thread_add_tls(t, last, desc, size);
     } else if (last != NULL && (type == NT_FPREGSET || linux_note)) {
         /* Vector and other register sets belong to the thread before them. */
         thread_add_registers(t, last, desc, size);

@@ -56,7 +56,7 @@ find_dynamic(struct target *t, const struct module *mod, addr_t *addr)
     size_t count;
     bool found = false;
     size_t n = target_read(t, mod->mod_start, header, sizeof(header));
-    if (n < sizeof(Elf64_Ehdr))
+    if (n < sizeof(Elf32_Ehdr))
         return false;
     Elf *elf = elf_memory(header, n);
     if (elf != NULL && elf_getphdrnum(elf, &count) == 0)
@@ -72,26 +72,47 @@ find_dynamic(struct target *t, const struct module *mod, addr_t *addr)
 static bool
 read_dynamic(struct search *s)
 {
-    Elf64_Dyn dyn;
+    unsigned char dyn[2 * sizeof(uint64_t)]; /* a tag and its value, words both */
+    const unsigned word = target_word(s->s_target);
     addr_t addr;
     struct dynamic *d = &s->s_dynamic;
     *d = (struct dynamic){0};
     if (!find_dynamic(s->s_target, s->s_module, &addr))
         return false;
-    for (int i = 0; i < DYNAMIC_MAX; i++, addr += sizeof(dyn)) {
-        if (!target_read_exact(s->s_target, addr, &dyn, sizeof(dyn)) || dyn.d_tag == DT_NULL)
+    for (int i = 0; i < DYNAMIC_MAX; i++, addr += 2 * word) {
+        if (!target_read_exact(s->s_target, addr, dyn, 2 * word))
             break;
-        addr_t value = dynamic_address(s->s_module, dyn.d_un.d_ptr);
-        if (dyn.d_tag == DT_SYMTAB)
+        uint64_t tag = target_word_at(s->s_target, dyn);
+        addr_t value = dynamic_address(s->s_module, target_word_at(s->s_target, dyn + word));
+        if (tag == DT_NULL)
+            break;
+        if (tag == DT_SYMTAB)
             d->dyn_symtab = value;
-        else if (dyn.d_tag == DT_STRTAB)
+        else if (tag == DT_STRTAB)
             d->dyn_strtab = value;
-        else if (dyn.d_tag == DT_GNU_HASH)
+        else if (tag == DT_GNU_HASH)
             d->dyn_gnu_hash = value;
-        else if (dyn.d_tag == DT_HASH)
+        else if (tag == DT_HASH)
             d->dyn_hash = value;
     }
     return d->dyn_symtab != 0 && d->dyn_strtab != 0;
+}
+
+static bool
+read_symbol(const struct search *s, uint32_t index, Elf64_Sym *sym)
+{
+    Elf32_Sym narrow;
+    if (target_word(s->s_target) == 8)
+        return target_read_exact(s->s_target, s->s_dynamic.dyn_symtab + index * sizeof(*sym), sym,
+                                 sizeof(*sym));
+    if (!target_read_exact(s->s_target, s->s_dynamic.dyn_symtab + index * sizeof(narrow), &narrow,
+                           sizeof(narrow)))
+        return false;
+    *sym = (Elf64_Sym){.st_name = narrow.st_name,
+                       .st_value = narrow.st_value,
+                       .st_shndx = narrow.st_shndx,
+                       .st_info = narrow.st_info};
+    return true;
 }
 
 /* Is the symbol of that index the one, and defined here? */
@@ -101,8 +122,7 @@ check_symbol(const struct search *s, uint32_t index, addr_t *found)
     Elf64_Sym sym;
     char name[NAME_MAX_BYTES];
     size_t length = strlen(s->s_name) + 1;
-    addr_t at = s->s_dynamic.dyn_symtab + (addr_t)index * sizeof(sym);
-    if (length > sizeof(name) || !target_read_exact(s->s_target, at, &sym, sizeof(sym)))
+    if (length > sizeof(name) || !read_symbol(s, index, &sym))
         return false;
     if (sym.st_shndx == SHN_UNDEF || ELF64_ST_TYPE(sym.st_info) == STT_TLS)
         return false;
@@ -133,7 +153,7 @@ search_gnu_hash(const struct search *s, addr_t *found)
     addr_t table = s->s_dynamic.dyn_gnu_hash;
     if (!target_read_exact(t, table, header, sizeof(header)) || header[0] == 0)
         return false;
-    addr_t buckets = table + sizeof(header) + 8 * (addr_t)header[2];
+    addr_t buckets = table + sizeof(header) + target_word(t) * (addr_t)header[2];
     addr_t chains = buckets + 4 * (addr_t)header[0];
     if (!read_u32(t, buckets + 4 * (addr_t)(hash % header[0]), &index) || index < header[1])
         return false;

@@ -114,6 +114,8 @@ size_t target_copy(struct target *t, addr_t start, addr_t end);
  */
 void target_resume(struct target *t);
 
+/* Bytes of a pointer: 4 or 8. */
+unsigned target_word(const struct target *t);
 /* Live: how long it stood still, ns, or has so far.  0 for a core. */
 uint64_t target_stopped_ns(const struct target *t);
 

@@ -39,7 +39,6 @@
 #include <limits.h>
 #include <sys/types.h>
 
-#define GIVE_64_BIT "this umem reads 64-bit ones only: run a 64-bit build of it, or take gdb"
 #define TARGET_PAGE 4096 /* smallest page of any machine; only a step, never a promise */
 
 /* A run of target memory whose contents we hold; sorted, not overlapping. */
@@ -63,10 +62,11 @@ struct backing {
     bool back_tried;
 };
 
-/* Registers as the kernel hands them out, by index of word. */
+/* Registers as the kernel hands them out, by index of word; thr_regs has each in 8 bytes. */
 struct machine {
     int mach_elf; /* EM_* */
     const char *mach_name;
+    unsigned mach_word;                /* bytes */
     size_t mach_nregs;                 /* words of the general registers */
     const char *const *mach_registers; /* their names */
     size_t mach_sp;
@@ -78,6 +78,7 @@ struct machine {
     unsigned mach_dwarf_sp; /* DWARF's number of the stack pointer */
 };
 #define MACHINE_NO_REGISTER ((size_t)-1)
+#define MACHINE_I386_GS 10 /* word index of xgs */
 
 /* Memory of a live process that target_copy holds. */
 struct copy {
@@ -287,6 +288,10 @@ void auxv_read(struct target *t, const void *data, size_t size);
 
 const struct machine *machine_find(int elf_machine);
 /* Appends words to a thread's registers; the first call gives the general ones. */
+/* A pointer of the target's, at an address of ours. */
+uint64_t target_word_at(const struct target *t, const void *p);
+/* NT_386_TLS, once the general registers are known. */
+void thread_add_tls(const struct target *t, struct thread *thr, const void *data, size_t size);
 void thread_add_registers(const struct target *t, struct thread *thr, const void *data,
                           size_t size);
 struct thread *target_add_thread(struct target *t, pid_t tid);

@@ -49,10 +49,10 @@ get_thread(Dwfl *dwfl, pid_t tid, void *arg, void **thread_arg)
 static bool
 memory_read(Dwfl *dwfl, Dwarf_Addr addr, Dwarf_Word *result, void *arg)
 {
-    uint64_t word;
-    if (!target_read_exact(arg, addr, &word, sizeof(word)))
+    unsigned char word[sizeof(uint64_t)];
+    if (!target_read_exact(arg, addr, word, target_word(arg)))
         return false;
-    *result = word;
+    *result = target_word_at(arg, word);
     return true;
 }
 
