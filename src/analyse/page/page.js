@@ -134,7 +134,20 @@ function showTotals(shown) {
   $("totals").replaceChildren(...parts, places);
 }
 
+// Of so many places to show all takes some tenths of a second: then it waits until nobody types, so
+// that no key waits for it.
+const MANY = 500;
+const PAUSE_MS = 150;
+let waiting = 0;
+
+function showWhenTyped() {
+  clearTimeout(waiting);
+  if (data.siteCount < MANY) show();
+  else waiting = setTimeout(show, PAUSE_MS);
+}
+
 function show() {
+  clearTimeout(waiting);
   const text = $("filter").value;
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   const shown = data.matching(text);
@@ -214,7 +227,7 @@ function begin() {
     item.textContent = reason;
     $("reasons").append(item);
   }
-  $("filter").addEventListener("input", show);
+  $("filter").addEventListener("input", showWhenTyped);
   $("scheme").addEventListener("click", nextScheme);
   for (const input of document.querySelectorAll("input[type=radio]"))
     input.addEventListener("change", show);
