@@ -53,6 +53,10 @@ class Core:
             block = self.data.index(MAGIC, block + 1)
         return self.entry(block, name)
 
+    def field(self, name):
+        """Offset of a field in its structure."""
+        return self.variable(name)
+
     def entry(self, block, name):
         found = self.data.index(name.encode().ljust(44, b"\0"), block)
         return WORD.unpack_from(self.data, found + 48)[0]
@@ -137,6 +141,26 @@ def test_circle_in_a_list(core, tmp_path):
     assert result.returncode in (0, 1), result
     reasons = json.loads(result.stdout)["incomplete"]
     assert "the list of oversize blocks does not end" in reasons
+
+
+def test_circle_in_a_depot(core, tmp_path):
+    """A magazine without rounds that leads to itself, in a depot that counts 2^62 of them."""
+    broken = bytearray(core.read_bytes())
+    chain = Core(bytes(broken))
+    start, size, offset = next(load for load in chain.loads if load[1] > 4096 and not
+                               any(broken[load[2] + load[1] - 4096:load[2] + load[1]]))
+    magazine = start + size - 4096
+    WORD.pack_into(broken, offset + size - 4096 + chain.field("magazine.mag_next"), magazine)
+    cache = chain.word(chain.variable("umem_caches")) - chain.field("umem_cache.cache_link")
+    depot = cache + chain.field("umem_cache.cache_depot") + chain.field("depot.depot_full")
+    WORD.pack_into(broken, chain.offset(depot + chain.field("magazine_list.list_head")), magazine)
+    WORD.pack_into(broken, chain.offset(depot + chain.field("magazine_list.list_count")), 1 << 62)
+    path = tmp_path / "damaged"
+    path.write_bytes(broken)
+    result = umem("leaks", "--format=json", path, timeout=LIMIT_S)
+    assert result.returncode in (0, 1), result
+    reasons = json.loads(result.stdout)["incomplete"]
+    assert any("depot" in reason and "does not end" in reason for reason in reasons), reasons
 
 
 def test_replaced_library(core, tmp_path):

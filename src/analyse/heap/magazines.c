@@ -97,8 +97,12 @@ read_depot(struct heap *h, const struct heap_cache *cache)
         return;
     }
     uint64_t left = count + MAGAZINES_SLACK;
-    while (mag != 0 && left-- > 0)
+    addr_t mark = 0; /* one passed, the first after each power of 2: met again in a circle */
+    for (uint64_t n = 0; mag != 0 && mag != mark && n < left; n++) {
+        if ((n & (n + 1)) == 0)
+            mark = mag;
         subtract_magazine(h, mag, cache->cache_name, &mag);
+    }
     if (mag != 0)
         heap_problem(h, "the depot of %s does not end", cache->cache_name);
 }
@@ -234,9 +238,9 @@ read_thread(struct heap *h, addr_t addr, const struct record *head, const struct
         return;
     }
     size_t size = (size_t)(count * off->size_tbin);
-    unsigned char *copy = malloc(size + 1);
     const void *bins = reader_get(&h->heap_reader, addr + off->tc_bin.field_offset, size);
-    if (copy == NULL || bins == NULL) {
+    unsigned char *copy = bins != NULL ? malloc(size + 1) : NULL;
+    if (copy == NULL) {
         heap_problem(h, "the cache of thread %u cannot be read", thread->thread_id);
     } else {
         memcpy(copy, bins, size);

@@ -457,6 +457,23 @@ module_index(const struct target *t, addr_t addr)
 
 /* --- Images from memory --- */
 
+/*
+ * Copies what there is of [addr, addr + size) to zeroed memory, which stays
+ * untouched where there is nothing: a damaged header may promise a lot.
+ */
+static void
+copy_present(struct target *t, addr_t addr, unsigned char *out, size_t size)
+{
+    size_t done = 0;
+    while (done < size && addr + done >= addr) {
+        done += target_read(t, addr + done, out + done, size - done);
+        addr_t next = target_after_hole(t, addr + done);
+        if (done == size || next <= addr + done)
+            break;
+        done = next - addr < size ? (size_t)(next - addr) : size;
+    }
+}
+
 /* Copies the loadable segments to their places in the file; 0 or the bytes used. */
 static size_t
 copy_loads(struct target *t, const struct module *mod, Elf *elf, unsigned char *image, size_t max)
@@ -475,8 +492,8 @@ copy_loads(struct target *t, const struct module *mod, Elf *elf, unsigned char *
         if (end > used)
             used = end;
         if (image != NULL && end <= max)
-            target_read_pages(t, mod->mod_bias + phdr.p_vaddr, image + phdr.p_offset,
-                              (size_t)phdr.p_filesz);
+            copy_present(t, mod->mod_bias + phdr.p_vaddr, image + phdr.p_offset,
+                         (size_t)phdr.p_filesz);
     }
     return used;
 }
