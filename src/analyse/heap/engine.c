@@ -21,6 +21,8 @@
 #define SLABS_SLACK 64
 /* The low bits of a page map word say what its pointer leads to. */
 #define PAGEMAP_KIND_MASK 7
+/* Bytes of the page map's root that are passed over at once. */
+#define EMPTY_PIECE 512
 /* Chunks of one slab: 64 KiB to a few MiB of 8 bytes at least. */
 #define SLAB_BLOCKS_MAX ((uint64_t)1 << 24)
 
@@ -197,14 +199,12 @@ add_slab(struct heap *h, uint32_t cache_index, const struct record *rec)
 }
 
 static void
-read_slab_list(struct heap *h, uint32_t cache_index, struct field list, uint64_t record_size)
+read_slab_list(struct heap *h, uint32_t cache_index, struct field list, uint64_t record_size,
+               const char *what)
 {
     const struct offsets *off = &h->heap_offsets;
     const struct heap_cache *cache = &h->heap_caches[cache_index];
     addr_t head = cache->cache_addr + off->cache_slabs.field_offset + list.field_offset;
-    char what[HEAP_NAME_SIZE + 16];
-
-    snprintf(what, sizeof(what), "slabs of %s", cache->cache_name);
     struct list_walk w =
         list_begin(h, head, off->slab_link, cache->cache_slab_count + SLABS_SLACK, what);
     while (list_next(h, &w, record_size)) {
@@ -222,6 +222,7 @@ void
 heap_read_slabs(struct heap *h)
 {
     const struct offsets *off = &h->heap_offsets;
+    char what[HEAP_NAME_SIZE + 16];
     for (uint32_t i = 0; i < h->heap_cache_count; i++) {
         const struct heap_cache *cache = &h->heap_caches[i];
         if (cache->cache_slab_count == 0 && cache->cache_slab_size == 0)
@@ -233,9 +234,10 @@ heap_read_slabs(struct heap *h)
         }
         uint64_t chunks = cache->cache_slab_size / cache->cache_chunk;
         uint64_t size = off->slab_bitmap.field_offset + (chunks + 63) / 64 * sizeof(uint64_t);
-        read_slab_list(h, i, off->pool_partial, size);
-        read_slab_list(h, i, off->pool_full, size);
-        read_slab_list(h, i, off->pool_empty, size);
+        snprintf(what, sizeof(what), "slabs of %s", cache->cache_name);
+        read_slab_list(h, i, off->pool_partial, size, what);
+        read_slab_list(h, i, off->pool_full, size, what);
+        read_slab_list(h, i, off->pool_empty, size, what);
     }
 }
 
@@ -355,6 +357,14 @@ heap_read_larges(struct heap *h)
     }
 }
 
+/* Whether a piece of a table at data begins with entries that are all NULL, as most are. */
+static bool
+is_empty(const unsigned char *data, size_t size)
+{
+    static const unsigned char empty[EMPTY_PIECE];
+    return size >= sizeof(empty) && memcmp(data, empty, sizeof(empty)) == 0;
+}
+
 /* A table of pointers in the library's data, each leading to size bytes of its own memory. */
 static void
 own_table(struct heap *h, addr_t table, uint64_t count, uint64_t size, const char *what)
@@ -371,6 +381,10 @@ own_table(struct heap *h, addr_t table, uint64_t count, uint64_t size, const cha
             return;
         }
         for (size_t i = 0; i + word <= got; i += word) {
+            while (is_empty(data + i, got - i))
+                i += EMPTY_PIECE;
+            if (i + word > got)
+                break;
             addr_t addr = word_get(data + i, word);
             if (addr != 0 && addr + size > addr)
                 ranges_add(&h->heap_own, addr, addr + size);

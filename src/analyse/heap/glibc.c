@@ -170,19 +170,30 @@ looks_like_arena(struct glibc *g, addr_t addr)
     return empty >= EMPTY_BINS_MIN && has_sane_tail(g, &rec);
 }
 
+/* The first word of data, read at addr, that is a bin's pointer to itself; size: there is none. */
+static size_t
+find_self(const struct glibc *g, const unsigned char *data, size_t size, addr_t addr)
+{
+    size_t i = 0;
+    while (i < size && word_get(data + i, g->g_word) != addr + i - 2 * (addr_t)g->g_word)
+        i += g->g_word;
+    return i;
+}
+
 /* An arena in [start, end), or 0: looks for a bin that points to itself, and what is round it. */
 static addr_t
 search_arena(struct glibc *g, addr_t start, addr_t end)
 {
-    unsigned word = g->g_word;
-    uint64_t value;
-    for (addr_t at = start; at < end && end - at >= word;) {
-        if (!read_word(g, at, &value)) {
-            at = reader_skip(&g->g_heap->heap_reader, at);
+    const unsigned word = g->g_word;
+    const void *data;
+    size_t got;
+    for (addr_t at = start;
+         (data = reader_next(&g->g_heap->heap_reader, &at, end, word, &got)) != NULL;) {
+        size_t self = find_self(g, data, got, at);
+        at += self;
+        if (self == got)
             continue;
-        }
-        bool self = value == at - 2 * (addr_t)word;
-        for (unsigned i = 0; self && i < BINS; i++) {
+        for (unsigned i = 0; i < BINS; i++) {
             addr_t arena = at - g->g_layout.ar_bins - 2 * (addr_t)i * word;
             if (arena >= start && looks_like_arena(g, arena))
                 return arena;

@@ -227,13 +227,17 @@ void ranges_sort(struct ranges *r);
 size_t ranges_find(const struct ranges *r, addr_t addr);
 void ranges_fini(struct ranges *r);
 
-struct granule_index {
-    addr_t first;     /* of leaves: that of the lowest region */
-    size_t count;     /* of leaves; addresses beyond it, of damaged heaps, share them */
-    uint32_t *leaf[]; /* for each granule of a leaf the number of a region + 1, 0 none */
-};
 #define GRANULE_SHIFT 16     /* 64 KiB: what the heap hands out */
 #define GRANULE_LEAF_BITS 14 /* granules of a leaf: 1 GiB */
+struct granule_leaf {
+    struct granule_leaf *next; /* of those that there are: most of an index's are not */
+    uint32_t region[1 << GRANULE_LEAF_BITS]; /* for each granule a region's number + 1, 0 none */
+};
+struct granule_index {
+    struct granule_leaf *leaves;
+    addr_t first;                /* of leaves: that of the lowest region */
+    struct granule_leaf *leaf[]; /* addresses beyond the highest, of damaged heaps, share them */
+};
 #define GRANULE_LEAF_SHIFT (GRANULE_SHIFT + GRANULE_LEAF_BITS)
 #define GRANULE_LEAF_MASK (((addr_t)1 << GRANULE_LEAF_BITS) - 1)
 #define GRANULE_LEAVES_MAX ((size_t)1 << 18) /* 48 bits of address */
@@ -339,8 +343,8 @@ heap_find(const struct heap *h, addr_t addr, struct block *b)
 {
     if (addr - h->heap_lowest >= h->heap_highest - h->heap_lowest)
         return false;
-    const uint32_t *leaf = h->heap_index->leaf[granule_leaf(h->heap_index, addr)];
-    uint32_t number = leaf != NULL ? leaf[addr >> GRANULE_SHIFT & GRANULE_LEAF_MASK] : 0;
+    const struct granule_leaf *leaf = h->heap_index->leaf[granule_leaf(h->heap_index, addr)];
+    uint32_t number = leaf != NULL ? leaf->region[addr >> GRANULE_SHIFT & GRANULE_LEAF_MASK] : 0;
     if (number == 0 && h->heap_huge > 0)
         number = heap_find_huge(h, addr);
     if (number == 0)

@@ -222,8 +222,12 @@ resolve_overlaps(struct heap *h)
 static void
 free_index(struct granule_index *index)
 {
-    for (size_t i = 0; index != NULL && i < index->count; i++)
-        free(index->leaf[i]);
+    struct granule_leaf *next;
+    for (struct granule_leaf *leaf = index != NULL ? index->leaves : NULL; leaf != NULL;
+         leaf = next) {
+        next = leaf->next;
+        free(leaf);
+    }
     free(index);
 }
 
@@ -241,22 +245,23 @@ make_index(const struct heap *h)
     if (count > GRANULE_LEAVES_MAX)
         count = GRANULE_LEAVES_MAX;
     struct granule_index *index = calloc(1, sizeof(*index) + count * sizeof(index->leaf[0]));
-    if (index != NULL) {
+    if (index != NULL)
         index->first = first;
-        index->count = count;
-    }
     return index;
 }
 
 static bool
 index_granule(struct granule_index *index, addr_t granule, uint32_t number)
 {
-    uint32_t **leaf = &index->leaf[granule_leaf(index, granule << GRANULE_SHIFT)];
-    if (*leaf == NULL)
-        *leaf = memory_zeroed((size_t)1 << GRANULE_LEAF_BITS, sizeof(**leaf));
-    if (*leaf == NULL)
-        return false;
-    uint32_t *slot = &(*leaf)[granule & GRANULE_LEAF_MASK];
+    struct granule_leaf **leaf = &index->leaf[granule_leaf(index, granule << GRANULE_SHIFT)];
+    if (*leaf == NULL) {
+        struct granule_leaf *made = memory_zeroed(1, sizeof(*made));
+        if (made == NULL)
+            return false;
+        made->next = index->leaves;
+        *leaf = index->leaves = made;
+    }
+    uint32_t *slot = &(*leaf)->region[granule & GRANULE_LEAF_MASK];
     if (*slot == 0)
         *slot = number + 1;
     return true;

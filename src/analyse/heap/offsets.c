@@ -250,6 +250,19 @@ module_at(struct target *t, const struct mapping *map)
         .mod_path = map->map_name, .mod_start = map->map_start, .mod_end = map->map_end};
 }
 
+/* Where to go on behind so many bytes at an address; what ends there may begin a block. */
+static addr_t
+after_piece(const struct target *t, addr_t at, size_t got)
+{
+    if (got == SEARCH_PIECE)
+        return at + got - SEARCH_ALIGN;
+    addr_t hole = at + got;
+    addr_t next = target_after_hole(t, hole);
+    if (next < hole)
+        next = hole;
+    return (next + SEARCH_ALIGN - 1) & ~(addr_t)(SEARCH_ALIGN - 1);
+}
+
 /* Looks for the block itself in a mapping; false once consider() has seen enough. */
 static bool
 search_mapping(struct search *s, const struct mapping *map)
@@ -258,7 +271,7 @@ search_mapping(struct search *s, const struct mapping *map)
     uint64_t magic; /* its first bytes: the search is as fast as memory */
     uint64_t word;
     memcpy(&magic, UMEM_LAYOUT_MAGIC, sizeof(magic));
-    for (addr_t at = map->map_start; at < map->map_end; at += sizeof(piece)) {
+    for (addr_t at = map->map_start, next; at < map->map_end; at = next) {
         size_t want =
             map->map_end - at < sizeof(piece) ? (size_t)(map->map_end - at) : sizeof(piece);
         size_t got = target_read(s->s_target, at, piece, want);
@@ -271,6 +284,9 @@ search_mapping(struct search *s, const struct mapping *map)
             if (!consider(s, &mod, at + i))
                 return false;
         }
+        next = after_piece(s->s_target, at, got);
+        if (next <= at) /* the end of the address space */
+            break;
     }
     return true;
 }

@@ -20,14 +20,9 @@ int
 reader_init(struct reader *rd, struct target *t)
 {
     *rd = (struct reader){.rd_target = t, .rd_live = target_is_live(t)};
-    rd->rd_scratch = malloc(PIECE);
-    rd->rd_scratch_size = PIECE;
     if (rd->rd_live)
         rd->rd_lines = calloc(READER_LINES, sizeof(*rd->rd_lines));
-    if (rd->rd_scratch != NULL && (!rd->rd_live || rd->rd_lines != NULL))
-        return 0;
-    reader_fini(rd);
-    return -1;
+    return !rd->rd_live || rd->rd_lines != NULL ? 0 : -1;
 }
 
 void
@@ -38,6 +33,22 @@ reader_fini(struct reader *rd)
     free(rd->rd_lines);
     free(rd->rd_scratch);
     *rd = (struct reader){0};
+}
+
+/* Room to copy to: of a core most reads need none. */
+static bool
+need_scratch(struct reader *rd, size_t size)
+{
+    if (size < PIECE)
+        size = PIECE;
+    if (size <= rd->rd_scratch_size)
+        return true;
+    unsigned char *grown = realloc(rd->rd_scratch, size);
+    if (grown == NULL)
+        return false;
+    rd->rd_scratch = grown;
+    rd->rd_scratch_size = size;
+    return true;
 }
 
 /* Line numbers are spread, or spans of a power of two apart would share slots. */
@@ -86,16 +97,8 @@ reader_get(struct reader *rd, addr_t addr, size_t size)
         data = peek_line(rd, addr, size);
     if (data != NULL)
         return data;
-    if (size > SCRATCH_MAX)
-        return NULL;
-    if (size > rd->rd_scratch_size) {
-        unsigned char *grown = realloc(rd->rd_scratch, size);
-        if (grown == NULL)
-            return NULL;
-        rd->rd_scratch = grown;
-        rd->rd_scratch_size = size;
-    }
-    if (!target_read_exact(rd->rd_target, addr, rd->rd_scratch, size))
+    if (size > SCRATCH_MAX || !need_scratch(rd, size) ||
+        !target_read_exact(rd->rd_target, addr, rd->rd_scratch, size))
         return NULL;
     return rd->rd_scratch;
 }
@@ -141,7 +144,7 @@ reader_some(struct reader *rd, addr_t addr, size_t size, size_t *got)
         return data;
     if (size > PIECE) /* to a page's end, so that no word is cut */
         size = PIECE - (size_t)(addr % PAGE);
-    *got = target_read(rd->rd_target, addr, rd->rd_scratch, size);
+    *got = need_scratch(rd, size) ? target_read(rd->rd_target, addr, rd->rd_scratch, size) : 0;
     return *got == 0 ? NULL : rd->rd_scratch;
 }
 

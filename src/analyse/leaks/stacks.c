@@ -24,7 +24,6 @@
 #define TCB_ALIGN 64
 /* Larger mappings hold no row of cached stacks (glibc keeps 40 MiB of them at most). */
 #define TCBS_SEARCH_MAX ((addr_t)256 << 20)
-#define PIECE ((size_t)64 << 10)
 #define PAGE ((addr_t)4096)
 
 /*
@@ -95,14 +94,17 @@ is_live_tcb(const struct heap *h, addr_t tcb)
     return false;
 }
 
-/* A candidate's first and third word, in rec at offset i, are its own address. */
-static bool
-looks_like_tcb(const struct heap *h, const struct record *rec, size_t i)
+/* Offset of the first word that with the third one is its own address, or the record's size. */
+static size_t
+find_tcb(const struct heap *h, const struct record *rec)
 {
-    unsigned word = h->heap_offsets.off_word;
-    struct field f = {0, word};
-    addr_t addr = rec->rec_addr + i;
-    return record_get(rec, i, f) == addr && record_get(rec, i + 2 * word, f) == addr;
+    const unsigned word = h->heap_offsets.off_word;
+    for (size_t i = (size_t)(-rec->rec_addr & (TCB_ALIGN - 1)); i + TCB_ALIGN <= rec->rec_size;
+         i += TCB_ALIGN)
+        if (word_get(rec->rec_data + i, word) == rec->rec_addr + i &&
+            word_get(rec->rec_data + i + 2 * word, word) == rec->rec_addr + i)
+            return i;
+    return rec->rec_size;
 }
 
 /* Calls fn for what looks like a control block, until it returns false. */
@@ -110,23 +112,21 @@ static void
 for_tcbs(struct heap *h, addr_t start, addr_t end, bool (*fn)(struct heap *, addr_t, void *),
          void *arg)
 {
+    const unsigned word = h->heap_offsets.off_word;
+    const void *data;
+    size_t got;
     if (end - start > TCBS_SEARCH_MAX)
         return;
-    for (addr_t at = start; at < end;) {
-        size_t want = end - at < PIECE ? (size_t)(end - at) : PIECE - (size_t)(at % PAGE);
-        size_t got;
-        const void *data = reader_some(&h->heap_reader, at, want, &got);
-        if (data == NULL) {
-            at = (at | (PAGE - 1)) + 1;
+    for (addr_t at = (start + word - 1) & ~(addr_t)(word - 1);
+         (data = reader_next(&h->heap_reader, &at, end, word, &got)) != NULL;) {
+        struct record rec = {data, got, at};
+        size_t found = find_tcb(h, &rec);
+        at += found;
+        if (found == got)
             continue;
-        }
-        unsigned char copy[PIECE];
-        memcpy(copy, data, got); /* looking closer moves the reader on */
-        struct record rec = {copy, got, at};
-        for (size_t i = (size_t)(-at & (TCB_ALIGN - 1)); i + TCB_ALIGN <= got; i += TCB_ALIGN)
-            if (looks_like_tcb(h, &rec, i) && !fn(h, at + i, arg))
-                return;
-        at += got;
+        if (!fn(h, at, arg)) /* which moves the reader on */
+            return;
+        at += TCB_ALIGN;
     }
 }
 

@@ -26,16 +26,38 @@ is_wanted(const struct grep_options *options, uint64_t value)
     return ((value ^ options->grp_value) & options->grp_mask) == 0;
 }
 
+/* Inlined for each step, and free of the search's state: most values are not wanted. */
+static inline __attribute__((always_inline)) void
+search_steps(struct search *s, addr_t addr, const unsigned char *bytes, size_t size, unsigned step)
+{
+    const struct grep_options options = *s->options;
+
+    for (size_t i = 0; i + step <= size; i += step) {
+        uint64_t value = 0;
+        memcpy(&value, bytes + i, step);
+        if (!is_wanted(&options, value))
+            continue;
+        s->done = !s->fn(s->arg, &(struct grep_hit){.hit_addr = addr + i, .hit_value = value});
+        if (s->done)
+            return;
+    }
+}
+
 static void
 search_bytes(struct search *s, addr_t addr, const unsigned char *bytes, size_t size)
 {
-    const unsigned step = s->options->grp_size;
-
-    for (size_t i = 0; i + step <= size && !s->done; i += step) {
-        uint64_t value = 0;
-        memcpy(&value, bytes + i, step);
-        if (is_wanted(s->options, value))
-            s->done = !s->fn(s->arg, &(struct grep_hit){.hit_addr = addr + i, .hit_value = value});
+    switch (s->options->grp_size) {
+    case 8:
+        search_steps(s, addr, bytes, size, 8);
+        break;
+    case 4:
+        search_steps(s, addr, bytes, size, 4);
+        break;
+    case 2:
+        search_steps(s, addr, bytes, size, 2);
+        break;
+    default:
+        search_steps(s, addr, bytes, size, 1);
     }
 }
 
@@ -43,12 +65,14 @@ static void
 search_range(struct search *s, addr_t start, addr_t end, unsigned char *piece)
 {
     const addr_t align = s->options->grp_size - 1;
+    struct target *t = s->h->heap_target;
 
     start = (start + align) & ~align;
     while (start < end && !s->done) {
         size_t want = end - start < PIECE ? (size_t)(end - start) : PIECE;
-        size_t got = target_read(s->h->heap_target, start, piece, want) & ~(size_t)align;
-        search_bytes(s, start, piece, got);
+        const unsigned char *data = target_peek(t, start, want);
+        size_t got = (data != NULL ? want : target_read(t, start, piece, want)) & ~(size_t)align;
+        search_bytes(s, start, data != NULL ? data : piece, got);
         /* A hole: guards, or what is not in the core. */
         start = got > 0 ? start + got : reader_skip(&s->h->heap_reader, start);
     }
