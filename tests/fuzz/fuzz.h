@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz.h - what the fuzz targets of the analyser share: everything that is
- * asked of a core in memory.
+ * fuzz.h - what the fuzz targets of the analyser share.
  *
  * A target is LLVMFuzzerTestOneInput(), for libFuzzer; with replay.c it is a
  * plain program that runs files, and changes them at random if told to.
@@ -16,18 +15,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct target;
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What is asked of a heap, and of which of several alike. */
+/* fuzz_open.c: the core in memory, for target_close(); NULL where there is none. */
+struct target *fuzz_open(const void *image, size_t size);
+
+/* What is asked of a core. */
 struct question {
-    unsigned qu_kind;  /* modulo the number of kinds */
-    unsigned qu_which; /* dcmd, walker, cache: modulo their number */
-    uint64_t qu_addr;
+    unsigned qu_which;   /* modulo the number of those that there are */
+    uint64_t qu_addr;    /* what it is about */
+    const char *qu_line; /* for umem shell, where it is one that is free */
 };
 
-/* Opens the core and looks at its tables and at memory. */
-void look_at_core(const void *image, size_t size);
-/* Opens the core and its heap, and asks. */
-void look_at_heap(const void *image, size_t size, const struct question *question);
+/* ask.c: has a verb, or a line of umem shell, answer it; the target stays as it was. */
+void ask(struct target *t, const struct question *question);
 
 #endif
