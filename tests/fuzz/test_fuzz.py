@@ -8,6 +8,7 @@ Every 4 KiB a small core is cut; and the fuzz targets run their corpus with some
 import json
 import os
 import shutil
+import struct
 import subprocess
 
 import pytest
@@ -23,6 +24,7 @@ CODES = (0, 1, 2)
 # Memory of its own that a look at a core of some MiB may take: some 20 MiB are used.
 DATA_MAX = 256 << 20
 TIMEOUT_S = 20
+LAYOUT_NAME = 44  # bytes of a name in a layout block: see src/umem/layout.h
 PACKERS = {"zst": ["zstd", "-q", "-c"], "lz4": ["lz4", "-q", "-c"], "gz": ["gzip", "-c"]}
 
 
@@ -114,6 +116,19 @@ def test_more_mappings_than_a_header_counts(corpus, tmp_path):
     plain, other = (ask(path, "leaks", "--format=json") for path in (core, many))
     assert plain.returncode == other.returncode == 1
     assert json.loads(other.stdout)["groups"] == json.loads(plain.stdout)["groups"]
+
+
+@pytest.mark.parametrize("name", ["table_slot.slot_word", "table_slot.slot_name",
+                                  "TABLE_CLASS_SHIFT"])
+def test_damaged_table_of_stacks(corpus, tmp_path, name):
+    """A field past its structure, a shift past its word: told, not followed."""
+    core = bytearray((corpus / "base" / "stacks").read_bytes())
+    value_at = core.index(name.encode().ljust(LAYOUT_NAME, b"\0")) + LAYOUT_NAME + 4
+    struct.pack_into("<Q", core, value_at, 1 << 40)
+    path = tmp_path / "damaged"
+    path.write_bytes(core)
+    result = ask(path, "stacks")
+    assert result.returncode == 2 and "of another release, or damaged" in result.stderr, result
 
 
 def test_module_that_promises_too_much(corpus):
