@@ -347,13 +347,13 @@ verify_slab(struct verification *v, struct heap *h, uint32_t index)
         verify_row(v, region->region_cache)->vc_buffers += region->region_blocks;
         return;
     }
-    unsigned char *copy = malloc(size);
     const void *records = reader_get(&h->heap_reader, region->region_record, size);
-    if (copy == NULL) {
-        v->ver_failed = true;
-    } else if (records == NULL) {
+    unsigned char *copy = records != NULL ? malloc(size) : NULL; /* a damaged size may be any */
+    if (records == NULL) {
         heap_problem(h, "records of buffers at 0x%" PRIx64 " cannot be read",
                      region->region_record);
+    } else if (copy == NULL) {
+        v->ver_failed = true;
     } else {
         memcpy(copy, records, size);
         struct record rec = {copy, size, region->region_record};
