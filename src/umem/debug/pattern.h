@@ -51,20 +51,34 @@ umem_load_word(const char *p)
     return word;
 }
 
-/* Writes a run of word. */
+static inline umem_vector
+umem_load_vector(const char *p)
+{
+    umem_vector v;
+
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+/* Writes a run of word.  The last vectors may lie across those before them. */
 static inline void
 umem_fill(char *p, size_t size, uint64_t word)
 {
     const umem_vector v = {word, word};
+    char *end = p + size;
 
     if (size > UMEM_PATTERN_INLINE || size % sizeof(word) != 0) {
         umem_fill_long(p, size, word);
-        return;
-    }
-    for (; size >= sizeof(v); p += sizeof(v), size -= sizeof(v))
-        memcpy(p, &v, sizeof(v));
-    if (size != 0)
+    } else if (size >= sizeof(v)) {
+        for (; p + 2 * sizeof(v) < end; p += 2 * sizeof(v)) {
+            memcpy(p, &v, sizeof(v));
+            memcpy(p + sizeof(v), &v, sizeof(v));
+        }
+        memcpy(end - sizeof(v), &v, sizeof(v));
+        memcpy(p + sizeof(v) < end ? p : end - sizeof(v), &v, sizeof(v));
+    } else if (size != 0) {
         memcpy(p, &word, sizeof(word));
+    }
 }
 
 /* Whether there is nothing but a run of word. */
@@ -76,10 +90,11 @@ umem_is_run(const char *p, size_t size, uint64_t word)
 
     if (size > UMEM_PATTERN_INLINE || size % sizeof(word) != 0)
         return umem_is_run_long(p, size, word);
-    for (; size >= sizeof(v); p += sizeof(v), size -= sizeof(v)) {
-        umem_vector here;
-        memcpy(&here, p, sizeof(here));
-        differs |= here ^ v;
+    for (; size >= 2 * sizeof(v); p += 2 * sizeof(v), size -= 2 * sizeof(v))
+        differs |= (umem_load_vector(p) ^ v) | (umem_load_vector(p + sizeof(v)) ^ v);
+    if (size >= sizeof(v)) {
+        differs |= umem_load_vector(p) ^ v;
+        p += sizeof(v), size -= sizeof(v);
     }
     if (size != 0)
         differs[0] |= umem_load_word(p) ^ word;

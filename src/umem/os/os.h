@@ -14,6 +14,8 @@
 
 /* Page size in bytes. (AS) */
 size_t os_page_size(void);
+/* Whether code with AVX2, vectors of 32 bytes, may be run. (AS) */
+bool os_has_avx2(void);
 
 /*
  * Maps size bytes (a multiple of the page size) of zeroed, readable and

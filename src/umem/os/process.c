@@ -17,6 +17,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#if defined(__x86_64__) && __has_include(<sys/platform/x86.h>)
+#include <sys/platform/x86.h>
+#define HAVE_CPU_FEATURES 1
+#endif
+
 #include "os/os.h"
 #include "os/watch.h"
 
@@ -55,6 +60,23 @@ os_cpu_count(void)
     int count = CPU_COUNT(&set);
     return count > 0 ? (unsigned)count : 1;
 }
+
+#ifdef HAVE_CPU_FEATURES
+extern __typeof__(__x86_get_cpuid_feature_leaf) __x86_get_cpuid_feature_leaf __attribute__((weak));
+
+/* What ld.so found out when it started: the instruction itself takes microseconds under a VM. */
+bool
+os_has_avx2(void)
+{
+    return __x86_get_cpuid_feature_leaf != NULL && CPU_FEATURE_ACTIVE(AVX2);
+}
+#else
+bool
+os_has_avx2(void)
+{
+    return false;
+}
+#endif
 
 void
 os_write(int fd, const void *buf, size_t size)

@@ -140,13 +140,29 @@ test_futex(void **state)
     assert_int_equal(errno, 99);
 }
 
+/* Never said of a processor without; of one with, wherever libc can tell. */
+static void
+test_has_avx2(void **state)
+{
+    (void)state;
+#if defined(__x86_64__)
+    assert_true(!os_has_avx2() || __builtin_cpu_supports("avx2"));
+#if __has_include(<sys/platform/x86.h>)
+    assert_true(os_has_avx2() || !__builtin_cpu_supports("avx2"));
+#endif
+#else
+    assert_false(os_has_avx2());
+#endif
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_getenv), cmocka_unit_test(test_getenv_early),
-        cmocka_unit_test(test_ids),    cmocka_unit_test(test_write),
-        cmocka_unit_test(test_abort),  cmocka_unit_test(test_futex),
+        cmocka_unit_test(test_getenv),   cmocka_unit_test(test_getenv_early),
+        cmocka_unit_test(test_ids),      cmocka_unit_test(test_write),
+        cmocka_unit_test(test_abort),    cmocka_unit_test(test_futex),
+        cmocka_unit_test(test_has_avx2),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
