@@ -319,7 +319,7 @@ unwind_step(struct unwind_cursor *c, struct unwind_window *win, struct unwind_us
                     cfa <= win->win_lo + win->win_size && (cfa & (UNWIND_RULE_WORD - 1)) == 0 &&
                     cfa - slot >= c->sp)) {
         if (slot != 0) {
-            used->used_bp_at = cfa - slot;
+            used->used_slot = (uint16_t)(slot / UNWIND_RULE_WORD);
             c->bp = unwind_load(cfa - slot);
         }
         c->pc = unwind_load(cfa - UNWIND_RULE_WORD);

@@ -35,34 +35,46 @@ uint32_t os_unwind(uintptr_t *frames, uint32_t max, uint32_t skip);
 #define OS_TRAIL_MAX 288 /* frames of one walk, at most */
 /*
  * Room for so many nodes at first, and at last: a compiler (cc1 -O2) comes by
- * 20,000.  44 bytes each: 44 KiB, and 1.4 MiB.  It grows with what comes, since
+ * 20,000.  68 bytes each: 68 KiB, and 2.2 MiB.  It grows with what comes, since
  * under mlockall(MCL_FUTURE) all of it is memory at once.
  */
 #define OS_TRAIL_SHIFT_MIN 10
 #define OS_TRAIL_SHIFT_MAX 15
-/* Stacks that begin at the same place, of which one is met again at once. */
-#define OS_TRAIL_WAYS 2
+/*
+ * Stacks that begin at the same place, of which one is met again at once.  With 2 a
+ * compiler walks on from a node twice as often.
+ */
+#define OS_TRAIL_WAYS 4
 
 /* A stack from one frame outwards.  Places are bytes from the end of the thread's stack. */
 struct os_trail_node {
     uintptr_t node_pc;   /* return address */
     int32_t node_sp;     /* the caller's */
     int32_t node_bp;     /* rbp, where the way outwards needs it; else 0 */
-    int32_t node_bp_at;  /* where the next frame's rbp is saved; 0: it stays what it is */
+    uint16_t node_slot;  /* words from the next frame's sp down to its rbp; 0: it stays the same */
+    uint16_t node_row;   /* the stack's words in one row, trail_word[]; 0: not yet */
     uint32_t node_outer; /* the node of the next frame, or one of those that are none */
     uint32_t node_next;  /* in its bucket */
     uint32_t node_note;  /* the user's; 0 at first */
 };
 
-/* Bytes of room for so many nodes, and for finding them. */
+/* What the stack holds somewhere; in front of a row, how many they are. */
+struct os_trail_word {
+    uintptr_t word_is;
+    int32_t word_at; /* its place */
+};
+
+/* Bytes of room for so many nodes, for finding them, and for as many words in rows. */
 #define OS_TRAIL_ROOM(shift)                                                                       \
-    ((sizeof(struct os_trail_node) + (1 + OS_TRAIL_WAYS) * sizeof(uint32_t)) << (shift))
+    ((sizeof(struct os_trail_node) + sizeof(struct os_trail_word) +                                \
+      (1 + OS_TRAIL_WAYS) * sizeof(uint32_t))                                                      \
+     << (shift))
 
 /* A frame of a walk that has no node yet, or may need another one. */
 struct os_trail_frame {
     uintptr_t frame_pc, frame_sp, frame_bp;
-    int32_t frame_bp_at; /* as node_bp_at */
     uint32_t frame_node; /* the node that it had; 0: none */
+    uint16_t frame_slot; /* as node_slot */
     bool frame_uses_bp;  /* the step outwards was by rbp */
 };
 
@@ -73,14 +85,16 @@ struct os_trail {
     uint32_t trail_max;   /* frames that were asked for */
     uint32_t trail_count; /* nodes, those that are none among them */
     uint32_t trail_shift; /* room for so many; 0: there is none yet */
+    uint32_t trail_words; /* in rows */
     struct os_trail_node *trail_node;
-    uint32_t *trail_bucket;                /* behind them: nodes by frame and outer node */
+    struct os_trail_word *trail_word;      /* behind them */
+    uint32_t *trail_bucket;                /* behind: nodes by frame and outer node */
     uint32_t (*trail_last)[OS_TRAIL_WAYS]; /* behind: the last nodes met, by frame */
     struct os_trail_frame trail_frame[OS_TRAIL_MAX];
 };
 
 /*
- * As os_unwind(), by a trail: the node of the stack.  max is at most
+ * As os_unwind(), by a trail: the node of the stack.  max is 1 to
  * OS_TRAIL_MAX.  frame: __builtin_frame_address(0) of a function that has not
  * returned, whose return address is the first; NULL: the call of this one is.
  * 0: not here (another stack than the thread's own, code that needs the slow

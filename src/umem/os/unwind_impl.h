@@ -287,16 +287,16 @@ enum unwind_step {
  * it was by a rule of the common kinds, nothing else.
  */
 struct unwind_used {
-    bool used_hard;       /* it was by another rule, or at its end by what the stack says */
-    bool used_bp;         /* the old rbp */
-    uintptr_t used_bp_at; /* the address that the new rbp was read from; 0: it is the old one */
+    bool used_hard;     /* it was by another rule, or at its end by what the stack says */
+    bool used_bp;       /* the old rbp */
+    uint16_t used_slot; /* words from the new sp down to the new rbp; 0: it is the old one */
 };
 /* One step outwards.  used: not said where it is UNWIND_STEP_AGAIN. */
 enum unwind_step unwind_step(struct unwind_cursor *c, struct unwind_window *win,
                              struct unwind_used *used);
 
-/* One walk of so many has one of its frames looked up anew: 300 ns, 5 ns a walk. */
-#define UNWIND_WALKS_CHECKED 64
+/* One walk of so many has one of its frames looked up anew: 300 ns at most, 1 ns a walk. */
+#define UNWIND_WALKS_CHECKED 256
 /* Looks a frame's object up: other than the one its rule came from? (unwind_object.c) */
 bool unwind_is_stale(uintptr_t pc);
 

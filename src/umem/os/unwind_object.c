@@ -179,9 +179,9 @@ fingerprint(const struct unwind_object *obj)
     uint32_t head[HEAD / sizeof(uint32_t)];
     size_t room = obj->obj_tables_end - obj->obj_hdr;
 
-    hash = hash_notes(hash, obj);
-    if (room < HEAD)
-        return hash;
+    uint64_t with_id = hash_notes(hash, obj);
+    if (with_id != hash || room < HEAD)
+        return with_id;
     memcpy(head, (const void *)obj->obj_hdr, HEAD);
     hash = hash_bytes(hash, head, HEAD);
     size_t count = head[2];

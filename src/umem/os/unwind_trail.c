@@ -13,6 +13,11 @@
  *    the next node says, it is at the next node; and so on outwards.  That is
  *    all that most walks do: two comparisons a frame, no rule, no hash.
  *
+ *    From node to node the processor waits for the number of the next one.  So
+ *    the words of a stack that comes often are put into a row: places, and what
+ *    is there, to be compared one after the other.  Rows are a cache: when there
+ *    is no room for another one all are given up.
+ *
  * 3. rbp.  In code without frame pointers it holds data, and another value each
  *    time.  It matters where the frame's rule is by rbp, or leaves it as it is
  *    and it matters further out; it is neither kept nor compared elsewhere.
@@ -48,6 +53,9 @@
 enum { TRAIL_UNKNOWN, TRAIL_END, TRAIL_HARD, TRAIL_FIRST };
 
 #define GROWTH_SHIFT 2 /* each time four times as many: few copies */
+/* No small number of walks in turn comes by the same ones of these only. */
+#define ROW_EVERY 13
+#define ROW_FIRST 1 /* a node's row 0 is none */
 /* The pc of nodes that are none: no address, and so no word that leads to them. */
 #define NO_PC ((uintptr_t)1 << 63)
 
@@ -78,14 +86,19 @@ last_of(const struct os_trail *trail, uintptr_t pc, int32_t sp)
     return trail->trail_last[hash_of(pc, sp) >> (64 - trail->trail_shift)];
 }
 
-/* A node was met that is not the last one of its frame. */
+/* A node was met that may not be the last one of its frame: it is now. */
 static inline void
 set_last(const struct os_trail *trail, const struct os_trail_node *node)
 {
     uint32_t *last = last_of(trail, node->node_pc, node->node_sp);
+    uint32_t n = (uint32_t)(node - trail->trail_node);
+    unsigned way = 0;
 
-    last[1] = last[0];
-    last[0] = (uint32_t)(node - trail->trail_node);
+    while (way < OS_TRAIL_WAYS - 1 && last[way] != n)
+        way++;
+    for (; way > 0; way--)
+        last[way] = last[way - 1];
+    last[0] = n;
 }
 
 static inline uint32_t *
@@ -107,7 +120,8 @@ make_room(struct os_trail *trail, uint32_t shift)
         return false;
     trail->trail_shift = shift;
     trail->trail_node = node;
-    trail->trail_bucket = (uint32_t *)(void *)(node + ((size_t)1 << shift));
+    trail->trail_word = (void *)(node + ((size_t)1 << shift));
+    trail->trail_bucket = (void *)(trail->trail_word + ((size_t)1 << shift));
     trail->trail_last = (void *)(trail->trail_bucket + ((size_t)1 << shift));
     return true;
 }
@@ -134,8 +148,11 @@ grow(struct os_trail *trail)
         !make_room(trail, (uint32_t)umem_min(shift + GROWTH_SHIFT, OS_TRAIL_SHIFT_MAX)))
         return false;
     memcpy(trail->trail_node, old, trail->trail_count * sizeof(*old));
-    for (uint32_t n = TRAIL_FIRST; n < trail->trail_count; n++)
+    for (uint32_t n = TRAIL_FIRST; n < trail->trail_count; n++) {
+        trail->trail_node[n].node_row = 0;
         enter(trail, n);
+    }
+    trail->trail_words = ROW_FIRST;
     umem_meta_free(old, OS_TRAIL_ROOM(shift));
     return true;
 }
@@ -152,6 +169,7 @@ start(struct os_trail *trail, uint32_t max)
         trail->trail_max = 0;
         return false;
     }
+    trail->trail_words = ROW_FIRST;
     memset(trail->trail_bucket, 0, (1 + OS_TRAIL_WAYS) * sizeof(uint32_t) << trail->trail_shift);
     for (uint32_t n = 0; n < TRAIL_FIRST; n++)
         trail->trail_node[n] = (struct os_trail_node){.node_pc = NO_PC};
@@ -160,71 +178,94 @@ start(struct os_trail *trail, uint32_t max)
 
 /* Whether the cursor is at the state of a node. */
 static UMEM_ALWAYS_INLINE bool
-is_met(const struct os_trail *trail, uint32_t n, const struct unwind_cursor *c)
+is_met(const struct os_trail *trail, const struct os_trail_node *node,
+       const struct unwind_cursor *c)
 {
-    const struct os_trail_node *node = &trail->trail_node[n];
-
     return node->node_pc == c->pc && node->node_sp == place_of(trail, c->sp) &&
            (node->node_bp == 0 || address_of(trail, node->node_bp) == c->bp);
 }
 
 /* How far a walk has come by nodes that were there. */
 struct run {
-    uint32_t run_node; /* where it began; TRAIL_UNKNOWN: there is none */
-    uint32_t run_end;  /* the last that the stack leads to */
-    uint32_t run_left; /* frames beyond, at most */
+    const struct os_trail_node *run_node; /* where it began; NULL: there is none */
+    const struct os_trail_node *run_end;  /* the last that the stack leads to */
+    uint32_t run_left;                    /* frames beyond, at most */
 };
 
 /* Whether there is nothing further out to be found. */
 static inline bool
-is_whole(const struct os_trail *trail, const struct run *run)
+is_whole(const struct run *run)
 {
-    uint32_t outer = trail->trail_node[run->run_end].node_outer;
-
-    return run->run_left == 0 || outer == TRAIL_END || outer == TRAIL_HARD;
+    return run->run_node != NULL && (run->run_left == 0 || run->run_end->node_outer == TRAIL_END ||
+                                     run->run_end->node_outer == TRAIL_HARD);
 }
 
 static inline bool
-is_hard(const struct os_trail *trail, const struct run *run)
+is_hard(const struct run *run)
 {
-    return run->run_left > 0 && trail->trail_node[run->run_end].node_outer == TRAIL_HARD;
+    return run->run_left > 0 && run->run_end->node_outer == TRAIL_HARD;
 }
 
-/*
- * From a node, if the cursor is there, outwards as far as the stack leads to the
- * nodes that it led to before.
- */
-static UMEM_ALWAYS_INLINE UNWIND_RAW_STACK struct run
-follow_one(const struct os_trail *trail, uint32_t n, const struct unwind_cursor *c, uint32_t left)
+static inline uint32_t
+number_of(const struct os_trail *trail, const struct os_trail_node *node)
 {
-    const struct os_trail_node *nodes = trail->trail_node, *node, *outer;
-    struct run run = {n, n, left};
+    return (uint32_t)(node - trail->trail_node);
+}
 
-    if (!is_met(trail, n, c))
-        return (struct run){TRAIL_UNKNOWN, TRAIL_UNKNOWN, left};
-    for (node = &nodes[n]; --run.run_left > 0; node = outer) {
-        outer = &nodes[node->node_outer];
-        if (unwind_load(address_of(trail, outer->node_sp) - sizeof(uintptr_t)) != outer->node_pc)
-            break;
-        if (outer->node_bp != 0 && node->node_bp_at != 0 &&
-            unwind_load(address_of(trail, node->node_bp_at)) != address_of(trail, outer->node_bp))
+/* Whether the stack says the return address of a node. */
+static UMEM_ALWAYS_INLINE UNWIND_RAW_STACK bool
+leads_to(const struct os_trail *trail, const struct os_trail_node *node)
+{
+    return unwind_load(address_of(trail, node->node_sp) - sizeof(uintptr_t)) == node->node_pc;
+}
+
+/* Where the rbp of the frame further out is saved; node_slot is not 0. */
+static inline uintptr_t
+bp_address(const struct os_trail *trail, const struct os_trail_node *node,
+           const struct os_trail_node *outer)
+{
+    return address_of(trail, outer->node_sp) - node->node_slot * sizeof(uintptr_t);
+}
+
+/* The same for rbp, where it matters and has changed. */
+static UMEM_ALWAYS_INLINE UNWIND_RAW_STACK bool
+leads_to_bp(const struct os_trail *trail, const struct os_trail_node *node,
+            const struct os_trail_node *outer)
+{
+    return outer->node_bp == 0 || node->node_slot == 0 ||
+           unwind_load(bp_address(trail, node, outer)) == address_of(trail, outer->node_bp);
+}
+
+/* From a node that the cursor is at, as far as the stack leads to where it led before. */
+static UMEM_ALWAYS_INLINE UNWIND_RAW_STACK struct run
+follow_from(const struct os_trail *trail, const struct os_trail_node *from, uint32_t left)
+{
+    const struct os_trail_node *node = from, *outer;
+
+    for (; --left > 0 && node->node_outer >= TRAIL_FIRST; node = outer) {
+        outer = &trail->trail_node[node->node_outer];
+        if (!leads_to(trail, outer) || !leads_to_bp(trail, node, outer))
             break;
     }
-    run.run_end = (uint32_t)(node - nodes);
-    return run;
+    return (struct run){from, node, left};
 }
 
-/* By the nodes of the cursor's frame that were met last. */
+/* By the nodes of the cursor's frame that were met last: one that is whole, or leads furthest. */
 static UMEM_ALWAYS_INLINE UNWIND_RAW_STACK struct run
 follow(const struct os_trail *trail, const struct unwind_cursor *c, uint32_t left)
 {
     const uint32_t *last = last_of(trail, c->pc, place_of(trail, c->sp));
-    struct run run = follow_one(trail, last[0], c, left);
+    struct run run = {.run_left = left};
 
-    if (UMEM_LIKELY(is_whole(trail, &run)))
-        return run;
-    struct run other = follow_one(trail, last[1], c, left);
-    return run.run_node == TRAIL_UNKNOWN || is_whole(trail, &other) ? other : run;
+    for (unsigned way = 0; way < OS_TRAIL_WAYS && last[way] != 0 && !is_whole(&run); way++) {
+        const struct os_trail_node *node = &trail->trail_node[last[way]];
+        if (!is_met(trail, node, c))
+            continue;
+        struct run other = follow_from(trail, node, left);
+        if (run.run_node == NULL || other.run_left < run.run_left)
+            run = other;
+    }
+    return run;
 }
 
 /* The frames of nodes [n, end], which may need others; the cursor is then at the last of them. */
@@ -240,14 +281,14 @@ open_nodes(struct os_trail *trail, uint32_t n, uint32_t end, struct unwind_curso
             .frame_pc = c->pc,
             .frame_sp = c->sp,
             .frame_bp = c->bp,
-            .frame_bp_at = node->node_bp_at,
+            .frame_slot = node->node_slot,
             .frame_node = n,
             .frame_uses_bp = node->node_bp != 0, /* of the last one a step will say */
         };
         if (n == end)
             return count;
-        if (node->node_bp_at != 0)
-            c->bp = unwind_load(address_of(trail, node->node_bp_at));
+        if (node->node_slot != 0)
+            c->bp = unwind_load(bp_address(trail, node, &trail->trail_node[node->node_outer]));
     }
 }
 
@@ -261,10 +302,10 @@ node_of(struct os_trail *trail, const struct os_trail_frame *frame, uint32_t out
     struct os_trail_node *node = &trail->trail_node[frame->frame_node],
                          new = {.node_pc = frame->frame_pc,
                                 .node_sp = place_of(trail, frame->frame_sp),
-                                .node_bp_at = frame->frame_bp_at,
+                                .node_slot = frame->frame_slot,
                                 .node_outer = outer};
     bool needs_bp =
-        frame->frame_uses_bp || (frame->frame_bp_at == 0 && trail->trail_node[outer].node_bp != 0);
+        frame->frame_uses_bp || (frame->frame_slot == 0 && trail->trail_node[outer].node_bp != 0);
 
     if (needs_bp) {
         new.node_bp = place_of(trail, frame->frame_bp);
@@ -272,22 +313,25 @@ node_of(struct os_trail *trail, const struct os_trail_frame *frame, uint32_t out
             return 0; /* 0 says that it does not matter */
     }
     if (frame->frame_node != 0 && node->node_bp == new.node_bp &&
-        (node->node_outer == outer || node->node_outer == TRAIL_UNKNOWN)) {
-        node->node_bp_at = new.node_bp_at;
+        ((node->node_outer == outer && node->node_slot == new.node_slot) ||
+         node->node_outer == TRAIL_UNKNOWN)) {
+        node->node_slot = new.node_slot;
         node->node_outer = outer;
         return frame->frame_node;
     }
     for (uint32_t n = *bucket_of(trail, &new); n != 0; n = node->node_next) {
         node = &trail->trail_node[n];
         if (node->node_pc == new.node_pc && node->node_sp == new.node_sp &&
-            node->node_bp == new.node_bp && node->node_outer == outer) {
+            node->node_bp == new.node_bp && node->node_slot == new.node_slot &&
+            node->node_outer == outer) {
             set_last(trail, node);
             return n;
         }
     }
     if (trail->trail_count >> trail->trail_shift != 0 && !grow(trail))
         return 0;
-    trail->trail_node[trail->trail_count] = new;
+    node = &trail->trail_node[trail->trail_count];
+    *node = new;
     enter(trail, trail->trail_count);
     return trail->trail_count++;
 }
@@ -321,7 +365,7 @@ step(struct os_trail *trail, uint32_t count, struct unwind_cursor *c, struct unw
     if (UMEM_UNLIKELY(*stale || used.used_hard))
         return TRAIL_HARD;
     frame->frame_uses_bp = used.used_bp;
-    frame->frame_bp_at = used.used_bp_at != 0 ? place_of(trail, used.used_bp_at) : 0;
+    frame->frame_slot = used.used_slot;
     return done == UNWIND_STEP_END ? TRAIL_END : TRAIL_UNKNOWN;
 }
 
@@ -338,12 +382,14 @@ walk_on(struct os_trail *trail, struct unwind_cursor *c, struct run run)
 
     unwind_window_start(&win, c->sp);
     for (;; run = follow(trail, c, run.run_left)) {
-        if (run.run_node != TRAIL_UNKNOWN && is_whole(trail, &run)) {
-            uint32_t n = remember(trail, count, run.run_node);
-            return is_hard(trail, &run) ? 0 : n;
+        if (is_whole(&run)) {
+            bool hard = is_hard(&run);
+            uint32_t n = remember(trail, count, number_of(trail, run.run_node));
+            return hard ? 0 : n;
         }
-        if (run.run_node != TRAIL_UNKNOWN) {
-            count = open_nodes(trail, run.run_node, run.run_end, c, count);
+        if (run.run_node != NULL) {
+            count = open_nodes(trail, number_of(trail, run.run_node), number_of(trail, run.run_end),
+                               c, count);
         } else {
             trail->trail_frame[count++] =
                 (struct os_trail_frame){.frame_pc = c->pc, .frame_sp = c->sp, .frame_bp = c->bp};
@@ -360,12 +406,19 @@ walk_on(struct os_trail *trail, struct unwind_cursor *c, struct run run)
     return outer != TRAIL_HARD ? n : 0;
 }
 
-/* Whether the trail may be followed: same stack, same rules, and notes on as many frames. */
+/* Whether a walk may be by the trail: same stack, same rules, and notes on as many frames. */
 static inline bool
-usable(const struct os_trail *trail, uint32_t max)
+suits(const struct os_trail *trail, uint32_t max)
 {
     return trail->trail_top == unwind_stack.own_top && trail->trail_max == max &&
            trail->trail_forgets == atomic_load_explicit(&unwind_forgets, memory_order_relaxed);
+}
+
+/* Whether all words from sp outwards may be read, and have a place. */
+static inline bool
+is_own(uintptr_t sp)
+{
+    return unwind_own_start(sp) != 0 && unwind_stack.own_top - sp <= INT32_MAX;
 }
 
 /* One walk of so many has one of its frames looked at. */
@@ -382,38 +435,125 @@ is_stale(const struct os_trail *trail, uint32_t n)
     return unwind_is_stale(trail->trail_node[n].node_pc);
 }
 
-UMEM_NOINLINE UNWIND_RAW_STACK uint32_t
-os_unwind_trail(struct os_trail *trail, uint32_t max, const void *frame)
+/* The frame whose caller's call is the first of a walk. */
+static UMEM_ALWAYS_INLINE UNWIND_RAW_STACK struct unwind_cursor
+cursor_at(uintptr_t frame)
 {
-    uintptr_t at = (uintptr_t)(frame != NULL ? frame : __builtin_frame_address(0));
-    struct unwind_cursor c = {.pc = unwind_load(at + sizeof(uintptr_t)),
-                              .sp = at + 2 * sizeof(uintptr_t),
-                              .bp = unwind_load(at),
-                              .exact = false};
+    return (struct unwind_cursor){.pc = unwind_load(frame + sizeof(uintptr_t)),
+                                  .sp = frame + 2 * sizeof(uintptr_t),
+                                  .bp = unwind_load(frame),
+                                  .exact = false};
+}
 
-    if (UMEM_UNLIKELY(unwind_own_start(c.sp) == 0)) {
+/* Whether the words of a row are what they were. */
+static UMEM_ALWAYS_INLINE UNWIND_RAW_STACK bool
+holds(const struct os_trail *trail, uint32_t row)
+{
+    const struct os_trail_word *word = &trail->trail_word[row], *end = word + word->word_is;
+
+    while (word != end && unwind_load(address_of(trail, word[1].word_at)) == word[1].word_is)
+        word++;
+    return word == end;
+}
+
+/* A word more in the row that is being made.  False: there is no room. */
+static bool
+add_word(struct os_trail *trail, struct os_trail_word word)
+{
+    if (trail->trail_words >> trail->trail_shift != 0)
+        return false;
+    trail->trail_word[trail->trail_words++] = word;
+    return true;
+}
+
+/* The row of a node, whose stack is known as far as it is asked for.  False: there is no room. */
+static bool
+make_row(struct os_trail *trail, struct os_trail_node *from)
+{
+    const struct os_trail_node *node = from, *outer;
+    uint32_t row = trail->trail_words;
+    bool fits = add_word(trail, (struct os_trail_word){0});
+
+    for (uint32_t left = trail->trail_max; fits && --left > 0 && node->node_outer >= TRAIL_FIRST;
+         node = outer) {
+        outer = &trail->trail_node[node->node_outer];
+        fits = add_word(
+            trail, (struct os_trail_word){.word_at = outer->node_sp - (int32_t)sizeof(uintptr_t),
+                                          .word_is = outer->node_pc});
+        if (fits && outer->node_bp != 0 && node->node_slot != 0)
+            fits = add_word(trail, (struct os_trail_word){
+                                       .word_at = place_of(trail, bp_address(trail, node, outer)),
+                                       .word_is = address_of(trail, outer->node_bp)});
+    }
+    if (!fits)
+        return false;
+    trail->trail_word[row].word_is = trail->trail_words - row - 1;
+    from->node_row = (uint16_t)row;
+    return true;
+}
+
+/* One stack of so many that have none gets a row: who comes often has one soon. */
+static void
+make_row_perhaps(struct os_trail *trail, struct os_trail_node *node)
+{
+    if (trail->trail_walks % ROW_EVERY != 0 || node->node_row != 0 || make_row(trail, node))
+        return;
+    for (uint32_t n = TRAIL_FIRST; n < trail->trail_count; n++)
+        trail->trail_node[n].node_row = 0;
+    trail->trail_words = ROW_FIRST;
+}
+
+/* Any walk. */
+static UMEM_NOINLINE UNWIND_RAW_STACK uint32_t
+walk_any(struct os_trail *trail, uint32_t max, uintptr_t frame)
+{
+    struct unwind_cursor c = cursor_at(frame);
+    const struct unwind_cursor at_start = c;
+
+    if (UMEM_UNLIKELY(!is_own(c.sp))) {
         struct unwind_window win;
         unwind_window_start(&win, c.sp); /* which may find that it is in there */
-        if (unwind_own_start(c.sp) == 0)
-            return 0;
     }
-    if (UMEM_UNLIKELY(max == 0 || unwind_stack.own_top - c.sp > INT32_MAX))
-        return 0;
-    if (UMEM_UNLIKELY(!usable(trail, max)) && !start(trail, max))
+    if (UMEM_UNLIKELY(!is_own(c.sp) || (!suits(trail, max) && !start(trail, max))))
         return 0;
     struct run run = follow(trail, &c, max);
-    uint32_t n = run.run_node;
-    if (UMEM_UNLIKELY(n == TRAIL_UNKNOWN || !is_whole(trail, &run) || is_hard(trail, &run))) {
-        struct unwind_cursor at_start = c;
+    uint32_t n;
+    if (is_whole(&run) && !is_hard(&run)) {
+        n = number_of(trail, run.run_node);
+        make_row_perhaps(trail, &trail->trail_node[n]);
+    } else {
         n = walk_on(trail, &c, run);
-        /* There was no room for another node: anew, with all of it. */
-        if (UMEM_UNLIKELY(trail->trail_max == 0) && start(trail, max))
-            n = walk_on(trail, &at_start, (struct run){TRAIL_UNKNOWN, TRAIL_UNKNOWN, max});
+    }
+    /* There was no room for another node: anew, with all of it. */
+    if (UMEM_UNLIKELY(trail->trail_max == 0) && start(trail, max)) {
+        c = at_start;
+        n = walk_on(trail, &c, (struct run){.run_left = max});
     }
     if (UMEM_UNLIKELY(++trail->trail_walks % UNWIND_WALKS_CHECKED == 0) && n != 0 &&
         is_stale(trail, n))
         n = 0;
     return n;
+}
+
+/* Here only what most walks come to: the stack is one that comes often. */
+UMEM_NOINLINE UNWIND_RAW_STACK uint32_t
+os_unwind_trail(struct os_trail *trail, uint32_t max, const void *frame)
+{
+    uintptr_t at = (uintptr_t)(frame != NULL ? frame : __builtin_frame_address(0));
+    const struct unwind_cursor c = cursor_at(at);
+
+    if (UMEM_UNLIKELY(!is_own(c.sp) || !suits(trail, max) ||
+                      (trail->trail_walks + 1) % UNWIND_WALKS_CHECKED == 0))
+        return walk_any(trail, max, at);
+    const uint32_t *last = last_of(trail, c.pc, place_of(trail, c.sp));
+    for (unsigned way = 0; way < OS_TRAIL_WAYS && last[way] != 0; way++) {
+        const struct os_trail_node *node = &trail->trail_node[last[way]];
+        if (is_met(trail, node, &c) && node->node_row != 0 && holds(trail, node->node_row)) {
+            trail->trail_walks++;
+            return last[way];
+        }
+    }
+    return walk_any(trail, max, at);
 }
 
 uint32_t
