@@ -106,11 +106,8 @@ take(struct umem_cache *cp, size_t requested, const void *frame)
         umem_fill_fresh_and_slack(obj, cp->cache_bufspace, requested);
         umem_tag_store(tag_of(cp, obj), umem_tag_words(bc, requested, UMEM_BUFTAG_ALLOCATED));
     }
-    if (has_audit(cp)) {
-        int error = errno; /* callers ask it after successes too */
+    if (has_audit(cp))
         umem_audit_logged(bc, frame, obj, cp, UMEM_EVENT_ALLOC);
-        errno = error;
-    }
     __atomic_store_n(&bc->bc_state, UMEM_BUFFER_ALLOCATED, __ATOMIC_RELEASE);
     return obj;
 }

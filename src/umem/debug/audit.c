@@ -10,13 +10,14 @@
  * the node of each stack its id in the stack depot: a stack that was met before
  * is neither walked by rules, nor hashed, nor looked up.
  *
- * A trail is some 56 KiB at first and up to 1.5 MiB where a thread comes by many
+ * A trail is some 77 KiB at first and up to 2.2 MiB where a thread comes by many
  * stacks; threads share a few: by their ids, mostly one has one for itself.
  * Who finds it in use (by another thread, or by this one, which a signal
  * interrupted in a walk) walks without.
  */
 #include "debug/audit.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "debug/debug.h"
@@ -107,6 +108,18 @@ slot_of(uint32_t thread)
     return &slots[thread % SLOTS];
 }
 
+static UMEM_COLD struct os_trail *
+trail_make(struct slot *slot)
+{
+    int error = errno;
+
+    slot->slot_trail = umem_meta_alloc(sizeof(*slot->slot_trail));
+    if (slot->slot_trail == NULL)
+        trail_leave(slot);
+    errno = error;
+    return slot->slot_trail;
+}
+
 /* A thread's trail, for it alone until trail_leave(); NULL: in use, or no memory. */
 static inline struct os_trail *
 trail_enter(struct slot *slot)
@@ -119,13 +132,18 @@ trail_enter(struct slot *slot)
     } else if (atomic_exchange_explicit(&slot->slot_busy, 1, memory_order_acquire) != 0) {
         return NULL;
     }
-    if (UMEM_UNLIKELY(slot->slot_trail == NULL))
-        slot->slot_trail = umem_meta_alloc(sizeof(*slot->slot_trail));
-    if (UMEM_UNLIKELY(slot->slot_trail == NULL)) {
-        trail_leave(slot);
-        return NULL;
-    }
-    return slot->slot_trail;
+    return UMEM_LIKELY(slot->slot_trail != NULL) ? slot->slot_trail : trail_make(slot);
+}
+
+/* umem_stacks_intern(), keeping errno, which waiting for a lock may change. */
+static uint32_t
+intern(const uintptr_t *frames, uint32_t depth)
+{
+    int error = errno;
+    uint32_t stack = umem_stacks_intern(frames, depth);
+
+    errno = error;
+    return stack;
 }
 
 /* The id of a node's stack; 0: it has no frames but our own, or there is no memory. */
@@ -136,7 +154,7 @@ intern_node(const struct os_trail *trail, uint32_t node, uint32_t max)
     uint32_t depth = os_trail_frames(trail, node, frames);
     uint32_t own = own_frames(frames, depth);
 
-    return umem_stacks_intern(frames + own, (uint32_t)umem_min(depth - own, max));
+    return intern(frames + own, (uint32_t)umem_min(depth - own, max));
 }
 
 /* The id of the calling thread's stack as its trail has it; 0: it has not. */
@@ -158,17 +176,18 @@ walk_stack(uint32_t max)
 {
     uintptr_t frames[UMEM_AUDIT_FRAMES_MAX + UMEM_OWN_FRAMES_MAX];
 
-    return umem_stacks_intern(frames, umem_audit_stack(frames, max));
+    return intern(frames, umem_audit_stack(frames, max));
 }
 
 struct umem_transaction
 umem_audit(const void *frame)
 {
+    uint64_t time = os_clock_coarse_ns();
     uint32_t max = __atomic_load_n(&umem_options.opt_audit_frames, __ATOMIC_RELAXED);
     uint32_t thread = umem_thread_self();
     uint32_t stack = 0;
 
-    if (max > 0) {
+    if (UMEM_LIKELY(max > 0)) {
         struct slot *slot = slot_of(thread);
         struct os_trail *trail = trail_enter(slot);
         if (UMEM_LIKELY(trail != NULL)) {
@@ -178,8 +197,7 @@ umem_audit(const void *frame)
         if (UMEM_UNLIKELY(stack == 0))
             stack = walk_stack(max);
     }
-    return (struct umem_transaction){
-        .txn_stack = stack, .txn_thread = thread, .txn_time = os_clock_coarse_ns()};
+    return (struct umem_transaction){.txn_stack = stack, .txn_thread = thread, .txn_time = time};
 }
 
 void

@@ -9,6 +9,8 @@
 #ifndef UMEM_DEBUG_H
 #define UMEM_DEBUG_H
 
+#include <string.h>
+
 #include "base/base.h"
 #include "debug/bufctl.h"
 #include "debug/events.h"
@@ -130,7 +132,7 @@ void umem_debug_resize(const struct umem_buffer *buf, size_t requested);
 /*
  * A transaction of this thread, now: stack, thread, time.  frame: buf_frame.
  * To be had before the bufctl is looked at, which may be on its way from memory
- * meanwhile (umem_audit_fetch()).
+ * meanwhile (umem_audit_fetch()).  Keeps errno.
  */
 struct umem_transaction umem_audit(const void *frame);
 static inline void
@@ -140,6 +142,22 @@ umem_audit_fetch(const struct umem_bufctl *bc)
     __builtin_prefetch((const char *)(bc + 1) - 1, 1); /* where it lies across two lines */
 }
 /*
+ * A copy by words, as transactions are written: the processor cannot pass both
+ * on to one load of all, which would wait until they are in its cache.
+ */
+static inline void
+umem_transaction_copy(struct umem_transaction *to, const struct umem_transaction *from)
+{
+    uint64_t who, when = from->txn_time;
+
+    memcpy(&who, from, sizeof(who));
+#if UINTPTR_MAX > 0xffffffffu
+    __asm__("" : "+r"(who), "+r"(when)); /* else both are one vector again */
+#endif
+    memcpy(to, &who, sizeof(who));
+    to->txn_time = when;
+}
+/*
  * Puts bc_last into bc_prev and the transaction into bc_last, and an entry into
  * the transaction log; bc_size is the size by now.
  */
@@ -147,8 +165,8 @@ static inline void
 umem_audit_record(struct umem_bufctl *bc, const struct umem_transaction *now, const void *addr,
                   const struct umem_cache *cache, enum umem_event_kind kind)
 {
-    bc->bc_prev = bc->bc_last;
-    bc->bc_last = *now;
+    umem_transaction_copy(&bc->bc_prev, &bc->bc_last);
+    umem_transaction_copy(&bc->bc_last, now);
     if (UMEM_UNLIKELY(umem_options.opt_transaction_log != 0))
         umem_event_transaction(bc, addr, cache, kind);
 }

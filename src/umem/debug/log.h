@@ -20,6 +20,14 @@ void umem_log_leave(void);
 void umem_log_text(const char *text, size_t size, bool to_stderr);
 
 /* The kernel's id of this thread, asked for once a thread. (AS) */
-uint32_t umem_thread_self(void);
+extern UMEM_TLS uint32_t umem_thread_known __attribute__((visibility("hidden"))); /* 0: not yet */
+uint32_t umem_thread_ask(void);
+static inline uint32_t
+umem_thread_self(void)
+{
+    uint32_t known = umem_thread_known;
+
+    return UMEM_LIKELY(known != 0) ? known : umem_thread_ask();
+}
 
 #endif

@@ -29,14 +29,13 @@ static _Atomic uint32_t log_owner;
 /* fork_prepare() of a thread that owned the log anyway. */
 static bool fork_nested;
 
-static UMEM_TLS uint32_t thread_self;
+UMEM_TLS uint32_t umem_thread_known;
 
 uint32_t
-umem_thread_self(void)
+umem_thread_ask(void)
 {
-    if (UMEM_UNLIKELY(thread_self == 0))
-        thread_self = os_thread_id();
-    return thread_self;
+    umem_thread_known = os_thread_id();
+    return umem_thread_known;
 }
 
 bool
@@ -128,7 +127,7 @@ void
 umem_debug_fork_child(void)
 {
     /* The child's only thread has a new id. */
-    thread_self = 0;
+    umem_thread_known = 0;
     umem_contents_fork_child();
     umem_trails_fork_child();
     umem_events_fork_child();
