@@ -38,6 +38,7 @@ SHAPES = [
     (re.compile(r"[+-]?\b\d[\d,.]*([KMGT]\b)?"), "N"),
     (re.compile(r" \.(?=[ ,]|$)"), " N"),                        # no change
     (re.compile(r"\bN (s|ms|min|h)\b"), "TIME"),
+    (re.compile(r"\bTIME to TIME\b"), "TIME"),                   # of buffers a while apart
     (re.compile(r"\b(buffer|byte|fault|place|record|span|stack)s\b"), r"\1"),
     (re.compile(r"\b(core|snapshot)\.N\b"), "NAME"),
     (re.compile(r"\bmain\b"), "NAME"),
