@@ -8,6 +8,7 @@ from harness import run
 from harness.paths import libumem, library
 
 WINDOW = 64 * 1024  # what the kernel maps at once of a file
+USUAL_BSS = 12 * 1024  # the heap's record, a thread cache with all windows closed, and some
 SECTION = re.compile(r"^ *\[ *\d+\] (\.[\w.]+) +\w+ +([0-9a-f]+) [0-9a-f]+ ([0-9a-f]+)", re.M)
 
 
@@ -24,8 +25,17 @@ def test_usual_code_is_one_window():
         start, (_, end) = found[".init"][0], found[".text.usual"]
         # Where it has become too much: what is rare of it should be UMEM_COLD.
         assert start % WINDOW == 0 and end - start <= WINDOW, (path, start, end)
-        assert found[".rodata"][1] < start, path
+        assert start <= found[".fini"][0] < end, path  # runs in every program, at its exit
+        assert found[".rodata.usual"][1] < start < found[".rodata"][0], path
         assert found[".eh_frame"][0] > end, path
+
+
+def test_usual_variables_lie_together():
+    for path in libumem(), library("libumem_core.so.1"):
+        found = sections(path)
+        start, end = found[".bss"]
+        assert end - start <= USUAL_BSS, (path, end - start)
+        assert end <= found[".bss.sparse"][0] < found[".bss.rare"][0], path
 
 
 def mappings(smaps):

@@ -203,12 +203,12 @@ serve_for_ever(void *arg)
     return arg;
 }
 
-UMEM_USUAL void
-umem_agent_start(void)
+static UMEM_COLD void
+start(void)
 {
     static _Atomic bool started;
 
-    if (!umem_options.opt_agent || atomic_exchange(&started, true))
+    if (atomic_exchange(&started, true))
         return;
     if (os_secure()) {
         umem_message(true, "agent: the process runs with other rights than its caller, ignored");
@@ -218,6 +218,13 @@ umem_agent_start(void)
         client->client_socket = client->client_passed = (struct os_descriptor)OS_DESCRIPTOR_NONE;
     if (os_thread_start(serve_for_ever) != 0)
         umem_message(true, "agent: there can be no thread, no commands are taken");
+}
+
+UMEM_USUAL void
+umem_agent_start(void)
+{
+    if (UMEM_UNLIKELY(umem_options.opt_agent))
+        start();
 }
 
 void

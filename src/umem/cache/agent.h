@@ -11,7 +11,7 @@
 
 /* --- agent.c --- */
 
-/* Once: starts the thread, if that is wanted. */
+/* Starts the thread, if that is wanted, once. */
 void umem_agent_start(void);
 /* The child has no such thread: what is open of it is closed. */
 void umem_agent_fork_child(void);

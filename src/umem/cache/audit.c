@@ -298,13 +298,13 @@ umem_audit_settle(struct umem_cache *cp)
     umem_lock_release(&audit_lock);
 }
 
-void
+UMEM_USUAL void
 umem_audit_fork_prepare(void)
 {
     umem_lock_acquire_fork(&audit_lock);
 }
 
-void
+UMEM_USUAL void
 umem_audit_fork_parent(void)
 {
     umem_lock_release(&audit_lock);

@@ -400,7 +400,7 @@ bool umem_nofail_retry(const struct umem_cache *cache, size_t size, int error);
 
 /* Registers the handlers of fork; they do nothing while the engine is asleep. */
 void umem_fork_init(void);
-/* Once: starts the thread that does the updates, if that is wanted (cache/reaper.c). */
+/* Starts the thread that does the updates, if that is wanted, once (cache/reaper.c). */
 void umem_reaper_start(void);
 /* init_lock across a fork; prepare: whether the engine is set up. */
 bool umem_init_fork_prepare(void);

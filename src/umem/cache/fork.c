@@ -53,7 +53,7 @@ end_purges(void)
 
 static bool awake; /* as the prepare handler found it; under init_lock */
 
-static void
+static UMEM_USUAL void
 prepare(void)
 {
     os_streams_lock();
@@ -114,7 +114,7 @@ reset_all(void)
     tcache_fork_child();
 }
 
-static void
+static UMEM_USUAL void
 parent(void)
 {
     if (awake)

@@ -109,9 +109,11 @@ umem_ready_slow(void)
     if (atomic_load_explicit(&umem_state, memory_order_relaxed) != UMEM_STATE_READY) {
         atomic_store_explicit(&umem_state, UMEM_STATE_STARTING, memory_order_relaxed);
         umem_options_read();
-        vmem_set_default_policy(umem_options.opt_vmem_policy);
         vmem_init();
-        vmem_heap_set_limit(umem_options.opt_heap_limit);
+        if (umem_options.opt_vmem_policy != 0)
+            vmem_set_default_policy(umem_options.opt_vmem_policy);
+        if (umem_options.opt_heap_limit != 0)
+            vmem_heap_set_limit(umem_options.opt_heap_limit);
         if (umem_options.opt_slab_log != 0)
             slab_watcher = umem_event_slab;
         vmem_set_qcache_ops(&umem_qcache_ops);

@@ -18,7 +18,7 @@ static struct umem_large_freed freed[FREED_KEPT]; /* a ring */
 static size_t freed_next;
 static _Atomic uint32_t freed_sequence; /* odd while the ring is being written */
 
-void
+UMEM_COLD void
 umem_large_freed_note(const struct umem_large *large)
 {
     size_t last = (freed_next + FREED_KEPT - 1) % FREED_KEPT;

@@ -346,13 +346,13 @@ for_locks(void (*fn)(struct umem_lock *lock))
         fn(&shard->shard_lock);
 }
 
-void
+UMEM_USUAL void
 umem_quarantine_fork_prepare(void)
 {
     for_locks(umem_lock_acquire_fork);
 }
 
-void
+UMEM_USUAL void
 umem_quarantine_fork_parent(void)
 {
     for_locks(umem_lock_release);

@@ -43,13 +43,20 @@ reap_for_ever(void *arg)
     }
 }
 
-void
-umem_reaper_start(void)
+static UMEM_COLD void
+start(void)
 {
     static _Atomic bool started;
 
-    if (!umem_options.opt_reap_thread || atomic_exchange(&started, true))
+    if (atomic_exchange(&started, true))
         return;
     if (os_thread_start(reap_for_ever) != 0)
         umem_message(true, "reap_thread: there can be no thread, allocations do its work");
+}
+
+void
+umem_reaper_start(void)
+{
+    if (UMEM_UNLIKELY(umem_options.opt_reap_thread))
+        start();
 }

@@ -87,41 +87,67 @@ enum value_kind {
 
 enum field_kind { FIELD_NONE, FIELD_BOOL, FIELD_U32, FIELD_U64, FIELD_SIZE };
 
-struct word {
-    const char *word_text;
-    uint32_t word_value;
-    const char *word_refused; /* why it is not taken, or NULL */
+/*
+ * The tables hold no pointer, so that no page of them is written to when the
+ * library is loaded, and none is touched where no variable is set.
+ */
+
+/* Why a well-formed item is not taken: the original's, with nothing to set here. */
+enum refusal { TAKEN, REFUSED_CONCURRENCY, REFUSED_SIZES, REFUSED_SBRK };
+static const char refusals[][72] = {
+    [REFUSED_CONCURRENCY] =
+        "each thread has magazines of its own, there is no number of them to set",
+    [REFUSED_SIZES] = "the size classes are built in",
+    [REFUSED_SBRK] = "there is no sbrk backend, memory comes from mmap",
 };
+
+struct word {
+    char word_text[8]; /* "": the end of a list */
+    uint32_t word_value;
+    enum refusal word_refused;
+};
+
+enum word_list { NO_WORDS, SIGNAL_WORDS, ALLOCATOR_WORDS, BACKEND_WORDS };
+#define WORDS_MAX 5 /* with the end */
+
+static const struct word words[][WORDS_MAX] = {
+    /* Those that people send: a program that has no handler of them would end. */
+    [SIGNAL_WORDS] = {{"USR1", SIGUSR1, TAKEN},
+                      {"USR2", SIGUSR2, TAKEN},
+                      {"HUP", SIGHUP, TAKEN},
+                      {"QUIT", SIGQUIT, TAKEN}},
+    [ALLOCATOR_WORDS] = {{"best", VM_BESTFIT, TAKEN},
+                         {"first", VM_FIRSTFIT, TAKEN},
+                         {"next", VM_NEXTFIT, TAKEN},
+                         {"instant", 0, TAKEN}},
+    [BACKEND_WORDS] = {{"mmap", 0, TAKEN}, {"sbrk", 0, REFUSED_SBRK}},
+};
+
+/* A field of umem_options by its offset.  The first is set by option_flags only. */
+#define OFFSET(name) (uint16_t) offsetof(struct umem_options, name)
+#define NO_FIELD OFFSET(opt_flags)
+_Static_assert(NO_FIELD == 0, "what is not given of an option");
 
 /* What one item may look like and what it sets. */
 struct option {
-    const char *option_name;
+    char option_name[16]; /* "": the end of a table */
     enum value_kind option_value;
     uint32_t option_flags; /* UMF_*, added to opt_flags */
     uint64_t option_min;
     uint64_t option_max;
-    uint64_t option_default;   /* what an optional value is where none is given; 0: as before */
-    bool *option_on;           /* set by the item, whatever its value, or NULL */
-    void *option_field;        /* takes the value; without one, true */
-    const char *option_prefix; /* may stand before the value: "name=below:64" */
-    bool *option_prefix_field; /* whether it does */
-    const struct word *option_words;
+    uint64_t option_default;      /* what an optional value is where none is given; 0: as before */
+    char option_prefix[8];        /* may stand before the value: "name=below:64" */
+    uint16_t option_on;           /* set by the item, whatever its value */
+    uint16_t option_prefix_field; /* whether the prefix was there */
+    uint16_t option_field;        /* takes the value; without one, true */
     enum field_kind option_field_kind;
-    const char *option_refused; /* why a well-formed item is not taken, or NULL */
+    enum word_list option_words;
+    enum refusal option_refused;
 };
 
-#define FIELD(kind, name) .option_field_kind = (kind), .option_field = &umem_options.name
+#define FIELD(kind, name) .option_field_kind = (kind), .option_field = OFFSET(name)
 #define RANGE(min, max) .option_min = (min), .option_max = (max)
-/* The original's, with nothing to set here. */
 #define REFUSED(why) RANGE(0, UINT64_MAX), .option_refused = (why)
-#define WHY_CONCURRENCY "each thread has magazines of its own, there is no number of them to set"
-#define WHY_SIZES "the size classes are built in"
-
-/* Those that people send: a program that has no handler of them would end. */
-static const struct word signal_words[] = {
-    {"USR1", SIGUSR1, NULL}, {"USR2", SIGUSR2, NULL}, {"HUP", SIGHUP, NULL},
-    {"QUIT", SIGQUIT, NULL}, {NULL, 0, NULL},
-};
 
 static const struct option debug_table[] = {
     {"default", VALUE_NONE, .option_flags = UMF_AUDIT | UMF_CONTENTS | UMF_DEADBEEF | UMF_REDZONE},
@@ -134,22 +160,22 @@ static const struct option debug_table[] = {
     {"verbose", VALUE_NONE, FIELD(FIELD_BOOL, opt_verbose)},
     {"allverbose", VALUE_NONE, FIELD(FIELD_BOOL, opt_allverbose)},
     {"noabort", VALUE_NONE, FIELD(FIELD_BOOL, opt_noabort)},
-    {"verify", VALUE_WORD_OPTIONAL, .option_on = &umem_options.opt_verify,
-     FIELD(FIELD_U32, opt_verify_signal), .option_words = signal_words},
+    {"verify", VALUE_WORD_OPTIONAL, .option_on = OFFSET(opt_verify),
+     FIELD(FIELD_U32, opt_verify_signal), .option_words = SIGNAL_WORDS},
     {"quarantine", VALUE_SIZE, RANGE(0, SIZE_MAX >> 1), FIELD(FIELD_SIZE, opt_quarantine)},
     {"mtbf", VALUE_NUMBER, RANGE(0, UINT32_MAX), FIELD(FIELD_U32, opt_mtbf)},
     {"fail", VALUE_NUMBER, RANGE(1, UINT32_MAX), FIELD(FIELD_U32, opt_fail)},
     {"firewall", VALUE_SIZE, RANGE(0, SIZE_MAX - 1), FIELD(FIELD_SIZE, opt_firewall),
-     .option_prefix = "below:", .option_prefix_field = &umem_options.opt_firewall_below},
+     .option_prefix = "below:", .option_prefix_field = OFFSET(opt_firewall_below)},
     {"sample", VALUE_NUMBER, RANGE(0, SAMPLE_MAX), FIELD(FIELD_U32, opt_sample)},
     {"nohandler", VALUE_NONE, FIELD(FIELD_BOOL, opt_nohandler)},
     {"nosignal", VALUE_NONE, .option_flags = UMF_AUDIT, FIELD(FIELD_BOOL, opt_nosignal)},
     {"lite", VALUE_NONE, .option_flags = UMF_REDZONE},
     {"maxverify", VALUE_SIZE, RANGE(0, SIZE_MAX), FIELD(FIELD_SIZE, opt_maxverify)},
-    {"random", VALUE_NUMBER_OPTIONAL, RANGE(1, UINT64_MAX), .option_on = &umem_options.opt_random,
+    {"random", VALUE_NUMBER_OPTIONAL, RANGE(1, UINT64_MAX), .option_on = OFFSET(opt_random),
      FIELD(FIELD_U64, opt_random_seed)},
     {"checknull", VALUE_NONE, FIELD(FIELD_BOOL, opt_checknull)},
-    {.option_name = NULL},
+    {.option_name = ""},
 };
 
 static const struct option logging_table[] = {
@@ -160,21 +186,7 @@ static const struct option logging_table[] = {
      FIELD(FIELD_SIZE, opt_fail_log)},
     {"slab", VALUE_SIZE_OPTIONAL, RANGE(0, LOG_SIZE_MAX), .option_default = LOG_SIZE_DEFAULT,
      FIELD(FIELD_SIZE, opt_slab_log)},
-    {.option_name = NULL},
-};
-
-static const struct word allocator_words[] = {
-    {"best", VM_BESTFIT, NULL},
-    {"first", VM_FIRSTFIT, NULL},
-    {"next", VM_NEXTFIT, NULL},
-    {"instant", 0, NULL},
-    {NULL, 0, NULL},
-};
-
-static const struct word backend_words[] = {
-    {"mmap", 0, NULL},
-    {"sbrk", 0, "there is no sbrk backend, memory comes from mmap"},
-    {NULL, 0, NULL},
+    {.option_name = ""},
 };
 
 static const struct option options_table[] = {
@@ -184,15 +196,15 @@ static const struct option options_table[] = {
     {"exit_stop", VALUE_NUMBER, RANGE(1, UINT32_MAX), FIELD(FIELD_U32, opt_exit_stop)},
     {"agent", VALUE_NONE, FIELD(FIELD_BOOL, opt_agent)},
     {"nomagazines", VALUE_NONE, FIELD(FIELD_BOOL, opt_nomagazines)},
-    {"allocator", VALUE_WORD, FIELD(FIELD_U32, opt_vmem_policy), .option_words = allocator_words},
-    {"backend", VALUE_WORD, .option_words = backend_words},
+    {"allocator", VALUE_WORD, FIELD(FIELD_U32, opt_vmem_policy), .option_words = ALLOCATOR_WORDS},
+    {"backend", VALUE_WORD, .option_words = BACKEND_WORDS},
     {"perthread_cache", VALUE_SIZE, RANGE(0, SIZE_MAX), FIELD(FIELD_SIZE, opt_perthread_cache)},
     {"max_contention", VALUE_NUMBER, RANGE(0, UINT32_MAX), FIELD(FIELD_U32, opt_max_contention)},
-    {"concurrency", VALUE_NUMBER, REFUSED(WHY_CONCURRENCY)},
-    {"size_add", VALUE_SIZE, REFUSED(WHY_SIZES)},
-    {"size_remove", VALUE_SIZE, REFUSED(WHY_SIZES)},
-    {"size_clear", VALUE_NONE, REFUSED(WHY_SIZES)},
-    {.option_name = NULL},
+    {"concurrency", VALUE_NUMBER, REFUSED(REFUSED_CONCURRENCY)},
+    {"size_add", VALUE_SIZE, REFUSED(REFUSED_SIZES)},
+    {"size_remove", VALUE_SIZE, REFUSED(REFUSED_SIZES)},
+    {"size_clear", VALUE_NONE, REFUSED(REFUSED_SIZES)},
+    {.option_name = ""},
 };
 
 /* Part of a variable's text, blanks trimmed. */
@@ -265,14 +277,14 @@ parse_value(const struct item *item, const struct option *option, uint64_t *valu
 {
     bool size = option->option_value == VALUE_SIZE || option->option_value == VALUE_SIZE_OPTIONAL;
 
-    if (option->option_words != NULL) {
-        for (const struct word *word = option->option_words; word->word_text != NULL; word++) {
+    if (option->option_words != NO_WORDS) {
+        for (const struct word *word = words[option->option_words]; word->word_text[0]; word++) {
             if (!span_is(item->item_value, word->word_text))
                 continue;
-            if (word->word_refused != NULL)
-                say(item, word->word_refused);
+            if (word->word_refused != TAKEN)
+                say(item, refusals[word->word_refused]);
             *value = word->word_value;
-            return word->word_refused == NULL;
+            return word->word_refused == TAKEN;
         }
         say(item, "not a value of this option");
         return false;
@@ -284,21 +296,29 @@ parse_value(const struct item *item, const struct option *option, uint64_t *valu
     return false;
 }
 
+static void *
+field_at(uint16_t offset)
+{
+    return (char *)&umem_options + offset;
+}
+
 static void
 set_field(const struct option *option, uint64_t value)
 {
+    void *field = field_at(option->option_field);
+
     switch (option->option_field_kind) {
     case FIELD_BOOL:
-        *(bool *)option->option_field = value != 0;
+        *(bool *)field = value != 0;
         break;
     case FIELD_U32:
-        *(uint32_t *)option->option_field = (uint32_t)value;
+        *(uint32_t *)field = (uint32_t)value;
         break;
     case FIELD_U64:
-        *(uint64_t *)option->option_field = value;
+        *(uint64_t *)field = value;
         break;
     case FIELD_SIZE:
-        *(size_t *)option->option_field = (size_t)value;
+        *(size_t *)field = (size_t)value;
         break;
     case FIELD_NONE:
         break;
@@ -309,7 +329,7 @@ set_field(const struct option *option, uint64_t value)
 static bool
 take_prefix(struct item *item, const char *prefix)
 {
-    size_t size = prefix != NULL ? strlen(prefix) : 0;
+    size_t size = strlen(prefix);
     struct span *value = &item->item_value;
 
     if (size == 0 || value->span_size < size || memcmp(value->span_text, prefix, size) != 0)
@@ -337,15 +357,15 @@ apply_item(struct item *item, const struct option *option)
     bool prefixed = take_prefix(item, option->option_prefix);
     if (item->item_has_value && !parse_value(item, option, &value))
         return;
-    if (option->option_refused != NULL) {
-        say(item, option->option_refused);
+    if (option->option_refused != TAKEN) {
+        say(item, refusals[option->option_refused]);
         return;
     }
     umem_options.opt_flags |= option->option_flags;
-    if (option->option_on != NULL)
-        *option->option_on = true;
-    if (option->option_prefix_field != NULL)
-        *option->option_prefix_field = prefixed;
+    if (option->option_on != NO_FIELD)
+        *(bool *)field_at(option->option_on) = true;
+    if (option->option_prefix_field != NO_FIELD)
+        *(bool *)field_at(option->option_prefix_field) = prefixed;
     if (item->item_has_value || !optional)
         set_field(option, value);
     else if (option->option_default != 0)
@@ -362,7 +382,7 @@ parse_item(struct item *item, const char *start, const char *end, const struct o
     item->item_has_value = equals != NULL;
     item->item_name = trimmed(start, equals != NULL ? equals : end);
     item->item_value = equals != NULL ? trimmed(equals + 1, end) : (struct span){end, 0};
-    for (const struct option *option = table; option->option_name != NULL; option++)
+    for (const struct option *option = table; option->option_name[0] != '\0'; option++)
         if (span_is(item->item_name, option->option_name)) {
             apply_item(item, option);
             return;

@@ -110,13 +110,13 @@ umem_message(bool always, const char *fmt, ...)
     errno = saved;
 }
 
-void
+UMEM_USUAL void
 umem_debug_fork_prepare(void)
 {
     fork_nested = !umem_log_enter();
 }
 
-void
+UMEM_USUAL void
 umem_debug_fork_parent(void)
 {
     if (!fork_nested)

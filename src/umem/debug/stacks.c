@@ -278,13 +278,13 @@ umem_stacks_stats(void)
     };
 }
 
-void
+UMEM_USUAL void
 umem_stacks_fork_prepare(void)
 {
     umem_lock_acquire_fork(&stacks_lock);
 }
 
-void
+UMEM_USUAL void
 umem_stacks_fork_parent(void)
 {
     umem_lock_release(&stacks_lock);

@@ -5,7 +5,7 @@
  * A thread starts on the static tcache_unset, whose windows are all closed, so
  * that its first allocation or free falls to the slow path, which makes it a
  * cache of its own.  When the thread's destructors run, its magazines go to
- * the depots and it is moved to the static tcache_exited: whatever it still
+ * the depots and it is back on the static one, for good: whatever it still
  * allocates or frees goes past the magazines.
  *
  * Calls depots beside it and meta below; pthread keys for thread exit.
@@ -25,7 +25,9 @@
 static struct tcache_static {
     struct tcache static_tcache; /* NOLINT(clang-diagnostic-gnu-variable-sized-type-not-at-end) */
     struct tbin static_bins[TCACHE_STATIC_BINS];
-} tcache_unset, tcache_exited;
+} tcache_unset;
+
+static UMEM_TLS bool exited; /* this thread is past its destructors: nothing is cached */
 
 UMEM_TLS struct tcache *tcache_self = &tcache_unset.static_tcache;
 struct umem_list umem_tcaches = UMEM_LIST_INIT(umem_tcaches);
@@ -138,7 +140,7 @@ tcache_get(unsigned bin)
 
     if (UMEM_LIKELY(tcache_is_live(tc) && bin < tc->tc_bins && tc->tc_exit_seen))
         return tc;
-    if (tc->tc_state == TCACHE_EXITED)
+    if (exited)
         return NULL;
     if ((!tcache_is_live(tc) || bin >= tc->tc_bins) && !replace(bin))
         return NULL;
@@ -207,7 +209,8 @@ thread_exit(void *value)
     (void)value;
     if (!tcache_is_live(tc))
         return;
-    tcache_self = &tcache_exited.static_tcache;
+    exited = true;
+    tcache_self = &tcache_unset.static_tcache;
     umem_lock_acquire(&umem_tcaches_lock);
     for_bins(tc, tcache_retire_bin);
     destroy(tc);
@@ -218,7 +221,6 @@ void
 tcache_init(void)
 {
     os_barrier_init();
-    tcache_exited.static_tcache.tc_state = TCACHE_EXITED; /* before any thread can move there */
     if (pthread_key_create(&exit_key, thread_exit) != 0)
         return; /* 1,024 keys are in use: caches of exited threads stay behind */
     atomic_store_explicit(&exit_key_valid, true, memory_order_release);
@@ -234,14 +236,14 @@ for_locks(void (*fn)(struct umem_lock *lock))
         fn(&UMEM_CONTAINER_OF(node, struct tcache, tc_link)->tc_lock);
 }
 
-UMEM_COLD void
+void
 tcache_fork_prepare(void)
 {
     umem_lock_acquire_fork(&umem_tcaches_lock);
     for_locks(umem_lock_acquire_fork);
 }
 
-UMEM_COLD void
+void
 tcache_fork_parent(void)
 {
     for_locks(umem_lock_release);

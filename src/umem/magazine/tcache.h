@@ -55,9 +55,8 @@ struct tbin {
 };
 
 enum tcache_state {
-    TCACHE_UNSET, /* the static one of a thread that has not allocated yet */
-    TCACHE_LIVE,
-    TCACHE_EXITED /* the static one of a thread past its destructors: nothing is cached */
+    TCACHE_UNSET, /* the static one, of threads before their first allocation and past their end */
+    TCACHE_LIVE
 };
 
 struct tcache {
@@ -76,7 +75,7 @@ struct tcache {
 };
 
 /*
- * Bins of the two static thread caches, and of a thread's first: enough for
+ * Bins of the static thread cache, and of a thread's first: enough for
  * bin 0 and every size class.
  */
 #define TCACHE_STATIC_BINS 88

@@ -34,7 +34,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool libc_follows;
 
 /* Not dlopen() and dlclose(): who wraps these, behind us, would be led back to us. */
-static void
+static UMEM_COLD void
 make_libc_follow(void)
 {
     static const char *const names[] = {

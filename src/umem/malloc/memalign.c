@@ -58,7 +58,7 @@ posix_memalign(void **result, size_t align, size_t size)
     return 0;
 }
 
-UMEM_EXPORT void *
+UMEM_EXPORT UMEM_COLD void *
 valloc(size_t size)
 {
     return allocate(os_page_size(), size);
@@ -66,7 +66,7 @@ valloc(size_t size)
 
 void *pvalloc(size_t size); /* which not every libc declares */
 
-UMEM_EXPORT void *
+UMEM_EXPORT UMEM_COLD void *
 pvalloc(size_t size)
 {
     size_t page = os_page_size();

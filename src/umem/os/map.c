@@ -129,7 +129,7 @@ os_map(size_t size, size_t align)
     return map_trimmed(size, align);
 }
 
-int
+UMEM_COLD int
 os_protect(void *addr, size_t size, bool accessible)
 {
     os_watch_syscall();
@@ -168,7 +168,7 @@ touch(char *first, const char *last)
         (void)__atomic_fetch_or(p, 0, __ATOMIC_RELAXED);
 }
 
-int
+UMEM_COLD int
 os_populate(void *addr, size_t size, bool accessible)
 {
     int saved = errno, result;

@@ -41,7 +41,7 @@ os_process_id(void)
     return (uint32_t)getpid();
 }
 
-uint64_t
+UMEM_COLD uint64_t
 os_page_faults(void)
 {
     struct rusage usage;
@@ -50,7 +50,7 @@ os_page_faults(void)
     return (uint64_t)usage.ru_minflt + (uint64_t)usage.ru_majflt;
 }
 
-unsigned
+UMEM_COLD unsigned
 os_cpu_count(void)
 {
     cpu_set_t set;
@@ -78,7 +78,7 @@ os_has_avx2(void)
 }
 #endif
 
-void
+UMEM_COLD void
 os_write(int fd, const void *buf, size_t size)
 {
     const char *p = buf;

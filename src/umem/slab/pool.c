@@ -120,7 +120,7 @@ sidecar_size(const struct slab_pool *pool)
     return (size_t)pool->pool_chunks * pool->pool_sidecar;
 }
 
-size_t
+UMEM_COLD size_t
 slab_sidecar_bytes(void)
 {
     return atomic_load_explicit(&sidecar_bytes, memory_order_relaxed);

@@ -151,7 +151,7 @@ slab_of(struct slab_pool *pool, const void *addr)
     return slab->slab_pool == pool ? slab : NULL;
 }
 
-struct slab *
+UMEM_COLD struct slab *
 slab_find(struct slab_pool *pool, const void *addr)
 {
     if (pool->pool_mapped)

@@ -46,7 +46,7 @@ vmem_set_qcache_ops(const struct vmem_qcache_ops *ops)
     atomic_store_explicit(&vmem_qcache_ops, ops, memory_order_release);
 }
 
-void
+UMEM_COLD void
 vmem_set_default_policy(uint32_t policy)
 {
     vmem_init();

@@ -230,7 +230,7 @@ find_first(struct vmem *vmp, const struct vmem_request *rq)
 }
 
 /* The first in the order of addresses, from a tag on (or the list's head). */
-static struct place
+static UMEM_COLD struct place
 find_along(struct vmem *vmp, const struct vmem_request *rq, struct umem_list *from)
 {
     if (from == &vmp->vm_order)

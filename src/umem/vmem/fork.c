@@ -15,7 +15,7 @@ arena_of(struct umem_list *link)
     return UMEM_CONTAINER_OF(link, struct vmem, vm_link);
 }
 
-void
+UMEM_USUAL void
 vmem_fork_prepare(void)
 {
     vmem_init();
@@ -26,7 +26,7 @@ vmem_fork_prepare(void)
     vmem_tags_fork_prepare();
 }
 
-void
+UMEM_USUAL void
 vmem_fork_parent(void)
 {
     vmem_tags_fork_parent();

@@ -22,7 +22,7 @@
 
 struct vmem vmem_heap;
 
-void
+UMEM_COLD void
 vmem_heap_set_limit(size_t limit)
 {
     umem_lock_acquire(&vmem_heap.vm_lock);
