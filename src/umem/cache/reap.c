@@ -283,6 +283,8 @@ umem_update_if_due(struct umem_cache *cp)
                       atomic_load_explicit(&cp->cache_update_left, memory_order_relaxed)))
         catch_up(cp);
     uint64_t due = atomic_load_explicit(&next_step_ms, memory_order_relaxed);
+    if (UMEM_UNLIKELY(vmem_heap_is_due(now)) && due != NEVER)
+        (void)vmem_heap_purge();
     if (UMEM_UNLIKELY(now >= due) && umem_reap_try_exclude()) {
         if (!handed_over)
             step_late(cp, now, due);

@@ -8,7 +8,8 @@
  * allocates or frees does a bounded step, with no lock held while pages go.
  *
  *  - By age: what has been free for VMEM_DECAY_MS goes, the oldest first, a
- *    step of PURGE_STEP at a time.
+ *    step of PURGE_STEP at a time; of the last VMEM_DECAY_LITTLE bytes what has
+ *    been free for VMEM_DECAY_LITTLE_MS.
  *  - By amount: above decay_max the thread that frees purges the oldest.  The
  *    bound starts at DIRTY_FLOOR and is learnt by regret: an allocation that
  *    has to take pages which are not there, while others were purged for that
@@ -16,6 +17,9 @@
  *    without regret in which little was allocated from dirty pages halves it.
  *    It never passes what was lately in use, so a program that frees all it has
  *    once is left with little, and one that oscillates keeps its pages.
+ *
+ * For the age of pages threads look that allocate or free from the heap, or come
+ * by a slow path of a cache (cache/reap.c).
  *
  * MADV_DONTNEED, not MADV_FREE: that one costs as much to call, makes reuse
  * cheaper (87 us for 1 MiB), but the pages count as resident until memory is
@@ -102,13 +106,30 @@ seg_of_aged(struct umem_list *link)
     return UMEM_CONTAINER_OF(link, struct vmem_seg, seg_aged);
 }
 
-/* Whether the first of vm_aged has been there for that long.  Locked. */
-static bool
-has_aged(const struct vmem *vmp, uint64_t now, uint32_t age_ms)
+/* How long it takes until the first of vm_aged has been there for long enough.  Locked. */
+static uint64_t
+left_ms(const struct vmem *vmp, uint64_t now)
 {
+    bool little = vmp->vm_decay.decay_dirty <= VMEM_DECAY_LITTLE;
+    uint32_t enough_ms = little ? VMEM_DECAY_LITTLE_MS : VMEM_DECAY_MS;
+
     if (umem_list_empty(&vmp->vm_aged))
-        return false;
-    return (uint32_t)now - seg_of_aged(vmp->vm_aged.next)->seg_since_ms >= age_ms;
+        return VMEM_NEVER;
+    uint32_t age_ms = (uint32_t)now - seg_of_aged(vmp->vm_aged.next)->seg_since_ms;
+    return age_ms < enough_ms ? enough_ms - age_ms : 0;
+}
+
+/* Notes when a step for age is to be made; whether that is now.  Locked. */
+static bool
+note_due(struct vmem *vmp, uint64_t now)
+{
+    uint64_t left = left_ms(vmp, now);
+    uint64_t due = left == VMEM_NEVER ? left : now + left;
+
+    if (due < vmp->vm_decay.decay_next_ms)
+        due = vmp->vm_decay.decay_next_ms;
+    atomic_store_explicit(&vmp->vm_decay.decay_due_ms, due, memory_order_relaxed);
+    return now >= due;
 }
 
 bool
@@ -118,9 +139,7 @@ vmem_decay_is_due(struct vmem *vmp)
         return false;
     uint64_t now = os_clock_coarse_ms();
     settle(vmp, now);
-    if (vmp->vm_decay.decay_dirty > dirty_max(vmp))
-        return true;
-    return now >= vmp->vm_decay.decay_next_ms && has_aged(vmp, now, VMEM_DECAY_MS);
+    return note_due(vmp, now) || vmp->vm_decay.decay_dirty > dirty_max(vmp);
 }
 
 /* Allocates for as long as its pages go; no statistic counts it.  Locked, with tags. */
@@ -151,16 +170,17 @@ put_back(struct vmem *vmp, struct vmem_seg *seg, bool clean)
 }
 
 /*
- * Lets the oldest pages go, at most so many bytes, if they are that old: by
+ * Lets the oldest pages go, at most so many bytes, aged: if they are old enough: by
  * unmapping a span of which nothing is in use, else by purging.  Returns how
  * many bytes it dealt with.  No lock held.
  */
 static size_t
-purge_oldest(struct vmem *vmp, size_t bytes, uint32_t age_ms)
+purge_oldest(struct vmem *vmp, size_t bytes, bool aged)
 {
     if (!vmem_lock_with_tags(vmp))
         return 0;
-    if (!has_aged(vmp, os_clock_coarse_ms(), age_ms)) {
+    uint64_t left = left_ms(vmp, os_clock_coarse_ms());
+    if (aged ? left != 0 : left == VMEM_NEVER) {
         umem_lock_release(&vmp->vm_lock);
         return 0;
     }
@@ -214,20 +234,22 @@ excess(struct vmem *vmp, size_t done)
 bool
 vmem_decay_step(struct vmem *vmp)
 {
-    size_t above, done = 0;
+    size_t above, aged = 0, done = 0;
 
-    while ((above = excess(vmp, done)) != 0 && (done = purge_oldest(vmp, above, 0)) != 0)
+    while ((above = excess(vmp, done)) != 0 && (done = purge_oldest(vmp, above, false)) != 0)
         ;
-    for (size_t aged = 0; aged < PURGE_STEP; aged += done)
-        if ((done = purge_oldest(vmp, PURGE_STEP - aged, VMEM_DECAY_MS)) == 0)
-            return false;
-    return true;
+    while (aged < PURGE_STEP && (done = purge_oldest(vmp, PURGE_STEP - aged, true)) != 0)
+        aged += done;
+    umem_lock_acquire(&vmp->vm_lock);
+    (void)note_due(vmp, os_clock_coarse_ms());
+    umem_lock_release(&vmp->vm_lock);
+    return aged >= PURGE_STEP;
 }
 
 UMEM_COLD void
 vmem_decay_all(struct vmem *vmp)
 {
-    while (purge_oldest(vmp, SIZE_MAX / 2, 0) != 0)
+    while (purge_oldest(vmp, SIZE_MAX / 2, false) != 0)
         ;
 }
 

@@ -88,6 +88,29 @@ destructor_uses_all(void *buf, void *private_data)
     use_all(private_data);
 }
 
+/* Who comes by a slow path lets go what has been free in the heap for long enough. */
+static void
+test_heap(void **state)
+{
+    const size_t size = 1 << 19;
+
+    (void)state;
+    umem_reap();
+    char *p = umem_alloc(size, UMEM_DEFAULT);
+    memset(p, 1, size);
+    umem_free(p, size);
+    assert_true(vmem_heap.vm_decay.decay_dirty >= size);
+    (void)umem_update_if_due(NULL);
+    assert_true(vmem_heap.vm_decay.decay_dirty >= size);
+    umem_lock_acquire(&vmem_heap.vm_lock);
+    UMEM_LIST_FOR (link, &vmem_heap.vm_aged)
+        UMEM_CONTAINER_OF(link, struct vmem_seg, seg_aged)->seg_since_ms -= VMEM_DECAY_MS;
+    umem_lock_release(&vmem_heap.vm_lock);
+    atomic_store(&vmem_heap.vm_decay.decay_due_ms, os_clock_coarse_ms());
+    (void)umem_update_if_due(NULL);
+    assert_true(vmem_heap.vm_decay.decay_dirty < size);
+}
+
 static void
 test_reclaim(void **state)
 {
@@ -328,6 +351,7 @@ main(void)
         cmocka_unit_test(test_update),           /* first: its child is a fresh engine */
         cmocka_unit_test(test_reap),
         cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_heap),
         cmocka_unit_test(test_reclaim),
         cmocka_unit_test(test_destructors),
         cmocka_unit_test(test_reap_races),

@@ -39,14 +39,20 @@ resident(char *p)
     return present & 1;
 }
 
-/* As if that had been freed an interval ago. */
+/* As if that had been freed so long ago. */
 static void
-let_age(void)
+let_age_by(uint32_t ms)
 {
     umem_lock_acquire(&vmem_heap.vm_lock);
     UMEM_LIST_FOR (link, &vmem_heap.vm_aged)
-        UMEM_CONTAINER_OF(link, struct vmem_seg, seg_aged)->seg_since_ms -= VMEM_DECAY_MS;
+        UMEM_CONTAINER_OF(link, struct vmem_seg, seg_aged)->seg_since_ms -= ms;
     umem_lock_release(&vmem_heap.vm_lock);
+}
+
+static void
+let_age(void)
+{
+    let_age_by(VMEM_DECAY_MS);
 }
 
 /* The bound, in an interval that has just begun. */
@@ -82,6 +88,37 @@ test_by_age(void **state)
     vmem_reap(&vmem_heap);
     assert_int_equal(vmem_size(&vmem_heap, VMEM_ALLOC | VMEM_FREE), 0);
     assert_true(vmem_verify(&vmem_heap));
+}
+
+/* A little goes sooner than much, of which the last part then is little. */
+static void
+test_little(void **state)
+{
+    (void)state;
+    vmem_reap(the_heap());
+    size_t much = 4 * VMEM_DECAY_LITTLE;
+    char *p = allocate(VMEM_DECAY_LITTLE), *q = allocate(much);
+    set_bound(SIZE_MAX / 2);
+    vmem_xfree(&vmem_heap, p, VMEM_DECAY_LITTLE);
+    assert_false(vmem_heap_purge()); /* young */
+    assert_int_equal(dirty(), VMEM_DECAY_LITTLE);
+    uint64_t now = os_clock_coarse_ms();
+    assert_false(vmem_heap_is_due(now));
+    assert_true(vmem_heap_is_due(now + VMEM_DECAY_LITTLE_MS));
+    let_age_by(VMEM_DECAY_LITTLE_MS);
+    while (vmem_heap_purge())
+        ;
+    assert_int_equal(dirty(), 0);
+    assert_false(vmem_heap_is_due(UINT64_MAX - 1));
+    vmem_xfree(&vmem_heap, q, much);
+    let_age_by(VMEM_DECAY_LITTLE_MS);
+    assert_false(vmem_heap_purge());
+    assert_int_equal(dirty(), much);
+    let_age();
+    while (vmem_heap_purge())
+        ;
+    assert_int_equal(dirty(), 0);
+    vmem_reap(&vmem_heap);
 }
 
 /* What lies between blocks in use is purged in bounded steps; its neighbours stay. */
@@ -231,9 +268,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_by_age),    cmocka_unit_test(test_steps),
-        cmocka_unit_test(test_by_amount), cmocka_unit_test(test_locked),
-        cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_by_age), cmocka_unit_test(test_little),
+        cmocka_unit_test(test_steps),  cmocka_unit_test(test_by_amount),
+        cmocka_unit_test(test_locked), cmocka_unit_test(test_fork),
     };
     return cmocka_run_group_tests_name("vmem/decay", tests, NULL, NULL);
 }
