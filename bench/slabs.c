@@ -12,7 +12,7 @@ main(void)
 {
     (void)umem_ready();
     for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++) {
-        const struct slab_pool *pool = &umem_class_cache[c].cache_slabs;
+        const struct slab_pool *pool = &umem_class_cache(c)->cache_slabs;
         printf("%zu %zu %u\n", pool->pool_chunk_size, pool->pool_slab_size, pool->pool_chunks);
     }
     return 0;

@@ -75,14 +75,14 @@ check_all_is_free(void)
     verify();
     CHECK(umem_quarantine_verify() && umem_firewall_verify());
     for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++) {
-        const struct umem_cache *cp = &umem_class_cache[c];
+        const struct umem_cache *cp = umem_class_cache(c);
         if (cp->cache_slabs.pool_allocated != 0)
             say(STDERR_FILENO, "%s: %zu objects are in use\n", cp->cache_name,
                 cp->cache_slabs.pool_allocated);
         CHECK(cp->cache_slabs.pool_allocated == 0);
         CHECK(cp->cache_slabs.pool_slabs == 0);
     }
-    CHECK(umem_caches.prev == &umem_class_cache[UMEM_CLASS_COUNT - 1].cache_link);
+    CHECK(umem_caches.prev == &umem_class_cache(UMEM_CLASS_COUNT - 1)->cache_link);
     CHECK(umem_list_empty(&umem_larges));
     (void)firewalls(&guarded);
     CHECK(vmem_heap.vm_stats.vms_inuse == guarded);

@@ -19,6 +19,13 @@
 #define ALIGN_MIN 8       /* of umem_alloc_align() */
 #define PROMISED_ALIGN 64 /* of umem_alloc(), where the size is a multiple of it */
 
+/* Not inlined: that the cache may have to be made is to cost the fast path no register. */
+UMEM_NOINLINE void *
+umem_class_alloc_slow(size_t requested, unsigned class, int flags)
+{
+    return umem_cache_alloc_slow(umem_class_cache(class), requested, flags);
+}
+
 void *
 umem_alloc_sized(size_t size, int flags)
 {
@@ -41,7 +48,7 @@ umem_alloc_aligned(size_t size, size_t align, int flags)
         class ++;
     if (UMEM_LIKELY(tcache_pop(tcache_bin(class) + 1, &obj)))
         return obj;
-    return umem_cache_alloc_slow_aligned(&umem_class_cache[class], size, align, flags);
+    return umem_cache_alloc_slow_aligned(umem_class_cache(class), size, align, flags);
 }
 
 /* A free of an address in a slab, the slow way.  Keeps errno. */
@@ -72,7 +79,7 @@ umem_free_slow(void *buf, uint64_t word, size_t stated)
         return;
     /* A window that is full, as happens all the time: no line of the slab's record is needed. */
     if (UMEM_LIKELY(bin != 0 && tcache_self->tc_bin[bin].bin_loaded != NULL)) {
-        umem_cache_free_slow(&umem_class_cache[bin - 1], buf, stated);
+        umem_cache_free_slow(umem_class_cache(bin - 1), buf, stated);
         return;
     }
     if (UMEM_LIKELY(pagemap_kind(word) == UMEM_PAGEMAP_SLAB)) {

@@ -95,7 +95,8 @@ serves_range(const struct umem_cache *cp)
     size_t below = cp->cache_bufsize - 1, most = cp->cache_bufsize;
 
     if (umem_is_class_cache(cp)) {
-        below = cp > &umem_class_cache[1] ? cp[-1].cache_bufspace : 0; /* malloc(1) gets 16 bytes */
+        unsigned class = cp->cache_class;
+        below = class > 1 ? umem_class_cache(class - 1)->cache_bufspace : 0; /* malloc(1): 16 */
         most = cp->cache_bufspace;
     }
     return most >= size_min && below < size_max;
@@ -218,6 +219,9 @@ switch_audit(const struct umem_audit_spec *spec)
 {
     int saved = errno, error = 0;
 
+    /* Classes that were made later on would have no twin. */
+    for (unsigned c = 0; spec != NULL && c < UMEM_CLASS_COUNT; c++)
+        (void)umem_class_cache(c);
     (void)umem_ready();
     bool excluded = umem_reap_exclude();
     umem_lock_acquire(&audit_lock);

@@ -117,7 +117,7 @@ choose_bins(struct umem_cache *cp, const struct umem_cache_args *args)
 }
 
 int
-umem_cache_init(struct umem_cache *cp, const struct umem_cache_args *args)
+umem_cache_set_up(struct umem_cache *cp, const struct umem_cache_args *args)
 {
     struct slab_geometry geo;
 
@@ -144,6 +144,14 @@ umem_cache_init(struct umem_cache *cp, const struct umem_cache_args *args)
         return -1;
     }
     cp->cache_short = umem_short_suits(cp, args->args_bin != 0);
+    return 0;
+}
+
+UMEM_COLD int
+umem_cache_init(struct umem_cache *cp, const struct umem_cache_args *args)
+{
+    if (umem_cache_set_up(cp, args) != 0)
+        return -1;
     umem_lock_acquire(&umem_caches_lock);
     umem_list_push_back(&umem_caches, &cp->cache_link);
     umem_lock_release(&umem_caches_lock);

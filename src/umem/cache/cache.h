@@ -29,6 +29,7 @@ struct umem_cache {
     uint32_t cache_bin; /* bin whose window the fast path may use; 0: none, as under debugging */
     uint16_t cache_slow_bin; /* bin of the slow path; 0: no per-thread caching */
     bool cache_short;        /* its blocks go the short way: see object_short.h */
+    uint8_t cache_class;     /* of a size class: which */
     uint32_t cache_flags;    /* UMF_* */
     uint32_t cache_cflags;   /* UMC_* */
     umem_constructor_t *cache_ctor;
@@ -112,12 +113,28 @@ struct umem_class {
 extern const struct umem_class umem_classes[UMEM_CLASS_COUNT];
 /* (size + 15) / 16 -> class that is 16-aligned: what malloc uses. */
 extern const uint8_t umem_class_of_small[UMEM_SMALL_MAX / 16 + 1];
-/* Their caches, umem_alloc_8 to umem_alloc_131072; bin of class c is c + 1. */
-extern struct umem_cache umem_class_cache[UMEM_CLASS_COUNT];
+/*
+ * Their caches, umem_alloc_8 to umem_alloc_131072, by class; bin of class c is
+ * c + 1.  Made when first asked for: most programs use a third of them, and what
+ * is not made touches no memory.  NULL: not yet.
+ */
+extern struct umem_cache *_Atomic umem_class_made[UMEM_CLASS_COUNT];
+/* The records, in the order in which they were made. */
+extern struct umem_cache umem_class_record[UMEM_CLASS_COUNT];
+/* Makes the cache of a class if need be. */
+struct umem_cache *umem_class_make(unsigned class);
+static inline struct umem_cache *
+umem_class_cache(unsigned class)
+{
+    struct umem_cache *cp = atomic_load_explicit(&umem_class_made[class], memory_order_acquire);
+
+    return UMEM_LIKELY(cp != NULL) ? cp : umem_class_make(class);
+}
+
 static inline bool
 umem_is_class_cache(const struct umem_cache *cp)
 {
-    return cp >= umem_class_cache && cp < umem_class_cache + UMEM_CLASS_COUNT;
+    return cp >= umem_class_record && cp < umem_class_record + UMEM_CLASS_COUNT;
 }
 
 /* Or a twin of one (twin.h): whether its blocks go to free(). */
@@ -169,6 +186,11 @@ umem_class_of(size_t size)
  * for (recorded under debugging).  NULL with errno.
  */
 void *umem_cache_alloc_slow(struct umem_cache *cp, size_t requested, int flags);
+/*
+ * The same by the number of a size class, whose cache need not be there yet.  The
+ * size is malloc's first parameter too, and stays where it is.
+ */
+void *umem_class_alloc_slow(size_t requested, unsigned class, int flags);
 /* The same of an alignment that the cache's objects have, for what goes behind a firewall. */
 void *umem_cache_alloc_slow_aligned(struct umem_cache *cp, size_t requested, size_t align,
                                     int flags);
@@ -234,7 +256,7 @@ umem_cache_with_room(struct umem_cache *cp, size_t requested, size_t align, int 
     if (align == 0 && (flags & UMEM_ALIGNED_16) == 0)
         align = umem_natural_align(cp, requested);
     while (cp->cache_bufspace < requested || cp->cache_slabs.pool_align < align)
-        cp++;
+        cp = umem_class_cache(cp->cache_class + 1u);
     return cp;
 }
 
@@ -266,7 +288,7 @@ umem_class_alloc_fast(unsigned class, size_t requested, int flags)
     if (UMEM_LIKELY(tcache_pop(b + 1, &obj)))
         return obj;
     /* The class is found anew, so that the fast path need not keep it. */
-    return umem_cache_alloc_slow(&umem_class_cache[b - tcache_self->tc_bin], requested, flags);
+    return umem_class_alloc_slow(requested, (unsigned)(b - tcache_self->tc_bin), flags);
 }
 
 /* --- Blocks of any size (cache/alloc.c, cache/large.c) --- */
@@ -359,6 +381,8 @@ struct umem_cache_args {
     bool args_holds_tag;  /* a tag takes of the size, and not beside it: see init.c */
 };
 int umem_cache_init(struct umem_cache *cp, const struct umem_cache_args *args);
+/* The same but for the list, which the caller may have locked. */
+int umem_cache_set_up(struct umem_cache *cp, const struct umem_cache_args *args);
 /* UMF_* for a cache: what is wanted less what its flags (UMC_*) forbid. */
 uint32_t umem_cache_debug_flags(int cflags, uint32_t wanted);
 /* The same on a record of its own.  NULL with errno. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * init.c - first use: options, arenas, the caches of the size classes.
+ * init.c - first use: options, arenas; the caches of the size classes, each on
+ * its own first use.
  *
  * A library that is loaded and not used costs its mapping only, and where
  * libumem and libumem_core are both loaded the one that the dynamic linker
@@ -34,7 +35,8 @@
 #include "os/os.h"
 
 _Atomic uint32_t umem_state;
-struct umem_cache umem_class_cache[UMEM_CLASS_COUNT];
+struct umem_cache *_Atomic umem_class_made[UMEM_CLASS_COUNT];
+struct umem_cache umem_class_record[UMEM_CLASS_COUNT];
 static _Atomic bool loaded; /* the constructor has run */
 static struct umem_lock init_lock = UMEM_LOCK_INIT(UMEM_RANK_INIT);
 
@@ -56,21 +58,54 @@ class_holds_tag(unsigned c)
 }
 
 static void
-init_classes(void)
+set_up_class(struct umem_cache *cp, unsigned c)
 {
-    for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++) {
-        char name[UMEM_CACHE_NAME_SIZE];
-        umem_snprintf(name, sizeof(name), "umem_alloc_%u", umem_classes[c].class_size);
-        struct umem_cache_args args = {
-            .args_name = name,
-            .args_bufsize = umem_classes[c].class_size,
-            .args_align = umem_classes[c].class_align,
-            .args_bin = c + 1,
-            .args_holds_tag = class_holds_tag(c),
-        };
-        /* Static record, no memory taken: cannot fail. */
-        UMEM_VERIFY(umem_cache_init(&umem_class_cache[c], &args) == 0);
+    char name[UMEM_CACHE_NAME_SIZE];
+
+    umem_snprintf(name, sizeof(name), "umem_alloc_%u", umem_classes[c].class_size);
+    struct umem_cache_args args = {
+        .args_name = name,
+        .args_bufsize = umem_classes[c].class_size,
+        .args_align = umem_classes[c].class_align,
+        .args_bin = c + 1,
+        .args_holds_tag = class_holds_tag(c),
+    };
+    /* Static record, no memory taken: cannot fail. */
+    UMEM_VERIFY(umem_cache_set_up(cp, &args) == 0);
+    cp->cache_class = (uint8_t)c;
+}
+
+static struct umem_cache *
+made(unsigned c)
+{
+    return atomic_load_explicit(&umem_class_made[c], memory_order_relaxed);
+}
+
+/* Behind the next smaller class that there is: the list has them by size.  It is locked. */
+static void
+list_class(struct umem_cache *cp, unsigned c)
+{
+    while (c > 0 && made(c - 1) == NULL)
+        c--;
+    umem_list_push_front(c > 0 ? &made(c - 1)->cache_link : &umem_caches, &cp->cache_link);
+}
+
+UMEM_NOINLINE struct umem_cache *
+umem_class_make(unsigned class)
+{
+    static unsigned count; /* of records in use, under the lock */
+
+    (void)umem_ready();
+    umem_lock_acquire(&umem_caches_lock);
+    struct umem_cache *cp = made(class);
+    if (cp == NULL) {
+        cp = &umem_class_record[count++];
+        set_up_class(cp, class);
+        list_class(cp, class);
+        atomic_store_explicit(&umem_class_made[class], cp, memory_order_release);
     }
+    umem_lock_release(&umem_caches_lock);
+    return cp;
 }
 
 /* By a record of the block that was there, or else by what is near it. */
@@ -122,7 +157,6 @@ umem_ready_slow(void)
         umem_verify_init();
         depot_bin_bytes_max = umem_options.opt_perthread_cache;
         depot_contention_max = umem_options.opt_max_contention;
-        init_classes();
         atomic_store(&umem_state, UMEM_STATE_READY);
         set_up = true;
     }

@@ -102,26 +102,6 @@ umem_reap_fork_child(void)
     atomic_store_explicit(&next_step_ms, 0, memory_order_relaxed);
 }
 
-/*
- * The n-th cache, or NULL past the last.  By position, since the list's lock
- * is dropped between two of them; reap_lock keeps the cache alive.
- */
-static struct umem_cache *
-nth_cache(size_t n)
-{
-    struct umem_cache *found = NULL;
-
-    umem_lock_acquire(&umem_caches_lock);
-    UMEM_LIST_FOR (node, &umem_caches) {
-        if (n-- == 0) {
-            found = UMEM_CONTAINER_OF(node, struct umem_cache, cache_link);
-            break;
-        }
-    }
-    umem_lock_release(&umem_caches_lock);
-    return found;
-}
-
 struct umem_list *
 umem_cache_next(struct umem_list *at)
 {
@@ -131,9 +111,33 @@ umem_cache_next(struct umem_list *at)
     return next;
 }
 
+/* The cache that a walk over all of them comes to next, or NULL; under reap_lock. */
+static struct umem_list *walk_at;
+
+static struct umem_cache *
+next_cache(void)
+{
+    struct umem_list *at = walk_at;
+
+    if (at == NULL)
+        return NULL;
+    walk_at = umem_cache_next(at);
+    return UMEM_CONTAINER_OF(at, struct umem_cache, cache_link);
+}
+
+/* Begins a walk, on which caches may be made and destroyed. */
+static struct umem_cache *
+first_cache(void)
+{
+    walk_at = umem_cache_next(&umem_caches);
+    return next_cache();
+}
+
 UMEM_COLD void
 umem_update_forget(struct umem_cache *cp)
 {
+    if (walk_at == &cp->cache_link)
+        walk_at = umem_cache_next(&cp->cache_link);
     if (update.update_at != &cp->cache_link)
         return;
     update.update_at = umem_cache_next(&cp->cache_link);
@@ -332,15 +336,14 @@ umem_cache_reap(struct umem_cache *cp)
 static UMEM_COLD bool
 reap_caches(bool constructed)
 {
-    struct umem_cache *cp;
     bool any = umem_quarantine_empty();
 
     tcache_flush_self();
-    for (size_t n = 0; (cp = nth_cache(n)) != NULL; n++)
+    for (struct umem_cache *cp = first_cache(); cp != NULL; cp = next_cache())
         if (constructed || umem_cache_is_plain(cp))
             any |= umem_cache_reap(cp);
     /* Twins, further down the list, have been emptied by now. */
-    for (size_t n = 0; (cp = nth_cache(n)) != NULL; n++)
+    for (struct umem_cache *cp = first_cache(); cp != NULL; cp = next_cache())
         umem_audit_settle(cp);
     vmem_reap(&vmem_heap);
     return any;
@@ -350,9 +353,7 @@ reap_caches(bool constructed)
 static void
 purge_slabs(void)
 {
-    struct umem_cache *cp;
-
-    for (size_t n = 0; (cp = nth_cache(n)) != NULL; n++)
+    for (struct umem_cache *cp = first_cache(); cp != NULL; cp = next_cache())
         for (int passes = 0; passes < 2 && !depot_is_pinned(&cp->cache_depot); passes++) {
             size_t budget = SIZE_MAX;
             (void)slab_pool_purge(&cp->cache_slabs, true, &budget);
@@ -374,12 +375,10 @@ umem_reap_plain(void)
 UMEM_EXPORT UMEM_COLD void
 umem_reap(void)
 {
-    struct umem_cache *cp;
-
     (void)umem_ready();
     if (!umem_reap_exclude())
         return; /* called from a reclaim function or a destructor: the reap goes on */
-    for (size_t n = 0; (cp = nth_cache(n)) != NULL; n++)
+    for (struct umem_cache *cp = first_cache(); cp != NULL; cp = next_cache())
         if (cp->cache_reclaim != NULL)
             cp->cache_reclaim(cp->cache_private);
     (void)reap_caches(true); /* and the heap's pages */

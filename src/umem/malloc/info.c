@@ -61,10 +61,12 @@ count(void)
     }
     umem_lock_release(&umem_larges_lock);
     totals.total_blocks = totals.total_large_bytes + umem_firewall_stats().fws_bytes;
-    for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++)
-        for (struct umem_cache *cp = &umem_class_cache[c], *twin = umem_twin_first(cp); cp != NULL;
-             cp = twin, twin = twin != NULL ? twin->cache_next_twin : NULL)
+    for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++) {
+        struct umem_cache *cp = atomic_load_explicit(&umem_class_made[c], memory_order_acquire);
+        struct umem_cache *twin = cp != NULL ? umem_twin_first(cp) : NULL;
+        for (; cp != NULL; cp = twin, twin = twin != NULL ? twin->cache_next_twin : NULL)
             totals.total_blocks += held(cp);
+    }
     /* What waits in quarantine has been freed. */
     totals.total_blocks = less(totals.total_blocks, umem_quarantine_bytes(umem_serves_free));
     return totals;

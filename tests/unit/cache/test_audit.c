@@ -123,7 +123,7 @@ test_by_size(void **state)
     start((struct umem_audit_spec){.audit_size_min = 100, .audit_size_max = 120});
     assert_true(!records(99) && records(100) && records(112) && records(113) && records(120));
     assert_true(!records(121) && !records(40) && !records(1000) && !records(200 * KIB));
-    assert_int_equal(umem_class_cache[umem_class_of(1000)].cache_depot.depot_diverted, 0);
+    assert_int_equal(umem_class_cache(umem_class_of(1000))->cache_depot.depot_diverted, 0);
     stop();
     start((struct umem_audit_spec){.audit_size_max = 8});
     assert_true(records(1) && records(8) && !records(9));
@@ -186,7 +186,7 @@ static void
 meet_cap(void)
 {
     struct umem_audit_status status;
-    struct umem_cache *cp = &umem_class_cache[umem_class_of(1000)];
+    struct umem_cache *cp = umem_class_cache(umem_class_of(1000));
 
     CHECK(umem_audit_start(&(struct umem_audit_spec){.audit_cap = 1}) == 0);
     CHECK(records(1000)); /* there were no records at all before */

@@ -14,19 +14,39 @@ asleep(void)
     CHECK(!tcache_is_live(tcache_self));
 }
 
+/* How many caches there are, all of them classes, by size. */
+static unsigned
+classes_listed(void)
+{
+    unsigned count = 0;
+    size_t last = 0;
+
+    UMEM_LIST_FOR (node, &umem_caches) {
+        const struct umem_cache *cp = UMEM_CONTAINER_OF(node, struct umem_cache, cache_link);
+        CHECK(umem_is_class_cache(cp) && cp->cache_bufsize > last);
+        last = cp->cache_bufsize;
+        count++;
+    }
+    return count;
+}
+
 static void
 awake(void)
 {
     CHECK(umem_alloc(10, UMEM_DEFAULT) != NULL);
     CHECK(umem_state == UMEM_STATE_READY);
-    size_t count = 0;
-    UMEM_LIST_FOR (node, &umem_caches)
-        count++;
-    CHECK(count == UMEM_CLASS_COUNT);
-    CHECK(strcmp(umem_class_cache[0].cache_name, "umem_alloc_8") == 0);
-    CHECK(strcmp(umem_class_cache[UMEM_CLASS_COUNT - 1].cache_name, "umem_alloc_131072") == 0);
-    for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++)
-        CHECK(umem_class_cache[c].cache_bin == c + 1);
+    /* Of that size, and of the one that race() asked for. */
+    CHECK(classes_listed() <= 2);
+    /* In whatever order they are made, the list has them by size. */
+    for (unsigned i = 0; i < UMEM_CLASS_COUNT; i++) {
+        unsigned c = (i * 7 + 3) % UMEM_CLASS_COUNT;
+        struct umem_cache *cp = umem_class_cache(c);
+        CHECK(cp == umem_class_cache(c) && cp->cache_class == c && cp->cache_bin == c + 1);
+        CHECK(cp->cache_bufsize == umem_classes[c].class_size);
+    }
+    CHECK(classes_listed() == UMEM_CLASS_COUNT);
+    CHECK(strcmp(umem_class_cache(0)->cache_name, "umem_alloc_8") == 0);
+    CHECK(strcmp(umem_class_cache(UMEM_CLASS_COUNT - 1)->cache_name, "umem_alloc_131072") == 0);
 }
 
 static pthread_barrier_t barrier;
@@ -70,8 +90,8 @@ debugged(void)
     for (int i = 0; i < 1000; i++)
         umem_free(umem_alloc(100, UMEM_DEFAULT), 100);
     for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++) {
-        CHECK(umem_class_cache[c].cache_bin == 0);
-        CHECK(umem_class_cache[c].cache_slow_bin >= TCACHE_STATIC_BINS);
+        CHECK(umem_class_cache(c)->cache_bin == 0);
+        CHECK(umem_class_cache(c)->cache_slow_bin >= TCACHE_STATIC_BINS);
         CHECK(tcache_self->tc_bin[c + 1].bin_limit == NULL);
     }
 }
@@ -82,7 +102,7 @@ guarded(void)
 {
     CHECK(umem_ready());
     for (unsigned c = 2; c < UMEM_CLASS_COUNT - 1; c++) {
-        struct umem_cache *cp = &umem_class_cache[c];
+        struct umem_cache *cp = umem_class_cache(c);
         CHECK(cp->cache_slabs.pool_chunk_size == umem_classes[c].class_size);
         CHECK(cp->cache_bufspace == umem_classes[c].class_size - sizeof(struct umem_buftag));
     }
@@ -90,9 +110,9 @@ guarded(void)
         char *plain = umem_alloc_sized(size, UMEM_ALIGNED_16), *buf = umem_alloc(size, 0);
         struct umem_cache *cp = umem_cache_of_slab(pagemap_pointer(pagemap_get(plain)));
         unsigned class = umem_class_of(umem_min(size + 16, UMEM_MAX_CLASS_SIZE));
-        CHECK(cp == &umem_class_cache[size <= 16 ? 1 : class]);
+        CHECK(cp == umem_class_cache(size <= 16 ? 1 : class));
         CHECK((uintptr_t)plain % 16 == 0);
-        CHECK((uintptr_t)buf % umem_natural_align(&umem_class_cache[size > 8], size) == 0);
+        CHECK((uintptr_t)buf % umem_natural_align(umem_class_cache(size > 8), size) == 0);
         memset(plain, 'x', size);
         memset(buf, 'x', size);
         umem_free(plain, size);
@@ -126,7 +146,7 @@ small_threads(void)
             for (int i = 0; i < MANY; i++)
                 umem_free(blocks[i], size);
         }
-        CHECK((umem_class_cache[c].cache_bin == c + 1) == (size <= 2048));
+        CHECK((umem_class_cache(c)->cache_bin == c + 1) == (size <= 2048));
         size_t kept = size > 2048 ? 0 : tcache_bin_rounds(c + 1) * size;
         CHECK(kept <= 4096 && (kept != 0) == (size <= 2048));
     }
@@ -139,7 +159,7 @@ no_magazines(void)
 {
     umem_free(umem_alloc(100, UMEM_DEFAULT), 100);
     for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++)
-        CHECK(umem_class_cache[c].cache_slow_bin == 0);
+        CHECK(umem_class_cache(c)->cache_slow_bin == 0);
 }
 
 static void

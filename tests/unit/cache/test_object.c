@@ -86,7 +86,7 @@ static void
 large_once(void)
 {
     for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++) {
-        struct umem_cache *cp = &umem_class_cache[c];
+        struct umem_cache *cp = umem_class_cache(c);
         for (int i = 0; i < 3; i++)
             umem_free(umem_alloc(umem_classes[c].class_size, UMEM_DEFAULT),
                       umem_classes[c].class_size);
@@ -417,7 +417,7 @@ long_way_only(void)
     for (int i = 0; i < 100; i++)
         umem_free(umem_alloc(100, UMEM_NOFAIL), 100);
     for (unsigned c = 0; c < UMEM_CLASS_COUNT; c++)
-        CHECK(!umem_class_cache[c].cache_short);
+        CHECK(!umem_class_cache(c)->cache_short);
     CHECK(!new_cache()->cache_short);
 }
 

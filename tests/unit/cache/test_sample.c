@@ -92,7 +92,7 @@ windows(void)
         const struct tbin *b = &tcache_self->tc_bin[bin];
         open += b->bin_loaded != NULL && b->bin_cur > b->bin_base && b->bin_credit > 0;
     }
-    CHECK(umem_class_cache[bin - 1].cache_bin == bin && open > TURNS * 9 / 10);
+    CHECK(umem_class_cache(bin - 1)->cache_bin == bin && open > TURNS * 9 / 10);
     _exit(77);
 }
 

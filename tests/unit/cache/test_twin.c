@@ -86,7 +86,7 @@ test_objects(void **state)
 static void
 test_size_classes(void **state)
 {
-    struct umem_cache *cp = &umem_class_cache[umem_class_of(SIZE)];
+    struct umem_cache *cp = umem_class_cache(umem_class_of(SIZE));
     void *before = umem_alloc(SIZE, UMEM_DEFAULT);
 
     (void)state;
