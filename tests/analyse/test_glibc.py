@@ -63,7 +63,7 @@ def test_nothing_lost(kinds, threads):
 
 
 def same_addresses_each_time():
-    """What to start a program with.  None of it where that is not allowed, as in some containers."""
+    """What to start a program with; nothing where that is not allowed, as in some containers."""
     words = ["setarch", "-R"]
     try:
         return words if subprocess.run(words + ["true"], check=False).returncode == 0 else []
