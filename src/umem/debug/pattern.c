@@ -91,10 +91,10 @@ umem_first_difference(const char *p, size_t size, uint64_t word)
     size_t at = os_has_avx2() ? compare_wide(p, size, word) : 0;
 
     for (; size - at >= LINE; at += LINE) {
-        umem_vector difference = (umem_load_vector(p + at) ^ v) |
-                                 (umem_load_vector(p + at + sizeof(v)) ^ v) |
-                                 (umem_load_vector(p + at + 2 * sizeof(v)) ^ v) |
-                                 (umem_load_vector(p + at + 3 * sizeof(v)) ^ v);
+        umem_vector difference = (UMEM_VECTOR_AT(p + at) ^ v) |
+                                 (UMEM_VECTOR_AT(p + at + sizeof(v)) ^ v) |
+                                 (UMEM_VECTOR_AT(p + at + 2 * sizeof(v)) ^ v) |
+                                 (UMEM_VECTOR_AT(p + at + 3 * sizeof(v)) ^ v);
         if (UMEM_UNLIKELY((difference[0] | difference[1]) != 0))
             break;
     }

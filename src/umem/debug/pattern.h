@@ -25,6 +25,10 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "umem_slack_word() is 
 
 /* What is written and compared at a time: the size that every 64-bit processor has. */
 typedef uint64_t umem_vector __attribute__((vector_size(16)));
+/* One in memory, wherever.  No function: some ABIs have no vectors for results (i386 without SSE).
+ */
+typedef umem_vector umem_vector_anywhere __attribute__((aligned(1), may_alias));
+#define UMEM_VECTOR_AT(p) (*(const umem_vector_anywhere *)(p))
 /* Up to this many bytes inline; beyond, a call is no cost. */
 #define UMEM_PATTERN_INLINE 256
 
@@ -49,15 +53,6 @@ umem_load_word(const char *p)
 
     memcpy(&word, p, sizeof(word));
     return word;
-}
-
-static inline umem_vector
-umem_load_vector(const char *p)
-{
-    umem_vector v;
-
-    memcpy(&v, p, sizeof(v));
-    return v;
 }
 
 /* Writes a run of word.  The last vectors may lie across those before them. */
@@ -91,9 +86,9 @@ umem_is_run(const char *p, size_t size, uint64_t word)
     if (size > UMEM_PATTERN_INLINE || size % sizeof(word) != 0)
         return umem_is_run_long(p, size, word);
     for (; size >= 2 * sizeof(v); p += 2 * sizeof(v), size -= 2 * sizeof(v))
-        differs |= (umem_load_vector(p) ^ v) | (umem_load_vector(p + sizeof(v)) ^ v);
+        differs |= (UMEM_VECTOR_AT(p) ^ v) | (UMEM_VECTOR_AT(p + sizeof(v)) ^ v);
     if (size >= sizeof(v)) {
-        differs |= umem_load_vector(p) ^ v;
+        differs |= UMEM_VECTOR_AT(p) ^ v;
         p += sizeof(v), size -= sizeof(v);
     }
     if (size != 0)
