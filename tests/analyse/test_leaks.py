@@ -180,7 +180,7 @@ def test_filters(kinds):
     with waiting(kinds, "lose", debug="audit=20") as process:
         one = umem_json("leaks", process.pid, "--cache=widgets", expect=1)
         large = umem_json("leaks", process.pid, "--min-bytes=64k", expect=1)
-        none = umem("leaks", process.pid, "--cache=umem_alloc_16")
+        none = umem("leaks", process.pid, "--cache=stack_128k")
         few = umem_json("leaks", process.pid, "--max=2", expect=1)
         text = umem("leaks", process.pid, "--max=2")
     assert [group["cache"] for group in one["groups"]] == ["widgets"]

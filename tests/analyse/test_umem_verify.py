@@ -104,8 +104,8 @@ def test_records(program, damage, debug, kind):
 
 def test_one_cache(program):
     with waiting(program, "overrun", debug=GUARDS) as process:
-        other = verify(process.pid, "--cache", "umem_alloc_64", clean=True)
-        assert {row["name"] for row in other["caches"]} <= {"umem_alloc_64"}
+        other = verify(process.pid, "--cache", "anvil_cache", clean=True)
+        assert {row["name"] for row in other["caches"]} <= {"anvil_cache"}
         assert len(verify(process.pid, "--cache=umem_alloc_128")["problems"]) == 1
         assert verify(process.pid, "--cache=umem_oversize", clean=True)["caches"]
         assert "no cache 'anvil'" in refused("verify", "--cache=anvil", process.pid)
