@@ -25,8 +25,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "umem_slack_word() is 
 
 /* What is written and compared at a time: the size that every 64-bit processor has. */
 typedef uint64_t umem_vector __attribute__((vector_size(16)));
-/* One in memory, wherever.  No function: some ABIs have no vectors for results (i386 without SSE).
- */
+/* One in memory, wherever.  No function: i386 without SSE has no vectors for results. */
 typedef umem_vector umem_vector_anywhere __attribute__((aligned(1), may_alias));
 #define UMEM_VECTOR_AT(p) (*(const umem_vector_anywhere *)(p))
 /* Up to this many bytes inline; beyond, a call is no cost. */

@@ -56,6 +56,7 @@ enum { TRAIL_UNKNOWN, TRAIL_END, TRAIL_HARD, TRAIL_FIRST };
 /* No small number of walks in turn comes by the same ones of these only. */
 #define ROW_EVERY 13
 #define ROW_FIRST 1 /* a node's row 0 is none */
+_Static_assert(OS_TRAIL_SHIFT_MAX <= 16, "node_row numbers the words");
 /* The pc of nodes that are none: no address, and so no word that leads to them. */
 #define NO_PC ((uintptr_t)1 << 63)
 
