@@ -11,10 +11,11 @@
  *    step of PURGE_STEP at a time; of the last VMEM_DECAY_LITTLE bytes what has
  *    been free for VMEM_DECAY_LITTLE_MS.
  *  - By amount: above decay_max the thread that frees purges the oldest.  The
- *    bound starts at DIRTY_FLOOR and is learnt by regret: an allocation that
- *    has to take pages which are not there, while others were purged for that
- *    bound within the last interval, raises it by twice as much.  An interval
- *    without regret in which little was allocated from dirty pages halves it.
+ *    bound starts at VMEM_DECAY_FLOOR and is learnt by regret: allocations that have
+ *    to take pages which are not there, while others were purged for that bound
+ *    within the last interval.  The first VMEM_DECAY_REGRET_MIN of an interval are a program
+ *    that grows; what comes on top raises the bound by twice as much.  An interval
+ *    without such regret in which little was allocated from dirty pages halves it.
  *    It never passes what was lately in use, so a program that frees all it has
  *    once is left with little, and one that oscillates keeps its pages.
  *
@@ -33,8 +34,6 @@
 #include "os/os.h"
 #include "vmem/private.h"
 
-/* What stays without any regret: some slabs and a block of a megabyte or two. */
-#define DIRTY_FLOOR ((size_t)1 << 20)
 /* Pages that one step lets go for their age: 1/4 ms of work. */
 #define PURGE_STEP ((size_t)8 << 20)
 /* How long a step for age is not repeated by allocations and frees. */
@@ -59,13 +58,14 @@ settle(struct vmem *vmp, uint64_t now)
         decay->decay_shed = 0;
     if (intervals == 0)
         return;
-    bool earned = decay->decay_regret || decay->decay_reused > decay->decay_max / 2;
+    bool earned =
+        decay->decay_regret > VMEM_DECAY_REGRET_MIN || decay->decay_reused > decay->decay_max / 2;
     size_t halvings = (size_t)umem_min64(intervals - earned, sizeof(size_t) * 8 - 1);
     decay->decay_peak_last = intervals > 1 ? vmp->vm_stats.vms_inuse : decay->decay_peak;
     decay->decay_peak = vmp->vm_stats.vms_inuse;
     decay->decay_max = umem_min(decay->decay_max >> halvings, recent_peak(vmp));
-    decay->decay_max = umem_max(decay->decay_max, DIRTY_FLOOR);
-    decay->decay_regret = false;
+    decay->decay_max = umem_max(decay->decay_max, VMEM_DECAY_FLOOR);
+    decay->decay_regret = 0;
     decay->decay_reused = 0;
     decay->decay_tick_ms = now;
 }
@@ -95,9 +95,12 @@ vmem_decay_allocated(struct vmem *vmp, const struct vmem_seg *seg)
     settle(vmp, os_clock_coarse_ms());
     size_t regret = umem_min(clean, decay->decay_shed);
     decay->decay_shed -= regret;
-    decay->decay_regret |= regret != 0;
+    decay->decay_regret += regret;
+    if (decay->decay_regret <= VMEM_DECAY_REGRET_MIN)
+        return;
+    size_t lesson = umem_min(regret, decay->decay_regret - VMEM_DECAY_REGRET_MIN);
     decay->decay_max =
-        umem_min(decay->decay_max + 2 * regret, umem_max(recent_peak(vmp), DIRTY_FLOOR));
+        umem_min(decay->decay_max + 2 * lesson, umem_max(recent_peak(vmp), VMEM_DECAY_FLOOR));
 }
 
 static struct vmem_seg *

@@ -58,6 +58,10 @@
  */
 #define VMEM_DECAY_LITTLE ((size_t)2 << 20)
 #define VMEM_DECAY_LITTLE_MS 128u
+/* Bytes of free pages that stay without any regret: some slabs. */
+#define VMEM_DECAY_FLOOR ((size_t)512 << 10)
+/* An interval's regret, in bytes, that teaches nothing: 0.15 ms of page faults. */
+#define VMEM_DECAY_REGRET_MIN ((size_t)512 << 10)
 #define VMEM_NEVER UINT64_MAX
 
 /* HEAD marks no segment: the list of an arena starts in the arena itself. */
@@ -94,13 +98,13 @@ struct vmem_decay {
     size_t decay_max;       /* more is purged by whoever frees */
     size_t decay_shed;      /* bytes purged for that reason, not long ago */
     size_t decay_reused;    /* dirty bytes allocated again in this interval */
+    size_t decay_regret;    /* of those that were shed, as many were needed in this interval */
     size_t decay_peak;      /* most units in use in this interval */
     size_t decay_peak_last; /* and in the one before */
     uint64_t decay_tick_ms; /* when this interval began */
     uint64_t decay_shed_ms; /* when decay_shed began */
     uint64_t decay_next_ms; /* no segment is looked at for its age before */
     size_t decay_purging;   /* bytes of the segments on vm_purging, counted as in use */
-    bool decay_regret;      /* in this interval: what was shed was needed again */
     /* No step for age finds anything before; read without the lock. */
     _Atomic uint64_t decay_due_ms;
 };

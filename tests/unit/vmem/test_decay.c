@@ -165,20 +165,50 @@ test_by_amount(void **state)
     size_t shed = vmem_heap.vm_decay.decay_shed;
     char *q = allocate(32 * MIB);
     assert_ptr_equal(q, p + 32 * MIB);
-    assert_true(vmem_heap.vm_decay.decay_regret);
+    size_t lesson = shed - VMEM_DECAY_REGRET_MIN;
+    assert_int_equal(vmem_heap.vm_decay.decay_regret, shed);
     assert_int_equal(vmem_heap.vm_decay.decay_shed, 0);
-    assert_int_equal(vmem_heap.vm_decay.decay_max, 4 * MIB + 2 * shed);
+    assert_int_equal(vmem_heap.vm_decay.decay_max, 4 * MIB + 2 * lesson);
     vmem_xfree(&vmem_heap, q, 32 * MIB); /* now it may stay */
     assert_int_equal(dirty(), 32 * MIB);
 
     vmem_heap.vm_decay.decay_tick_ms -= 2 * VMEM_DECAY_MS; /* two intervals, regret in one */
     assert_false(vmem_heap_purge());
-    assert_int_equal(vmem_heap.vm_decay.decay_max, 2 * MIB + shed);
+    assert_int_equal(vmem_heap.vm_decay.decay_max, 2 * MIB + lesson);
     vmem_heap.vm_decay.decay_tick_ms -= 100 * VMEM_DECAY_MS;
     assert_false(vmem_heap_purge());
-    assert_int_equal(vmem_heap.vm_decay.decay_max, MIB);
-    assert_true(dirty() <= MIB);
+    assert_int_equal(vmem_heap.vm_decay.decay_max, VMEM_DECAY_FLOOR);
+    assert_true(dirty() <= VMEM_DECAY_FLOOR);
     vmem_xfree(&vmem_heap, p, 32 * MIB);
+    vmem_reap(&vmem_heap);
+    assert_true(vmem_verify(&vmem_heap));
+}
+
+/* What a program takes that grows a little, after it has freed much, teaches nothing. */
+static void
+test_little_regret(void **state)
+{
+    size_t little = VMEM_DECAY_REGRET_MIN / 2;
+    char *taken[3];
+
+    (void)state;
+    char *p = allocate(16 * MIB);
+    set_bound(VMEM_DECAY_FLOOR);
+    assert_true(vmem_resize(&vmem_heap, p, 16 * MIB, MIB));
+    assert_false(vmem_heap_purge());
+    assert_true(vmem_heap.vm_decay.decay_shed > 4 * MIB);
+    let_age();
+    assert_false(vmem_heap_purge());
+    assert_int_equal(dirty(), 0);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(vmem_heap.vm_decay.decay_max, VMEM_DECAY_FLOOR);
+        taken[i] = allocate(little);
+        assert_int_equal(vmem_heap.vm_decay.decay_regret, (i + 1) * little);
+    }
+    assert_int_equal(vmem_heap.vm_decay.decay_max, VMEM_DECAY_FLOOR + 2 * little);
+    for (size_t i = 0; i < 3; i++)
+        vmem_xfree(&vmem_heap, taken[i], little);
+    vmem_xfree(&vmem_heap, p, MIB);
     vmem_reap(&vmem_heap);
     assert_true(vmem_verify(&vmem_heap));
 }
@@ -268,9 +298,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_by_age), cmocka_unit_test(test_little),
-        cmocka_unit_test(test_steps),  cmocka_unit_test(test_by_amount),
-        cmocka_unit_test(test_locked), cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_by_age),        cmocka_unit_test(test_little),
+        cmocka_unit_test(test_steps),         cmocka_unit_test(test_by_amount),
+        cmocka_unit_test(test_little_regret), cmocka_unit_test(test_locked),
+        cmocka_unit_test(test_fork),
     };
     return cmocka_run_group_tests_name("vmem/decay", tests, NULL, NULL);
 }
