@@ -231,8 +231,8 @@ tcache_pop(struct tbin *bin, void **obj)
         void **cur = __atomic_load_n(&bin->bin_cur, __ATOMIC_RELAXED);
         if (UMEM_LIKELY(cur > __atomic_load_n(&bin->bin_base, __ATOMIC_RELAXED))) {
             *obj = cur[-1];
-            /* What the next one will write to; before the first round, a header: no harm. */
-            __builtin_prefetch(cur[-2], 1);
+            /* Fetched while the caller is still on its way to write there. */
+            __builtin_prefetch(cur[-1], 1);
             /* Release: who sees the round gone may reuse its slot. */
             __atomic_store_n(&bin->bin_cur, cur - 1, __ATOMIC_RELEASE);
             return true;
