@@ -106,12 +106,13 @@
         FIELD(umem_firewall_block, fwb_bufctl),                                                    \
                                                                                                    \
         STRUCT(umem_transaction), FIELD(umem_transaction, txn_stack),                              \
-        FIELD(umem_transaction, txn_thread), FIELD(umem_transaction, txn_time),                    \
-        STRUCT(umem_bufctl), FIELD(umem_bufctl, bc_last), FIELD(umem_bufctl, bc_prev),             \
-        FIELD(umem_bufctl, bc_size), FIELD(umem_bufctl, bc_state), FIELD(umem_bufctl, bc_flags),   \
-        FIELD(umem_bufctl, bc_sequence), STRUCT(umem_buftag), FIELD(umem_buftag, buftag_redzone),  \
-        FIELD(umem_buftag, buftag_size), FIELD(umem_buftag, buftag_bufctl),                        \
-        FIELD(umem_buftag, buftag_state),                                                          \
+        FIELD(umem_transaction, txn_when), CONSTANT(UMEM_TXN_THREAD_BITS),                         \
+        CONSTANT(UMEM_TXN_TIME_SHIFT), STRUCT(umem_bufctl), FIELD(umem_bufctl, bc_last),           \
+        FIELD(umem_bufctl, bc_prev),                                                               \
+        ENTRY("umem_bufctl.bc_size", FIELD, 0, UMEM_BUFCTL_SIZE_BITS / 8),                         \
+        FIELD(umem_bufctl, bc_state), FIELD(umem_bufctl, bc_turns), STRUCT(umem_buftag),           \
+        FIELD(umem_buftag, buftag_redzone), FIELD(umem_buftag, buftag_size),                       \
+        FIELD(umem_buftag, buftag_bufctl), FIELD(umem_buftag, buftag_state),                       \
                                                                                                    \
         STRUCT(umem_stack), FIELD(umem_stack, stack_depth), ARRAY(umem_stack, stack_frame),        \
                                                                                                    \

@@ -87,7 +87,7 @@ damage_records(const char *how)
     char *bufctl = (char *)(uintptr_t)word_at(slab + layout("slab.slab_sidecar"));
     if (strcmp(how, "bufctl") == 0)
         for (int i = 0; i < 4; i++) /* whichever of the first it is */
-            poke(bufctl + i * 48, (long)layout("umem_bufctl.bc_state") + 1, 1);
+            poke(bufctl + i * 32, (long)layout("umem_bufctl.bc_state"), 0x55);
 }
 
 static int

@@ -21,8 +21,8 @@ struct tag {
 };
 
 struct bufctl {
-    uint64_t size;
-    uint32_t state;
+    uint64_t size : 48;
+    uint8_t state;
 };
 
 static struct tag *

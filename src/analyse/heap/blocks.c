@@ -8,14 +8,30 @@
 
 #include <string.h>
 
+/* Bits by which a word is shifted, whatever a damaged layout block says. */
+static unsigned
+shift_of(uint64_t constant)
+{
+    return (unsigned)constant & 63;
+}
+
+/* The time of the transaction at offset at of rec, nanoseconds; 0: none. */
+static uint64_t
+transaction_time(const struct offsets *off, const struct record *rec, uint64_t at)
+{
+    return record_get(rec, at, off->txn_when) >> shift_of(off->const_UMEM_TXN_THREAD_BITS)
+                                                     << shift_of(off->const_UMEM_TXN_TIME_SHIFT);
+}
+
 static void
 read_transaction(const struct heap *h, const struct record *rec, uint64_t at, uint32_t *stack,
                  uint32_t *thread, uint64_t *time)
 {
     const struct offsets *off = &h->heap_offsets;
     *stack = (uint32_t)record_get(rec, at, off->txn_stack);
-    *thread = (uint32_t)record_get(rec, at, off->txn_thread);
-    *time = record_get(rec, at, off->txn_time);
+    *thread = (uint32_t)(record_get(rec, at, off->txn_when) &
+                         ((UINT64_C(1) << shift_of(off->const_UMEM_TXN_THREAD_BITS)) - 1));
+    *time = transaction_time(off, rec, at);
 }
 
 /* Whether a record a block of so many bytes says of it more than that it is there. */
@@ -232,7 +248,7 @@ newest_of_slab(struct heap *h, const struct region *region, uint32_t sidecar)
     struct record rec = reader_record(&h->heap_reader, region->region_record,
                                       (size_t)region->region_blocks * sidecar);
     for (uint64_t i = 0; rec.rec_data != NULL && i < region->region_blocks; i++) {
-        uint64_t time = record_get(&rec, i * sidecar + off->bc_last.field_offset, off->txn_time);
+        uint64_t time = transaction_time(off, &rec, i * sidecar + off->bc_last.field_offset);
         if (time > newest)
             newest = time;
     }

@@ -76,8 +76,7 @@ struct field {
     X(umem_large, large_span_size, large_span_size)                                                \
     X(umem_large, large_bufctl, large_bufctl)                                                      \
     X(umem_transaction, txn_stack, txn_stack)                                                      \
-    X(umem_transaction, txn_thread, txn_thread)                                                    \
-    X(umem_transaction, txn_time, txn_time)                                                        \
+    X(umem_transaction, txn_when, txn_when)                                                        \
     X(umem_bufctl, bc_last, bc_last)                                                               \
     X(umem_bufctl, bc_prev, bc_prev)                                                               \
     X(umem_bufctl, bc_size, bc_size)                                                               \
@@ -124,7 +123,7 @@ struct field {
     X(tcache, tc_lock_word, tc_lock_word)                                                          \
     X(umem_large, large_flags, large_flags)                                                        \
     X(umem_large, large_lead, large_lead)                                                          \
-    X(umem_bufctl, bc_sequence, bc_sequence)                                                       \
+    X(umem_bufctl, bc_turns, bc_turns)                                                             \
     X(umem_buftag, buftag_redzone, buftag_redzone)                                                 \
     X(umem_buftag, buftag_size, buftag_size)                                                       \
     X(umem_buftag, buftag_bufctl, buftag_bufctl)                                                   \
@@ -193,6 +192,8 @@ struct field {
     X(UMF_DEADBEEF)                                                                                \
     X(UMF_REDZONE)                                                                                 \
     X(UMF_CONTENTS)                                                                                \
+    X(UMEM_TXN_THREAD_BITS)                                                                        \
+    X(UMEM_TXN_TIME_SHIFT)                                                                         \
     X(UMEM_BUFFER_RAW)                                                                             \
     X(UMEM_BUFFER_ALLOCATED)                                                                       \
     X(UMEM_BUFFER_FREE)                                                                            \
@@ -316,6 +317,10 @@ record_get(const struct record *rec, uint64_t base, struct field f)
     switch (f.field_size) {
     case 8:
         memcpy(&u64, rec->rec_data + offset, 8);
+        return u64;
+    case 6: /* a bit-field's bytes */
+        u64 = 0;
+        memcpy(&u64, rec->rec_data + offset, 6);
         return u64;
     case 4:
         memcpy(&u32, rec->rec_data + offset, 4);

@@ -29,7 +29,7 @@ struct bufctl {
     addr_t bc_addr;
     uint64_t bc_size;
     uint64_t bc_state;
-    uint64_t bc_sequence;
+    uint64_t bc_turns;
 };
 
 /* A buffer with what lies round it. */
@@ -252,8 +252,8 @@ check_record(const struct view *w)
         return false;
     }
     /* Odd from before an allocation writes the first byte until after a free wrote the last. */
-    return off->bc_sequence.field_size == 0 ||
-           (w->own.bc_sequence & 1) == (uint64_t)is_allocated(w, &w->own);
+    return off->bc_turns.field_size == 0 ||
+           (w->own.bc_turns & 1) == (uint64_t)is_allocated(w, &w->own);
 }
 
 static void
@@ -282,7 +282,7 @@ load_bufctl(const struct offsets *off, const struct record *rec, uint64_t at)
                            .bc_addr = rec->rec_addr + at,
                            .bc_size = record_get(rec, at, off->bc_size),
                            .bc_state = record_get(rec, at, off->bc_state),
-                           .bc_sequence = record_get(rec, at, off->bc_sequence)};
+                           .bc_turns = record_get(rec, at, off->bc_turns)};
 }
 
 /* The slab's bytes with the tag in front of its first buffer; NULL: they cannot be read. */

@@ -88,7 +88,7 @@ write_slack(char *from, const char *to)
 }
 
 static bool
-change_state(struct umem_bufctl *bc, uint32_t from, uint32_t to)
+change_state(struct umem_bufctl *bc, uint8_t from, uint8_t to)
 {
     return __atomic_compare_exchange_n(&bc->bc_state, &from, to, false, __ATOMIC_ACQ_REL,
                                        __ATOMIC_ACQUIRE);
@@ -125,7 +125,7 @@ umem_firewall_alloc(const struct umem_request *req, void **obj)
     struct umem_firewall_block *block = slot.slot_block;
     block->fwb_base = place(&slot, size, align);
     block->fwb_cache = cp;
-    __atomic_store_n(&block->fwb_bufctl.bc_flags, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&block->fwb_bufctl.bc_turns, 0, __ATOMIC_RELAXED);
     fill(&slot, size, req->req_zeroed);
     umem_audit_logged(&block->fwb_bufctl, req->req_frame, block->fwb_base, cp, UMEM_EVENT_ALLOC);
     __atomic_store_n(&block->fwb_bufctl.bc_state, UMEM_BUFFER_ALLOCATED, __ATOMIC_RELEASE);
@@ -181,7 +181,7 @@ report_damage(const struct umem_firewall_slot *slot, struct umem_cache *cp, cons
     struct umem_firewall_block *block = slot->slot_block;
     bool before = bad < block->fwb_base;
 
-    __atomic_fetch_or(&block->fwb_bufctl.bc_flags, UMEM_BC_REPORTED, __ATOMIC_RELAXED);
+    __atomic_fetch_or(&block->fwb_bufctl.bc_turns, UMEM_BC_REPORTED, __ATOMIC_RELAXED);
     report(before ? UMERR_UNDERRUN : UMERR_REDZONE, block->fwb_base, slot,
            (struct umem_error_info){.err_cache = cp,
                                     .err_offset = (size_t)(bad - block->fwb_base),
@@ -249,8 +249,8 @@ umem_firewall_free(struct umem_cache *cp, void *buf, uint64_t word, size_t state
         cp->cache_dtor(buf, cp->cache_private);
     if ((umem_options.opt_flags & UMF_CONTENTS) != 0)
         umem_contents_log(buf, umem_min((size_t)bc->bc_size, umem_options.opt_contents_bytes));
-    if (bc->bc_flags & UMEM_BC_SAMPLED) {
-        __atomic_fetch_and(&bc->bc_flags, (uint16_t)~UMEM_BC_SAMPLED, __ATOMIC_RELAXED);
+    if (bc->bc_turns & UMEM_BC_SAMPLED) {
+        __atomic_fetch_and(&bc->bc_turns, (uint8_t)~UMEM_BC_SAMPLED, __ATOMIC_RELAXED);
         umem_sample_free(buf);
     }
     umem_firewall_put(&slot);
@@ -284,7 +284,7 @@ umem_firewall_check(void)
             struct umem_bufctl *bc = &block->fwb_bufctl;
             const char *bad;
             if (__atomic_load_n(&bc->bc_state, __ATOMIC_ACQUIRE) != UMEM_BUFFER_ALLOCATED ||
-                (__atomic_load_n(&bc->bc_flags, __ATOMIC_RELAXED) & UMEM_BC_REPORTED) != 0 ||
+                (__atomic_load_n(&bc->bc_turns, __ATOMIC_RELAXED) & UMEM_BC_REPORTED) != 0 ||
                 (bad = damage(&slot)) == NULL)
                 continue;
             report_damage(&slot, block->fwb_cache, bad);

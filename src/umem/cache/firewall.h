@@ -38,7 +38,7 @@
 #include "debug/debug.h"
 #include "os/fault.h"
 
-/* What is known of a body and of the block that is or was in it.  80 bytes. */
+/* What is known of a body and of the block that is or was in it.  64 bytes. */
 struct umem_firewall_block {
     struct umem_list fwb_link;    /* in quarantine, or on fw_free */
     char *fwb_base;               /* what the program got; NULL: nobody has used it yet */

@@ -219,7 +219,7 @@ take(size_t size, size_t align, struct umem_firewall_slot *slot, bool *short_of)
         slot->slot_span = UMEM_CONTAINER_OF(room->next, struct umem_firewall, fw_room);
     }
     struct umem_firewall_block *block = pick(slot->slot_span);
-    block->fwb_bufctl.bc_size = size;
+    umem_bufctl_set_size(&block->fwb_bufctl, size);
     stats.fws_blocks++;
     stats.fws_bytes += size;
     umem_lock_release(&umem_firewall_lock);

@@ -101,7 +101,7 @@ take(struct umem_cache *cp, size_t requested, const void *frame)
         return NULL;
     }
     umem_bufctl_turn(bc);
-    bc->bc_size = requested;
+    umem_bufctl_set_size(bc, requested);
     if (has_guards(cp)) {
         umem_fill_fresh_and_slack(obj, cp->cache_bufspace, requested);
         umem_tag_store(tag_of(cp, obj), umem_tag_words(bc, requested, UMEM_BUFTAG_ALLOCATED));

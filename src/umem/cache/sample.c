@@ -79,7 +79,7 @@ umem_sample_alloc(const struct umem_request *req, void **obj)
     bool room = atomic_fetch_add_explicit(&sampled, 1, memory_order_relaxed) < SAMPLED_MAX;
     if (room && umem_firewall_alloc(req, obj)) {
         UMEM_VERIFY(umem_firewall_find(*obj, pagemap_get(*obj), &slot));
-        __atomic_fetch_or(&slot.slot_block->fwb_bufctl.bc_flags, UMEM_BC_SAMPLED, __ATOMIC_RELAXED);
+        __atomic_fetch_or(&slot.slot_block->fwb_bufctl.bc_turns, UMEM_BC_SAMPLED, __ATOMIC_RELAXED);
         probe_alloc(*obj, req->req_size);
         return true;
     }

@@ -197,7 +197,8 @@ umem_audit(const void *frame)
         if (UMEM_UNLIKELY(stack == 0))
             stack = walk_stack(max);
     }
-    return (struct umem_transaction){.txn_stack = stack, .txn_thread = thread, .txn_time = time};
+    return (struct umem_transaction){.txn_stack = stack,
+                                     .txn_when = umem_transaction_when(thread, time)};
 }
 
 void

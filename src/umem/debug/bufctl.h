@@ -60,32 +60,77 @@ struct umem_buftag {
     uint32_t buftag_state;   /* buftag_bufctl XOR UMEM_BUFTAG_* */
 };
 
+/* No address space that a block could lie in is larger. */
+#define UMEM_BUFCTL_SIZE_BITS 48
+#define UMEM_BUFCTL_ALIGN 32
+
 enum umem_bufctl_state {
     UMEM_BUFFER_RAW = 0, /* never handed out since its slab was made */
     UMEM_BUFFER_ALLOCATED,
     UMEM_BUFFER_FREE
 };
 
-/* One transaction: an allocation or a free. */
+/*
+ * One transaction: an allocation or a free.  12 bytes, since a buffer keeps two
+ * of them: thread and time share a word.
+ */
 struct umem_transaction {
-    uint32_t txn_stack;  /* id in the stack depot, 0 none */
-    uint32_t txn_thread; /* kernel id */
-    uint64_t txn_time;   /* CLOCK_MONOTONIC, nanoseconds, to the tick: 4 ms mostly */
-};
+    uint32_t txn_stack; /* id in the stack depot, 0 none */
+    uint64_t txn_when;  /* 0: there was none */
+} __attribute__((packed, aligned(4)));
+/* The kernel's thread ids are below 2^22 (PID_MAX_LIMIT). */
+#define UMEM_TXN_THREAD_BITS 22
+/*
+ * Of CLOCK_MONOTONIC in nanoseconds, bits that are not kept: a millisecond, less
+ * than the tick by which that time is read (4 ms mostly).  The rest lasts 146 years.
+ */
+#define UMEM_TXN_TIME_SHIFT 20
+
+static inline uint64_t
+umem_transaction_when(uint32_t thread, uint64_t time_ns)
+{
+    return time_ns >> UMEM_TXN_TIME_SHIFT << UMEM_TXN_THREAD_BITS | thread;
+}
+
+static inline uint32_t
+umem_transaction_thread(const struct umem_transaction *txn)
+{
+    return (uint32_t)txn->txn_when & (((uint32_t)1 << UMEM_TXN_THREAD_BITS) - 1);
+}
+
+static inline uint64_t
+umem_transaction_ns(const struct umem_transaction *txn)
+{
+    return txn->txn_when >> UMEM_TXN_THREAD_BITS << UMEM_TXN_TIME_SHIFT;
+}
 
 /*
- * The transactions are there in caches with UMF_AUDIT only: a sidecar without
- * them is a third as large, and four of its bufctls share a cache line.
+ * 32 bytes, two in a cache line (slabs align them): small blocks are many, and
+ * each has one.  The transactions are there in caches with UMF_AUDIT only; a
+ * bufctl without them is 8 bytes.
  */
 struct umem_bufctl {
-    uint64_t bc_size;                /* requested size, bytes */
-    uint32_t bc_state;               /* enum umem_bufctl_state */
-    uint16_t bc_flags;               /* UMEM_BC_* */
-    uint16_t bc_sequence;            /* for verifiers: see check.c */
-    struct umem_transaction bc_last; /* the last transaction */
-    struct umem_transaction bc_prev; /* the one before */
+    uint64_t bc_size : UMEM_BUFCTL_SIZE_BITS; /* requested size, bytes */
+    uint8_t bc_state;                         /* enum umem_bufctl_state */
+    uint8_t bc_turns;                         /* UMEM_BC_* */
+    struct umem_transaction bc_last;          /* the last transaction */
+    struct umem_transaction bc_prev;          /* the one before */
 };
 #define UMEM_BUFCTL_UNAUDITED offsetof(struct umem_bufctl, bc_last)
+_Static_assert(sizeof(struct umem_bufctl) == UMEM_BUFCTL_ALIGN, "two share a cache line");
+_Static_assert(offsetof(struct umem_bufctl, bc_state) * 8 == UMEM_BUFCTL_SIZE_BITS,
+               "what the layout block says of bc_size");
+
+static inline void
+umem_bufctl_set_size(struct umem_bufctl *bc, uint64_t size)
+{
+    bc->bc_size = size & (((uint64_t)1 << UMEM_BUFCTL_SIZE_BITS) - 1);
+}
+
+/* For verifiers, the low bits of bc_turns: see tag.h. */
+#define UMEM_BC_SEQUENCE 0x3f
+#define UMEM_BC_REPORTED 0x40 /* damage round it was reported (noabort): once is enough */
+#define UMEM_BC_SAMPLED 0x80  /* behind a firewall by UMEM_DEBUG=sample */
 
 /* Bytes of a bufctl in caches with these flags: none without any. */
 static inline uint32_t
@@ -95,7 +140,5 @@ umem_bufctl_size(uint32_t flags)
         return 0;
     return flags & UMF_AUDIT ? sizeof(struct umem_bufctl) : UMEM_BUFCTL_UNAUDITED;
 }
-#define UMEM_BC_REPORTED 0x1 /* damage round it was reported (noabort): once is enough */
-#define UMEM_BC_SAMPLED 0x2  /* behind a firewall by UMEM_DEBUG=sample */
 
 #endif

@@ -139,23 +139,6 @@ static inline void
 umem_audit_fetch(const struct umem_bufctl *bc)
 {
     __builtin_prefetch(bc, 1);
-    __builtin_prefetch((const char *)(bc + 1) - 1, 1); /* where it lies across two lines */
-}
-/*
- * A copy by words, as transactions are written: the processor cannot pass both
- * on to one load of all, which would wait until they are in its cache.
- */
-static inline void
-umem_transaction_copy(struct umem_transaction *to, const struct umem_transaction *from)
-{
-    uint64_t who, when = from->txn_time;
-
-    memcpy(&who, from, sizeof(who));
-#if UINTPTR_MAX > 0xffffffffu
-    __asm__("" : "+r"(who), "+r"(when)); /* else both are one vector again */
-#endif
-    memcpy(to, &who, sizeof(who));
-    to->txn_time = when;
 }
 /*
  * Puts bc_last into bc_prev and the transaction into bc_last, and an entry into
@@ -165,8 +148,8 @@ static inline void
 umem_audit_record(struct umem_bufctl *bc, const struct umem_transaction *now, const void *addr,
                   const struct umem_cache *cache, enum umem_event_kind kind)
 {
-    umem_transaction_copy(&bc->bc_prev, &bc->bc_last);
-    umem_transaction_copy(&bc->bc_last, now);
+    bc->bc_prev = bc->bc_last;
+    bc->bc_last = *now;
     if (UMEM_UNLIKELY(umem_options.opt_transaction_log != 0))
         umem_event_transaction(bc, addr, cache, kind);
 }

@@ -103,12 +103,12 @@ umem_event_transaction(const struct umem_bufctl *bc, const void *addr,
         atomic_load_explicit(&log->log_head, memory_order_relaxed) - next > log->log_slots)
         next = take_slots(log, UMEM_EVENT_RUN);
     next_transaction = next + 1;
-    put(&events[next % log->log_slots], bc->bc_last.txn_time,
+    put(&events[next % log->log_slots], umem_transaction_ns(&bc->bc_last),
         &(struct umem_event){.event_addr = (uintptr_t)addr,
                              .event_cache = (uintptr_t)cache,
                              .event_size = size_and_kind((size_t)bc->bc_size, kind),
                              .event_stack = bc->bc_last.txn_stack,
-                             .event_thread = bc->bc_last.txn_thread});
+                             .event_thread = umem_transaction_thread(&bc->bc_last)});
 }
 
 /* An event of this thread, with its stack. */

@@ -228,11 +228,11 @@ say_access(const struct umem_error_info *err)
 static void
 say_transaction(const char *what, const struct umem_transaction *txn)
 {
-    if (txn->txn_time == 0)
+    if (txn->txn_when == 0)
         return;
-    uint64_t ago_ms = (os_clock_ns() - txn->txn_time) / NS_PER_MS;
+    uint64_t ago_ms = (os_clock_ns() - umem_transaction_ns(txn)) / NS_PER_MS;
     const struct umem_stack *stack = umem_stacks_get(txn->txn_stack);
-    umem_text_add("%s by thread %u, %llu.%03llu s ago:\n", what, txn->txn_thread,
+    umem_text_add("%s by thread %u, %llu.%03llu s ago:\n", what, umem_transaction_thread(txn),
                   (unsigned long long)(ago_ms / MS_PER_S), (unsigned long long)(ago_ms % MS_PER_S));
     if (stack != NULL)
         umem_text_stack(stack->stack_frame, stack->stack_depth);

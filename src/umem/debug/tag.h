@@ -30,27 +30,33 @@ umem_bufctl_state(const struct umem_bufctl *bc)
 static inline bool
 umem_bufctl_set_state(struct umem_bufctl *bc, uint32_t from, uint32_t to)
 {
+    uint8_t now = (uint8_t)from;
+
     if (os_thread_is_alone()) {
-        if (UMEM_UNLIKELY(bc->bc_state != from))
+        if (UMEM_UNLIKELY(bc->bc_state != now))
             return false;
-        __atomic_store_n(&bc->bc_state, to, __ATOMIC_RELEASE);
+        __atomic_store_n(&bc->bc_state, (uint8_t)to, __ATOMIC_RELEASE);
         return true;
     }
-    return __atomic_compare_exchange_n(&bc->bc_state, &from, to, false, __ATOMIC_ACQ_REL,
+    return __atomic_compare_exchange_n(&bc->bc_state, &now, (uint8_t)to, false, __ATOMIC_ACQ_REL,
                                        __ATOMIC_ACQUIRE);
 }
 
 /*
- * For verifiers, which read beside the owner: bc_sequence is odd from before an
- * allocation writes the first byte until after a free wrote the last.  So a
- * buffer that counts as allocated with an odd one, or as free with an even one,
- * is as it should be, as long as that does not change.
+ * For verifiers, which read beside the owner: the sequence in bc_turns is odd
+ * from before an allocation writes the first byte until after a free wrote the
+ * last.  So a buffer that counts as allocated with an odd one, or as free with an
+ * even one, is as it should be, as long as that does not change.  A mark that
+ * another thread sets just now may be lost: the same damage is then told twice.
  */
 static inline void
 umem_bufctl_turn(struct umem_bufctl *bc)
 {
+    uint32_t turns = __atomic_load_n(&bc->bc_turns, __ATOMIC_RELAXED);
+
+    turns = (turns & ~(uint32_t)UMEM_BC_SEQUENCE) | ((turns + 1) & UMEM_BC_SEQUENCE);
     atomic_thread_fence(memory_order_release);
-    __atomic_store_n(&bc->bc_sequence, (uint16_t)(bc->bc_sequence + 1), __ATOMIC_RELAXED);
+    __atomic_store_n(&bc->bc_turns, (uint8_t)turns, __ATOMIC_RELAXED);
     atomic_thread_fence(memory_order_release);
 }
 

@@ -82,11 +82,19 @@ slab_pool_init(struct slab_pool *pool, const struct slab_geometry *geo)
 
 void (*slab_watcher)(const struct slab *slab, bool made);
 
+/* Bytes of a slab's record up to its sidecar. */
+static size_t
+record_head(const struct slab_pool *pool, uint32_t words)
+{
+    size_t head = sizeof(struct slab) + words * sizeof(uint64_t);
+
+    return pool->pool_sidecar != 0 ? umem_align_up(head, SLAB_SIDECAR_ALIGN) : head;
+}
+
 static size_t
 record_size(const struct slab_pool *pool, uint32_t words)
 {
-    return sizeof(struct slab) + words * sizeof(uint64_t) +
-           (size_t)pool->pool_chunks * pool->pool_sidecar;
+    return record_head(pool, words) + (size_t)pool->pool_chunks * pool->pool_sidecar;
 }
 
 /* The next colour: an offset that moves the chunks to other cache lines than the last slab's. */
@@ -144,7 +152,7 @@ slab_create(struct slab_pool *pool)
     slab->slab_chunks = pool->pool_chunks;
     slab->slab_words = words;
     if (pool->pool_sidecar != 0)
-        slab->slab_sidecar = (char *)&slab->slab_bitmap[words];
+        slab->slab_sidecar = (char *)slab + record_head(pool, words);
     set_all_free(slab);
     if (pool->pool_mapped && !pagemap_set(span, pool->pool_slab_size,
                                           pagemap_word(slab, UMEM_PAGEMAP_SLAB, pool->pool_bin)))

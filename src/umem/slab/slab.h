@@ -23,6 +23,9 @@
 #include "base/base.h"
 #include "os/lock.h"
 
+/* Of a sidecar: what lies in it, two in a cache line, crosses none. */
+#define SLAB_SIDECAR_ALIGN (UMEM_CACHE_LINE / 2)
+
 /* Record of one slab. */
 struct slab {
     struct umem_list slab_link; /* on one of its pool's lists */

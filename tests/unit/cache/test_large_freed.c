@@ -17,7 +17,7 @@ note(uintptr_t base, size_t size)
         .large_base = (char *)base,
         .large_size = size,
         .large_flags = UMF_AUDIT,
-        .large_bufctl.bc_prev.txn_time = base, /* far from the first */
+        .large_bufctl.bc_prev.txn_when = base, /* far from the first */
     });
 }
 
@@ -65,7 +65,7 @@ test_beside_a_writer(void **state)
     assert_int_equal(pthread_create(&thread, NULL, write_on, NULL), 0);
     for (uintptr_t i = 0; i < 1000000; i++)
         if (umem_large_freed_at((void *)((i % 1000 + 1) << 20), &found))
-            assert_int_equal(found.freed_bufctl.bc_prev.txn_time, found.freed_base);
+            assert_int_equal(found.freed_bufctl.bc_prev.txn_when, found.freed_base);
     stop = true;
     assert_int_equal(pthread_join(thread, NULL), 0);
 }

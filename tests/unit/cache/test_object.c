@@ -227,7 +227,7 @@ sidecars(void)
     umem_cache_t *cp = new_cache();
     bool audit = (cp->cache_flags & UMF_AUDIT) != 0;
 
-    CHECK(cp->cache_slabs.pool_sidecar == (audit ? 48 : cp->cache_flags != 0 ? 16 : 0));
+    CHECK(cp->cache_slabs.pool_sidecar == (audit ? 32 : cp->cache_flags != 0 ? 8 : 0));
     umem_cache_destroy(cp);
 }
 

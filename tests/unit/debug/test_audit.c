@@ -56,8 +56,8 @@ frames_are_callers(void **state)
     for (uint32_t i = 0; i < stack->stack_depth; i++)
         found |= stack->stack_frame[i] == here;
     assert_true(found);
-    assert_int_equal(bc.bc_last.txn_thread, os_thread_id());
-    assert_true(os_clock_ns() - bc.bc_last.txn_time < 10000000000u);
+    assert_int_equal(umem_transaction_thread(&bc.bc_last), os_thread_id());
+    assert_true(os_clock_ns() - umem_transaction_ns(&bc.bc_last) < 10000000000u);
 }
 
 static void
@@ -68,10 +68,10 @@ last_becomes_previous(void **state)
     (void)state;
     umem_audit_logged(&bc, NULL, NULL, NULL, UMEM_EVENT_ALLOC);
     struct umem_transaction first = bc.bc_last;
-    assert_int_equal(bc.bc_prev.txn_time, 0);
+    assert_int_equal(bc.bc_prev.txn_when, 0);
     umem_audit_logged(&bc, NULL, NULL, NULL, UMEM_EVENT_ALLOC);
     assert_memory_equal(&bc.bc_prev, &first, sizeof(first));
-    assert_true(bc.bc_last.txn_time >= first.txn_time);
+    assert_true(bc.bc_last.txn_when >= first.txn_when);
 }
 
 static void *
@@ -91,8 +91,8 @@ threads_have_their_id(void **state)
     (void)state;
     pthread_create(&thread, NULL, audit_in_thread, &bc);
     pthread_join(thread, &id);
-    assert_int_equal(bc.bc_last.txn_thread, (uintptr_t)id);
-    assert_int_not_equal(bc.bc_last.txn_thread, umem_thread_self());
+    assert_int_equal(umem_transaction_thread(&bc.bc_last), (uintptr_t)id);
+    assert_int_not_equal(umem_transaction_thread(&bc.bc_last), umem_thread_self());
 }
 
 #if OS_UNWIND_KNOWS_SIGNALS

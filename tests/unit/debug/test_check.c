@@ -10,6 +10,7 @@
 #include "cache/cache.h"
 #include "debug/contents.h"
 #include "debug/debug.h"
+#include "debug/tag.h"
 
 #define GUARDS (UMF_DEADBEEF | UMF_REDZONE)
 #define SPACE_MAX 70000
@@ -155,14 +156,38 @@ transactions(void **state)
     struct umem_bufctl *bc = &arena.bufctl;
 
     (void)state;
-    assert_int_equal(bc->bc_last.txn_time, 0);
+    assert_int_equal(bc->bc_last.txn_when, 0);
     umem_debug_alloc(&buf, 10);
     struct umem_transaction allocated = bc->bc_last;
-    assert_int_equal(allocated.txn_thread, getpid());
+    assert_int_equal(umem_transaction_thread(&allocated), getpid());
     assert_int_not_equal(allocated.txn_stack, 0);
     umem_debug_free(&buf, 10);
     assert_memory_equal(&bc->bc_prev, &allocated, sizeof(allocated));
-    assert_true(bc->bc_last.txn_time >= allocated.txn_time);
+    assert_true(bc->bc_last.txn_when >= allocated.txn_when);
+}
+
+/* Thread and time share a word; size, state, marks and sequence another. */
+static void
+records_are_packed(void **state)
+{
+    static const uint64_t times[] = {1u << 20, 123456789012345,
+                                     (uint64_t)146 * 365 * 86400 * 1000000000};
+    uint64_t size = ((uint64_t)1 << UMEM_BUFCTL_SIZE_BITS) - 1;
+    struct umem_bufctl bc = {.bc_state = UMEM_BUFFER_ALLOCATED, .bc_turns = UMEM_BC_REPORTED};
+
+    (void)state;
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(times); i++) {
+        struct umem_transaction txn = {.txn_when = umem_transaction_when(4194303, times[i])};
+        assert_int_equal(umem_transaction_thread(&txn), 4194303);
+        assert_true(times[i] - umem_transaction_ns(&txn) < 1u << UMEM_TXN_TIME_SHIFT);
+    }
+    umem_bufctl_set_size(&bc, size);
+    for (unsigned turns = 1; turns < 1000; turns++) {
+        umem_bufctl_turn(&bc);
+        assert_int_equal(bc.bc_turns, UMEM_BC_REPORTED | (turns & UMEM_BC_SEQUENCE));
+    }
+    assert_true(bc.bc_size == size);
+    assert_int_equal(bc.bc_state, UMEM_BUFFER_ALLOCATED);
 }
 
 /* --- Damage, in children --- */
@@ -367,7 +392,7 @@ said_once(void *arg)
     if (!umem_debug_alloc(&first, 16))
         _exit(2);
     /* And an overrun that the neighbour finds is not held against that one. */
-    arena.next.bc_flags = 0;
+    arena.next.bc_turns &= (uint8_t)~UMEM_BC_REPORTED;
     first.buf_addr[16] ^= 0x5a;
     if (!umem_debug_free(&second, 8) || umem_debug_free(&first, 16))
         _exit(3);
@@ -435,7 +460,7 @@ state_out_of_range(void *arg)
 
     (void)arg;
     umem_debug_alloc(&buf, 9);
-    arena.bufctl.bc_state = 1000;
+    arena.bufctl.bc_state = 100;
     arena.bufctl.bc_last.txn_stack = 0xffffffff;
     umem_debug_free(&buf, 9);
 }
@@ -593,19 +618,13 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(life_of_a_buffer),
-        cmocka_unit_test(tag_values),
-        cmocka_unit_test(without_redzone),
-        cmocka_unit_test(resize),
-        cmocka_unit_test(transactions),
-        cmocka_unit_test(overruns),
-        cmocka_unit_test(modified),
-        cmocka_unit_test(limited),
-        cmocka_unit_test(other_damage),
-        cmocka_unit_test(before_the_start),
-        cmocka_unit_test(before_the_start_noabort),
-        cmocka_unit_test(noabort),
-        cmocka_unit_test(freed_by_two_threads),
+        cmocka_unit_test(life_of_a_buffer), cmocka_unit_test(tag_values),
+        cmocka_unit_test(without_redzone),  cmocka_unit_test(resize),
+        cmocka_unit_test(transactions),     cmocka_unit_test(records_are_packed),
+        cmocka_unit_test(overruns),         cmocka_unit_test(modified),
+        cmocka_unit_test(limited),          cmocka_unit_test(other_damage),
+        cmocka_unit_test(before_the_start), cmocka_unit_test(before_the_start_noabort),
+        cmocka_unit_test(noabort),          cmocka_unit_test(freed_by_two_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

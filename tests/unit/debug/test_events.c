@@ -35,17 +35,24 @@ static void
 write_event(uint64_t n)
 {
     struct umem_bufctl bc = {
-        .bc_last = {.txn_stack = (uint32_t)n, .txn_thread = (uint32_t)n + 1, .txn_time = n},
-        .bc_size = n + 2};
+        .bc_last = {.txn_stack = (uint32_t)n,
+                    .txn_when = umem_transaction_when((uint32_t)n + 1, n << UMEM_TXN_TIME_SHIFT)}};
 
+    umem_bufctl_set_size(&bc, n + 2);
     umem_event_transaction(&bc, (void *)(uintptr_t)(n + 4), (struct umem_cache *)(uintptr_t)(n + 3),
                            UMEM_EVENT_ALLOC);
+}
+
+static uint64_t
+number_of(const struct umem_event *event)
+{
+    return event->event_time >> UMEM_TXN_TIME_SHIFT;
 }
 
 static bool
 is_whole(const struct umem_event *event)
 {
-    uint64_t n = event->event_time;
+    uint64_t n = number_of(event);
 
     return event->event_stack == (uint32_t)n && event->event_thread == (uint32_t)n + 1 &&
            event->event_size == ((n + 2) << UMEM_EVENT_KIND_BITS | UMEM_EVENT_ALLOC) &&
@@ -77,7 +84,7 @@ kept_from(uint64_t first)
         if (events[i].event_time == 0)
             continue;
         assert_true(is_whole(&events[i]));
-        kept += events[i].event_time >= first;
+        kept += number_of(&events[i]) >= first;
     }
     return kept;
 }
@@ -89,7 +96,7 @@ keeps_the_last(void **state)
     assert_null(newest(&umem_transaction_log));
     for (uint64_t n = 1; n <= 10 * SLOTS; n++) {
         write_event(n);
-        assert_int_equal(newest(&umem_transaction_log)->event_time, n);
+        assert_int_equal(number_of(newest(&umem_transaction_log)), n);
         /* What is older than the ring is gone, but for the rest of the run that is being filled. */
         uint64_t most = n < SLOTS ? n : SLOTS;
         assert_int_equal(kept_from(n - most + UMEM_EVENT_RUN),
@@ -119,7 +126,7 @@ never_torn(void **state)
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
     assert_int_equal(kept_from(0), SLOTS);
-    assert_int_equal(newest(&umem_transaction_log)->event_time / THREADS, TURNS + 999);
+    assert_int_equal(number_of(newest(&umem_transaction_log)) / THREADS, TURNS + 999);
 }
 
 static void *
@@ -149,7 +156,7 @@ old_run_is_given_up(void **state)
     write_event(n);
     assert_int_equal(umem_transaction_log.log_head, head + UMEM_EVENT_RUN);
     assert_in_range(kept_from(first), kept, kept + 1);
-    assert_int_equal(newest(&umem_transaction_log)->event_time, n);
+    assert_int_equal(number_of(newest(&umem_transaction_log)), n);
 }
 
 static _Atomic int stop;

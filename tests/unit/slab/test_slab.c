@@ -283,6 +283,7 @@ test_sidecar(void **state)
     assert_int_equal(slab_pool_init(&pool, &geo), 0);
     assert_int_equal(slab_alloc(&pool, objs, 100), 100);
     struct slab *slab = slab_find(&pool, objs[0]);
+    assert_int_equal((uintptr_t)slab_sidecar(slab, 0) % SLAB_SIDECAR_ALIGN, 0);
     for (uint32_t i = 0; i < slab->slab_chunks; i++)
         memset(slab_sidecar(slab, i), 0xff, SIDECAR);
     /* Sidecars lie apart from bitmap, lists and neighbours. */
