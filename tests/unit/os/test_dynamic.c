@@ -22,13 +22,14 @@ l64a(long n)
     return n != 0 ? own : NULL;
 }
 
+/* Of a function that no sanitizer brings, too. */
 static struct link_map *
 libc_map(void)
 {
     struct link_map *map = NULL;
     Dl_info info;
 
-    assert_true(dladdr1((void *)(uintptr_t)strtol, &info, (void **)&map, RTLD_DL_LINKMAP) != 0);
+    assert_true(dladdr1((void *)(uintptr_t)ecvt, &info, (void **)&map, RTLD_DL_LINKMAP) != 0);
     return map;
 }
 
@@ -57,7 +58,7 @@ test_tables(void **state)
     const os_elf_symbol *symbol;
 
     (void)state;
-    assert_true(in_libc("strtol", &symbol) == (uintptr_t)strtol);
+    assert_true(in_libc("ecvt", &symbol) == (uintptr_t)ecvt);
     assert_true(in_libc("no such name", &symbol) == 0);
     assert_false(os_dynamic_tables(none, 0, &table));
 }
@@ -65,7 +66,7 @@ test_tables(void **state)
 static void
 test_libc_follows(void **state)
 {
-    static const char *const names[] = {"l64a", "no such name", "strtol"};
+    static const char *const names[] = {"l64a", "no such name", "ecvt"};
     void *libc = dlopen("libc.so.6", RTLD_NOLOAD | RTLD_LAZY);
     uintptr_t other = in_libc("a64l", &(const os_elf_symbol *){NULL});
     const os_elf_symbol *symbol;
@@ -78,7 +79,7 @@ test_libc_follows(void **state)
     assert_true(in_libc("l64a", &symbol) == (uintptr_t)l64a);
     assert_true(dlsym(libc, "l64a") == (void *)(uintptr_t)l64a);
     assert_true(in_libc("a64l", &(const os_elf_symbol *){NULL}) == other);
-    assert_true(in_libc("strtol", &(const os_elf_symbol *){NULL}) == (uintptr_t)strtol);
+    assert_true(in_libc("ecvt", &(const os_elf_symbol *){NULL}) == (uintptr_t)ecvt);
     assert_true(os_mapping_find((uintptr_t)symbol, &mapping));
     assert_int_equal(mapping.map_perms[1], '-');
     dlclose(libc);
