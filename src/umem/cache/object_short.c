@@ -183,8 +183,10 @@ give(struct umem_cache *cp, const struct slab *slab, void *obj, size_t stated, c
     if (UMEM_UNLIKELY(os_watched() || !slab_is_chunk(slab, obj, &index)))
         return false;
     struct umem_bufctl *bc = slab_sidecar(slab, index);
-    if (has_guards(cp))
+    if (has_guards(cp)) {
+        __builtin_prefetch((const struct umem_buftag *)obj - 1);
         __builtin_prefetch(tag_of(cp, obj), 1);
+    }
     if (has_audit(cp)) {
         umem_audit_fetch(bc);
         now = umem_audit(frame);
