@@ -17,14 +17,14 @@
 #include "os/os.h"
 
 /*
- * A shared span: 383 bodies of one page, whose record of 30.8 KB fills the
+ * A shared span: 479 bodies of one page, whose record of 30.8 KB fills the
  * largest block that the metadata pool cuts from its chunks.
  */
-#define SPAN_SIZE (48 * UMEM_GRANULE)
-/* Bodies of more pages than this have a span each: 45 of these share one. */
+#define SPAN_SIZE (60 * UMEM_GRANULE)
+/* Bodies of more pages than this have a span each: 56 of these share one. */
 #define SHARED_PAGES_MAX 16
 /*
- * What the quarantine holds: addresses and 100 bytes of records and page table
+ * What the quarantine holds: addresses and 84 bytes of records and page table
  * for each block, but no memory.  65,536 one-page blocks are half a GiB.  More
  * would be cheap but for fork(), which copies the marks of closed pages, light
  * ones too: 5 ms of processor time for so many blocks, 10 ms for a GiB, where

@@ -62,7 +62,7 @@ quarantine(void)
     }
     CHECK(umem_firewall_stats().fws_quarantined > 1000);
     CHECK(umem_firewall_stats().fws_quarantined <= 65536);
-    CHECK(vmem_size(&vmem_heap, VMEM_ALLOC) <= before + 2 * 48 * UMEM_GRANULE);
+    CHECK(vmem_size(&vmem_heap, VMEM_ALLOC) <= before + 2 * 60 * UMEM_GRANULE);
     size_t small = umem_firewall_stats().fws_quarantined;
     for (int i = 0; i < 25; i++) {
         take((size_t)50 << 20, 16, &slot);
