@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * creates.c - how long pthread_create() takes at its worst: 16 threads, each of
- * which creates and joins 300 others, with all memory locked.
+ * creates.c - how long pthread_create() takes at its worst: 300 runs, in each of which 16
+ * threads at once create and join another, with all memory locked.
  *
  *   creates normal|fifo glibc|stacks BYTES
  *
- * glibc: threads with default attributes.  stacks: each of the 16 threads does
- * three things in turn, so that what else the machine does hits all of them:
+ * glibc: threads with default attributes.  stacks: runs of three kinds in turn, so that
+ * what else the machine does hits all of them:
  *
  *   umem    stack_pthread_create()
  *   reused  pthread_create() on a stack that the thread keeps, faulted in: what
@@ -14,11 +14,12 @@
  *   spin    no call at all, but a loop that is as long as the median of reused:
  *           what the machine adds, by interrupts, or by running others
  *
- * Of each it prints, by wall time and by the processor time of the thread, "median"
- * in ns; "p99" and "p99.9", what so many of a hundred were within, and "worst", the slowest, in
- * medians; "over", how many took more than ten
- * medians, "over_switched", how many of those did not keep the processor, and
- * "unswitched", the slowest of those that did, in medians.  "waits": in how many the thread
+ * Of each it prints, by wall time and by the processor time of the thread, "run_worst", the
+ * slowest create of a run in medians of that run, the median over the runs.  Of all creates
+ * together it prints "median" in ns; "p99" and "p99.9", what so many of a hundred were within,
+ * and "worst", the slowest, in medians; "over", how many took more than ten medians,
+ * "over_switched", how many of those did not keep the processor, and "unswitched", the slowest
+ * of those that did, in medians.  "waits": in how many the thread
  * gave up the processor by itself, waiting for a lock.  Of umem also "own", wall
  * time before and after libc's pthread_create(), which this program stands in front of.
  *
@@ -144,10 +145,10 @@ compare_ns(const void *a, const void *b)
 }
 
 static double
-median_of_rehearsals(double *ns)
+median(double *values, size_t count)
 {
-    qsort(ns, REHEARSALS, sizeof(*ns), compare_ns);
-    return ns[REHEARSALS / 2];
+    qsort(values, count, sizeof(*values), compare_ns);
+    return values[count / 2];
 }
 
 static void
@@ -162,8 +163,8 @@ rehearse(const pthread_attr_t *kept)
         }
     /* One thread's will do: the others wait at the barrier, and find it there. */
     if (pthread_barrier_wait(&together) == PTHREAD_BARRIER_SERIAL_THREAD && first_way == UMEM)
-        spin_turns = (uint64_t)(SPIN_FIRST * median_of_rehearsals(ns[REUSED]) /
-                                median_of_rehearsals(ns[SPIN]));
+        spin_turns =
+            (uint64_t)(SPIN_FIRST * median(ns[REUSED], REHEARSALS) / median(ns[SPIN], REHEARSALS));
 }
 
 static void *
@@ -179,14 +180,29 @@ creator(void *arg)
     pthread_attr_init(&kept);
     pthread_attr_setstack(&kept, map_stack(size), size);
     rehearse(&kept);
-    pthread_barrier_wait(&together);
     unsigned ways = past_way - first_way;
     for (unsigned i = 0; i < CREATES; i++)
         for (unsigned n = 0; n < ways; n++) {
             enum way way = first_way + (i + n) % ways; /* each is first now and then */
+            pthread_barrier_wait(&together);
             measure(way, &kept, &creates[way][number][i]);
         }
     return NULL;
+}
+
+/* The slowest create of a run in medians of the run: its median over the runs. */
+static void
+report_runs(enum way way, enum field field)
+{
+    double worst[CREATES];
+    for (size_t run = 0; run < CREATES; run++) {
+        double ns[THREADS];
+        for (size_t thread = 0; thread < THREADS; thread++)
+            ns[thread] = creates[way][thread][run].create_ns[field];
+        double middle = median(ns, THREADS); /* sorts them */
+        worst[run] = ns[THREADS - 1] / middle;
+    }
+    printf("%s.%s.run_worst %.2f\n", way_names[way], field_names[field], median(worst, CREATES));
 }
 
 static enum field sorted_by;
@@ -198,6 +214,7 @@ compare(const void *a, const void *b)
     return compare_ns(&x->create_ns[sorted_by], &y->create_ns[sorted_by]);
 }
 
+/* Of all creates together, whose order is lost. */
 static void
 report(enum way way, enum field field)
 {
@@ -206,22 +223,22 @@ report(enum way way, enum field field)
     double unswitched = 0;
     sorted_by = field;
     qsort(all, count, sizeof(*all), compare);
-    double median = all[count / 2].create_ns[field];
+    double middle = all[count / 2].create_ns[field];
     for (size_t i = 0; i < count; i++) {
         double ns = all[i].create_ns[field];
         bool kept = all[i].create_preempted == 0 && all[i].create_waited == 0;
-        over += ns > OVER * median;
-        switched += ns > OVER * median && !kept;
+        over += ns > OVER * middle;
+        switched += ns > OVER * middle && !kept;
         if (kept && ns > unswitched)
             unswitched = ns;
     }
     const char *w = way_names[way], *f = field_names[field];
-    printf("%s.%s.median %.0f\n%s.%s.worst %.1f\n", w, f, median, w, f,
-           all[count - 1].create_ns[field] / median);
-    printf("%s.%s.p99 %.1f\n", w, f, all[count * 99 / 100].create_ns[field] / median);
-    printf("%s.%s.p99.9 %.1f\n", w, f, all[count * 999 / 1000].create_ns[field] / median);
+    printf("%s.%s.median %.0f\n%s.%s.worst %.1f\n", w, f, middle, w, f,
+           all[count - 1].create_ns[field] / middle);
+    printf("%s.%s.p99 %.1f\n", w, f, all[count * 99 / 100].create_ns[field] / middle);
+    printf("%s.%s.p99.9 %.1f\n", w, f, all[count * 999 / 1000].create_ns[field] / middle);
     printf("%s.%s.over %zu\n%s.%s.over_switched %zu\n", w, f, over, w, f, switched);
-    printf("%s.%s.unswitched %.1f\n", w, f, unswitched / median);
+    printf("%s.%s.unswitched %.1f\n", w, f, unswitched / middle);
 }
 
 static void
@@ -264,6 +281,8 @@ main(int argc, char **argv)
     size = strtoul(argv[3], NULL, 10);
     storm();
     for (enum way way = first_way; way < past_way; way++) {
+        report_runs(way, WALL);
+        report_runs(way, PROCESSOR);
         report(way, WALL);
         report(way, PROCESSOR);
         report_waits(way);
