@@ -441,11 +441,23 @@ choose_seed(void)
                  (unsigned long long)umem_options.opt_random_seed);
 }
 
+/* Whether any block will have round it, or in it when it is free, what can be verified. */
+static bool
+has_something_to_verify(void)
+{
+    return (umem_options.opt_flags & UMF_BUFTAG) != 0 || umem_options.opt_random ||
+           umem_options.opt_firewall != SIZE_MAX || umem_options.opt_sample != 0;
+}
+
 /* What only shows once everything is read. */
 static void
 check_together(void)
 {
     choose_seed();
+    /* With a signal, or an agent, guards may be switched on later. */
+    if (umem_options.opt_verify && umem_options.opt_verify_signal == 0 && !umem_options.opt_agent &&
+        !has_something_to_verify())
+        umem_message(true, "verify: without guards, lite or firewall there is nothing to look at");
     if (umem_options.opt_nosignal && !OS_UNWIND_KNOWS_SIGNALS) {
         umem_message(true, "nosignal: signal handlers cannot be told on this processor, ignored");
         umem_options.opt_nosignal = false;

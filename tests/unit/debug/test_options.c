@@ -107,8 +107,8 @@ static void
 good_switches(void **state)
 {
     (void)state;
-    assert_string_equal(read_with("UMEM_DEBUG", "verbose,noabort,mtbf=7,quarantine=64k,verify"),
-                        "");
+    const char *some = "lite,verbose,noabort,mtbf=7,quarantine=64k,verify";
+    assert_string_equal(read_with("UMEM_DEBUG", some), "");
     assert_int_equal(umem_options.opt_quarantine, 65536);
     assert_true(umem_options.opt_verify);
     assert_true(umem_options.opt_verbose);
@@ -154,7 +154,7 @@ verify_signals(void **state)
     static const struct {
         const char *item;
         int signal;
-    } cases[] = {{"verify", 0},
+    } cases[] = {{"verify,guards", 0},
                  {"verify=USR1", SIGUSR1},
                  {"verify = USR2", SIGUSR2},
                  {"verify=HUP,verify", SIGHUP},
@@ -165,6 +165,22 @@ verify_signals(void **state)
         assert_true(umem_options.opt_verify);
         assert_int_equal(umem_options.opt_verify_signal, cases[i].signal);
     }
+}
+
+/* verify alone finds nothing, whatever the program does: who meant more is told. */
+static void
+verify_of_nothing(void **state)
+{
+    static const char *const somewhat[] = {"verify,guards",     "verify,lite",
+                                           "verify,firewall=1", "verify,random=1",
+                                           "verify,sample=9",   "verify=USR1"};
+
+    (void)state;
+    assert_contains(read_with("UMEM_DEBUG", "verify"), "verify: without guards, lite or firewall");
+    assert_true(umem_options.opt_verify);
+    assert_contains(read_with("UMEM_DEBUG", "audit,verify"), "there is nothing to look at");
+    for (size_t i = 0; i < UMEM_ARRAY_SIZE(somewhat); i++)
+        assert_string_equal(read_with("UMEM_DEBUG", somewhat[i]), "");
 }
 
 /* A seed that was given is taken; another is made up and said. */
@@ -480,6 +496,7 @@ main(void)
         cmocka_unit_test_setup(good_switches, setup),
         cmocka_unit_test_setup(good_modes, setup),
         cmocka_unit_test_setup(verify_signals, setup),
+        cmocka_unit_test_setup(verify_of_nothing, setup),
         cmocka_unit_test_setup(random_seed, setup),
         cmocka_unit_test_setup(bad_items, setup),
         cmocka_unit_test_setup(hostile_text, setup),
