@@ -13,6 +13,7 @@ questions with lists of changes (inputs of fuzz_heap).
 import pathlib
 import re
 import struct
+import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -37,8 +38,10 @@ LINES = ["::walk umem_cache | ::umem_cache", "::walk umem | ::whatis -a", "$c", 
          "::walk umem_alloc_48 | ::bufctl -v", "::umem_log ; ::umastat -m", "main+0t16=X",
          "(1000*3-#8)%2|~1^1,3/K", "::ugrep -v 0", "0>addr; <addr::whatis", ".::bufctl -h",
          "::vmem_seg -s -v", "::findleaks -dv", "umem_caches::vmem", "::umem_malloc_dist -g -b 5"]
-# Only symbols lead to the table of stacks, and they are in the library's file.
-WITH_FILES = ("stacks",)
+# As they are: only symbols lead to the table of stacks, and they are in the library's file; headers
+# of 32 bits are not read here.
+WITH_FILES = ("stacks", "i386")
+I386 = ("-m32", "-static", "-idirafter", "/usr/include/x86_64-linux-gnu")
 # The first folder of a file's name.
 FOLDER = re.compile(rb"(?<![^\0 ])/(\w+)/")
 
@@ -127,6 +130,13 @@ def without_files(core):
     return bytes(out)
 
 
+def has_i386():
+    """Whether programs of 32 bits can be compiled here: scripts/deps systems."""
+    probe = ["gcc", *I386, "-x", "c", "-", "-o", "/dev/null"]
+    return subprocess.run(probe, input=b"int main(void) { return 0; }", capture_output=True,
+                          check=False).returncode == 0
+
+
 def take_cores(directory):
     """Real cores of tests/fuzz/small.c into the directory."""
     base = directory / "base"
@@ -136,6 +146,9 @@ def take_cores(directory):
     static = compile_c(HERE / "small.c", directory / "small-static", flags=[*flags, "-static"])
     umem_core(static, base / "glibc")
     gdb_core(static, base / "gcore")
+    if has_i386():
+        gdb_core(compile_c(HERE / "small.c", directory / "small-32", flags=[*flags, *I386]),
+                 base / "i386")
     gdb_core(program, base / "gcore-umem", preload=True, debug="audit=8,guards")
     kernels_core(program, base / "kernel", preload=True, debug="audit=8,guards")
     umem_core(program, base / "umem", preload=True)
@@ -162,15 +175,16 @@ def make_questions(directory, core):
 
 def make(directory):
     """Everything below the directory."""
-    directory = pathlib.Path(directory)
+    directory = pathlib.Path(directory).resolve()  # programs run elsewhere
     cores = take_cores(directory)
     for folder in ("core", "alone", "heap"):
         (directory / folder).mkdir(exist_ok=True)
     for path in cores:
         core = path.read_bytes()
-        seed = shrunk(core)
-        (directory / "core" / path.name).write_bytes(seed)
-        (directory / "core" / f"{path.name}-alone").write_bytes(without_files(seed))
+        if path.name != "i386":
+            seed = shrunk(core)
+            (directory / "core" / path.name).write_bytes(seed)
+            (directory / "core" / f"{path.name}-alone").write_bytes(without_files(seed))
         if not path.name.startswith("gcore"):
             (directory / "alone" / path.name).write_bytes(
                 core if path.name in WITH_FILES else without_files(core))

@@ -156,7 +156,8 @@ looks_like_arena(struct glibc *g, addr_t addr)
     struct record rec = reader_record(&g->g_heap->heap_reader, addr, g->g_layout.ar_size);
     unsigned empty = 0;
 
-    if (rec.rec_data == NULL || record_get(&rec, g->g_layout.ar_top, word) == 0)
+    if (rec.rec_data == NULL || record_get(&rec, g->g_layout.ar_top, word) == 0 ||
+        !has_sane_tail(g, &rec))
         return false;
     for (unsigned i = 0; i < BINS; i++) {
         uint64_t at = g->g_layout.ar_bins + 2 * (uint64_t)i * g->g_word;
@@ -167,7 +168,7 @@ looks_like_arena(struct glibc *g, addr_t addr)
             return false;
         empty += first == self;
     }
-    return empty >= EMPTY_BINS_MIN && has_sane_tail(g, &rec);
+    return empty >= EMPTY_BINS_MIN;
 }
 
 /* The first word of data, read at addr, that is a bin's pointer to itself; size: there is none. */

@@ -23,8 +23,10 @@
 /* Blocks fetched ahead: 16 * 4 lines are about what a core can have under way. */
 #define AHEAD 16
 #define AHEAD_SIZE_MAX 256
-/* Fewer blocks are marked by one thread in a millisecond. */
+/* Fewer blocks are marked by one thread in a millisecond.  The fuzzer has smaller teams. */
+#ifndef TEAM_BLOCKS_MIN
 #define TEAM_BLOCKS_MIN 65536
+#endif
 #define TEAM_MAX 16
 /* Who has so many blocks gives half of them; taken are so many at once at most. */
 #define GIVE_MIN 64
