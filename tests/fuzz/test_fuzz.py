@@ -26,7 +26,7 @@ CODES = (0, 1, 2)
 DATA_MAX = 256 << 20
 TIMEOUT_S = 20
 LAYOUT_NAME = 44  # bytes of a name in a layout block: see src/umem/layout.h
-PACKERS = {"zst": ["zstd", "-q", "-c"], "lz4": ["lz4", "-q", "-c"], "gz": ["gzip", "-c"]}
+PACKERS = {"zst": ["zstd", "-q", "-c"], "lz4": ["lz4", "-q", "-B4", "-c"], "gz": ["gzip", "-c"]}
 
 
 @pytest.fixture(scope="module")
