@@ -145,7 +145,8 @@ static int
 finish(int code)
 {
     if (fflush(stdout) != 0 || ferror(stdout))
-        return command_error("standard output could not be written");
+        return command_error(
+            "standard output could not be written; is the disk that it goes to full?");
     return code;
 }
 

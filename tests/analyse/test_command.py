@@ -84,7 +84,7 @@ def test_wrong_usage_is_one_line(umem, arguments, said):
 
 def test_output_that_cannot_be_written_is_an_error(umem):
     result = run(["sh", "-c", f"'{umem}' --help >/dev/full"])
-    assert "standard output could not be written" in one_line(result, 2)
+    assert "standard output could not be written; is the disk" in one_line(result, 2)
 
 
 # --- umem run ---
@@ -148,7 +148,7 @@ def test_run_of_what_cannot_be_run(umem, tmp_path):
     assert "no-such-program: No such file" in one_line(run([umem, "run", "no-such-program"]), 127)
     plain = tmp_path / "plain"
     plain.write_text("text")
-    assert "Permission denied" in one_line(run([umem, "run", plain]), 126)
+    assert "Permission denied; give a program's file" in one_line(run([umem, "run", plain]), 126)
 
 
 @pytest.mark.parametrize("arguments,said", [

@@ -386,6 +386,6 @@ def test_refused(program, tmp_path, verb):
         assert "No such file or directory" in refused(verb, process.pid, "-o",
                                                       tmp_path / "no" / "core")
         assert "Is a directory" in refused(verb, process.pid, "-o", tmp_path)
-        assert "File exists" in refused(verb, process.pid, "-o", "/dev/full")
+        assert "Not a regular file; give" in refused(verb, process.pid, "-o", "/dev/full")
         take(verb, process, tmp_path / "core")
     assert "is a file already; give the number of a process" in refused(verb, tmp_path / "core")

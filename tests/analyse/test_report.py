@@ -232,7 +232,7 @@ def test_cannot_be_written():
         line = refused("report", "--pprof=/no/such/directory/p", str(process.pid))
         full = umem("report", "--pprof=/dev/full", process.pid)
         whole = umem("report", "--folded=/dev/full", process.pid)
-    assert "/no/such/directory/p: No such file" in line
+    assert "/no/such/directory/p: No such file or directory; give another path" in line
     assert full.returncode == whole.returncode == 2
     assert "No space left" in full.stderr and "No space left" in whole.stderr
 

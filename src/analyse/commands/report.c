@@ -174,9 +174,10 @@ write_one(struct picture *p, const char *file, write_fn *fn)
         return COMMAND_CLEAN;
     if (strcmp(file, "-") == 0)
         return fn(p, stdout) ? COMMAND_CLEAN
-                             : command_error("report: standard output could not be written");
+                             : command_error("report: standard output could not be written; "
+                                             "is the disk that it goes to full?");
     if (!write_file(p, file, fn, &size))
-        return command_error("report: %s: %s", file, strerror(errno));
+        return command_error("report: %s: %s; give another path", file, strerror(errno));
     tell_written(p, file, size);
     return COMMAND_CLEAN;
 }

@@ -78,7 +78,8 @@ int
 watch_not_started(const char *program, int error)
 {
     command_error("run: %s: %s%s", program, strerror(error),
-                  error != ENOENT ? ""
+                  error == EACCES   ? "; give a program's file that may be executed: chmod +x"
+                  : error != ENOENT ? ""
                   : strchr(program, '/') == NULL
                       ? " in PATH; a program elsewhere needs its path: ./NAME"
                       : "; nothing was run");

@@ -329,7 +329,7 @@ stack_table_read(struct target *t, struct stack_table *table, char *why, size_t 
         return true;
     snprintf(why, size, "%s",
              ok ? "the table of stacks is of another release, or damaged"
-                : "no libstackalloc in it that can be read");
+                : "no libstackalloc in it that can be read; its manual: man libstackalloc");
     stack_table_fini(table);
     return false;
 }

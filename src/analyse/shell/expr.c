@@ -198,7 +198,7 @@ symbol(struct parser *p, uint64_t *value)
     size_t length = strlen(name);
     for (size_t i = 0; i < length; i++)
         if (!isxdigit((unsigned char)name[i]))
-            return fail(p, "%s: no such symbol", name);
+            return fail(p, "%s: no such symbol; numbers are hexadecimal", name);
     return number(p, name, length, RADIX_DEFAULT, value);
 }
 

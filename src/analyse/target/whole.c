@@ -95,6 +95,6 @@ whole_complain(const char *path, int error)
                              : "; give another path by -o FILE";
 
     fprintf(stderr, "umem: %s: cannot be written: %s%s; nothing was left there\n", path,
-            strerror(error), advice);
+            error == EEXIST ? "Not a regular file" : strerror(error), advice);
     return false;
 }

@@ -161,7 +161,7 @@ test_errors(void **state)
     assert_non_null(strstr(error_of("0t1f"), "not a number"));
     assert_non_null(strstr(error_of("0x"), "digits are missing"));
     assert_non_null(strstr(error_of("10000000000000000"), "more than 64 bits"));
-    assert_non_null(strstr(error_of("nothing"), "no such symbol"));
+    assert_non_null(strstr(error_of("nothing"), "no such symbol; numbers are hexadecimal"));
     assert_non_null(strstr(error_of("<rax"), "no such variable"));
     assert_non_null(strstr(error_of("<"), "missing after <"));
     assert_non_null(strstr(error_of("(1"), ") is missing"));
