@@ -185,6 +185,22 @@ stack_free(void *address, size_t size)
     return STACK_LIKELY(stash_put_back(address, size)) ? 0 : free_by_table(address, size);
 }
 
+void *
+stack_hold(size_t size)
+{
+    void *body = stack_alloc(size);
+    if (body != NULL)
+        atomic_fetch_or_explicit(&table_known(body)->slot_word, TABLE_HELD, memory_order_relaxed);
+    return body;
+}
+
+void
+stack_release(void *body, size_t size)
+{
+    atomic_fetch_and_explicit(&table_known(body)->slot_word, ~TABLE_HELD, memory_order_relaxed);
+    (void)stack_free(body, size);
+}
+
 STACK_EXPORT uint_t *
 fetch_stack_sizes(void)
 {

@@ -90,7 +90,7 @@ leave(void *alternate)
     /* Not the program's own, should it have put one there since. */
     if (sigaltstack(NULL, &now) == 0 && now.ss_sp == alternate)
         (void)sigaltstack(&off, NULL);
-    (void)stack_free(alternate, fault_alternate_size);
+    stack_release(alternate, fault_alternate_size);
 }
 
 /* The smallest size that the kernel's frame and the handlers fit into. */
@@ -117,7 +117,7 @@ stack_fault_enter(const void *start)
         return 0; /* ours from before, or the program's */
     memset(&alternate, 0, sizeof(alternate));
     alternate.ss_size = fault_alternate_size = alternate_size();
-    alternate.ss_sp = stack_alloc(alternate.ss_size);
+    alternate.ss_sp = stack_hold(alternate.ss_size);
     if (alternate.ss_sp == NULL)
         return -1;
     (void)stack_name(alternate.ss_sp, "signals");
@@ -126,7 +126,7 @@ stack_fault_enter(const void *start)
         return 0;
     error = error != 0 ? error : errno;
     (void)pthread_setspecific(fault_key, NULL);
-    (void)stack_free(alternate.ss_sp, alternate.ss_size);
+    stack_release(alternate.ss_sp, alternate.ss_size);
     errno = error;
     return -1;
 }

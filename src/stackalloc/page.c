@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -336,4 +337,13 @@ void
 page_table_free(void *addr, size_t size)
 {
     munmap(addr, size);
+}
+
+uint64_t
+page_memory(void)
+{
+    struct sysinfo system;
+    if (sysinfo(&system) != 0)
+        return UINT64_MAX;
+    return ((uint64_t)system.totalram + system.totalswap) * system.mem_unit;
 }

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 size_t page_size(void);
 
@@ -66,5 +67,8 @@ void page_discard(void *addr, size_t size);
 /* Zeroed memory for the library's own tables; locked under mlockall(MCL_FUTURE). */
 void *page_table_alloc(size_t size);
 void page_table_free(void *addr, size_t size);
+
+/* All memory that the system has, with what it swaps to. */
+uint64_t page_memory(void);
 
 #endif

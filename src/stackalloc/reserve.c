@@ -37,6 +37,13 @@ refuse(int error)
     return -1;
 }
 
+/* Stacks that are faulted in one by one: what ends a number too large is the kernel's killer. */
+static bool
+is_beyond_memory(unsigned index, size_t n)
+{
+    return !stack_class_form(index).form_lazy && n > page_memory() / stack_class_size(index);
+}
+
 STACK_EXPORT int
 stack_reserve(size_t size, size_t n)
 {
@@ -45,6 +52,8 @@ stack_reserve(size_t size, size_t n)
     if (atomic_load(&sealed))
         return refuse(EBUSY);
     unsigned index = stack_class_index(size);
+    if (is_beyond_memory(index, n))
+        return refuse(ENOMEM);
     if (n > 0)
         stash_forbid(index, STASH_RESERVED);
     else

@@ -199,6 +199,12 @@ void stack_trim_choose(unsigned index, size_t bytes, unsigned idle_ms);
 /* A stack was given back, of a class with CARE_TRIM. */
 void stack_trim_after_free(unsigned index);
 
+/* --- api.c --- */
+
+/* stack_alloc() and stack_free() of what is not the program's to free: TABLE_HELD. */
+void *stack_hold(size_t size);
+void stack_release(void *body, size_t size);
+
 /* --- scrub.c --- */
 
 /* Clears a stack that is its freer's alone; how is not STACK_SCRUB_NONE. */

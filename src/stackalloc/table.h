@@ -105,8 +105,11 @@ extern _Atomic(struct table_middle *) table_root[TABLE_ROOT_SIZE];
 #define TABLE_PATTERN_ONES UINT64_C(0x0101010101010101)
 #define TABLE_NOTES (TABLE_NAMED | TABLE_OWNED | TABLE_FILLED)
 #define TABLE_DEFERRED 0x400u /* in use, and freed by the thread that stands on it: deferred.h */
+/* In use by the library itself, for a thread that it made or for its signals: nobody's to free. */
+#define TABLE_HELD 0x800u
 _Static_assert(((STACK_CLASSES - 1) << TABLE_CLASS_SHIFT) <= TABLE_CLASS_MASK, "class fits");
-_Static_assert((TABLE_NOTES | TABLE_DEFERRED) < STACK_PAGE_MIN, "notes overlap offset");
+_Static_assert((TABLE_NOTES | TABLE_DEFERRED | TABLE_HELD) < STACK_PAGE_MIN,
+               "notes overlap offset");
 #define TABLE_OFFSET_MASK (((uint32_t)1 << TABLE_GRANULE_SHIFT) - (uint32_t)STACK_PAGE_MIN)
 #define TABLE_BIAS_SHIFT TABLE_GRANULE_SHIFT
 #define TABLE_BIAS_MASK (~(uint32_t)0 << TABLE_BIAS_SHIFT)

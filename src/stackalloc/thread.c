@@ -145,7 +145,7 @@ thread_finish(struct thread *thread)
 {
     registry_remove(thread);
     if (page_open(thread->thread_stack, thread->thread_size) == 0)
-        stack_free(thread->thread_stack, thread->thread_size);
+        stack_release(thread->thread_stack, thread->thread_size);
     umem_free(thread, sizeof(*thread));
 }
 
@@ -367,7 +367,7 @@ stack_pthread_create(pthread_t *id, const pthread_attr_t *attr, size_t size, voi
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, watch_forks);
     reap();
-    void *stack = stack_alloc(size);
+    void *stack = stack_hold(size);
     if (stack == NULL)
         return errno;
     struct thread *thread = umem_zalloc(sizeof(*thread), UMEM_DEFAULT);
@@ -382,6 +382,6 @@ stack_pthread_create(pthread_t *id, const pthread_attr_t *attr, size_t size, voi
             return 0;
         umem_free(thread, sizeof(*thread));
     }
-    stack_free(stack, size);
+    stack_release(stack, size);
     return error;
 }

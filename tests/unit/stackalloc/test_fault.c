@@ -31,6 +31,7 @@ plain_thread(void *arg)
     CHECK(stack_fault_thread_init() == 0); /* twice is as once */
     CHECK(sigaltstack(NULL, &now) == 0 && !(now.ss_flags & SS_DISABLE));
     CHECK(stack_info(now.ss_sp, &info) == 0 && info.info_size == now.ss_size);
+    CHECK(is_refused(now.ss_sp, now.ss_size)); /* the library's to free */
     CHECK(alternates() == 2);
     return arg;
 }

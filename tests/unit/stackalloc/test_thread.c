@@ -337,6 +337,43 @@ test_attributes_hold(void **state)
     assert_int_equal(pthread_attr_destroy(&attr), 0);
 }
 
+static void *
+frees_what_it_stands_on(void *arg)
+{
+    struct stack_info info = {0};
+    CHECK(stack_info(&info, &info) == 0);
+    CHECK(is_refused(info.info_base, info.info_size));
+    CHECK(stack_free_deferred(info.info_base, info.info_size) == -1 && errno == EINVAL);
+    atomic_store((_Atomic(void *) *)arg, info.info_base);
+    wait_for_go(NULL);
+    return NULL;
+}
+
+/* The stack of a thread that the library made is the library's to free. */
+static void
+child_frees_of_threads(void *arg)
+{
+    (void)arg;
+    pthread_t id;
+    _Atomic(void *) stack = NULL;
+    sem_init(&go, 0, 0);
+    CHECK(stack_pthread_create(&id, NULL, SIZE, frees_what_it_stands_on, &stack) == 0);
+    while (atomic_load(&stack) == NULL)
+        sched_yield();
+    CHECK(is_refused(stack, SIZE));
+    sem_post(&go);
+    CHECK(pthread_join(id, NULL) == 0);
+    CHECK(is_refused(stack, SIZE)); /* it is back */
+    CHECK(stack_alloc(SIZE) == stack && stack_free(stack, SIZE) == 0 && used() == 0);
+}
+
+static void
+test_stacks_of_threads_are_not_freed(void **state)
+{
+    (void)state;
+    must_succeed(child_frees_of_threads, NULL);
+}
+
 static void
 test_errors(void **state)
 {
@@ -451,6 +488,7 @@ main(void)
         cmocka_unit_test(test_joins_that_fail_change_nothing),
         cmocka_unit_test(test_joined_before_it_is_created),
         cmocka_unit_test(test_attributes_hold),
+        cmocka_unit_test(test_stacks_of_threads_are_not_freed),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_storm),
