@@ -31,7 +31,7 @@ umem_alloc_sized(size_t size, int flags)
 {
     if (UMEM_UNLIKELY(size > UMEM_MAX_CLASS_SIZE))
         return umem_large_alloc(size, 0, flags);
-    return umem_class_alloc_fast(umem_class_of(size), size, flags);
+    return umem_class_alloc_fast(TCACHE_BIN_AT(umem_class_of(size)), size, flags);
 }
 
 void *
@@ -71,8 +71,9 @@ free_in_slab(void *buf, struct slab *slab, size_t stated, const void *frame)
 }
 
 UMEM_NOINLINE void
-umem_free_slow(void *buf, uint64_t word, size_t stated)
+umem_free_slow(void *buf, size_t stated)
 {
+    uint64_t word = pagemap_get(buf);
     unsigned bin = pagemap_bin(word);
 
     if (buf == NULL)
@@ -188,7 +189,7 @@ umem_alloc(size_t size, int flags)
     if (UMEM_UNLIKELY(size <= ALIGN_MIN)) {
         if (size == 0)
             return NULL;
-        return umem_class_alloc_fast(0, size, flags);
+        return umem_class_alloc_fast(TCACHE_BIN_AT(0), size, flags);
     }
     /* Not all shares of a slab are so aligned; the largest is, and by pages. */
     if (UMEM_UNLIKELY(umem_class_is_share(size)) && size % PROMISED_ALIGN == 0 && size < 8192)

@@ -111,8 +111,8 @@ struct umem_class {
     uint32_t class_align; /* greatest power of two that divides it, at most a page */
 };
 extern const struct umem_class umem_classes[UMEM_CLASS_COUNT];
-/* (size + 15) / 16 -> class that is 16-aligned: what malloc uses. */
-extern const uint8_t umem_class_of_small[UMEM_SMALL_MAX / 16 + 1];
+/* (size + 15) / 16 -> TCACHE_BIN_AT(class that is 16-aligned): what malloc uses. */
+extern const uint16_t umem_class_of_small[UMEM_SMALL_MAX / 16 + 1];
 /*
  * Their caches, umem_alloc_8 to umem_alloc_131072, by class; bin of class c is
  * c + 1.  Made when first asked for: most programs use a third of them, and what
@@ -166,7 +166,7 @@ static inline unsigned
 umem_class_of(size_t size)
 {
     if (UMEM_LIKELY(size <= UMEM_SMALL_MAX))
-        return umem_class_of_small[(size + 15) >> 4];
+        return (unsigned)(umem_class_of_small[(size + 15) >> 4] / TCACHE_BIN_AT(1));
     /* Else the four, three or two bits below the highest tell which class of a doubling. */
     if (size <= 2048)
         return UMEM_CLASS_1K + (unsigned)((size - 1) >> 6) - 15;
@@ -278,11 +278,11 @@ umem_cache_alloc_fast(struct umem_cache *cp, unsigned bin, size_t requested, int
     return umem_cache_alloc_slow(cp, requested, flags);
 }
 
-/* The same for a size class. */
+/* The same for a size class, by TCACHE_BIN_AT(class). */
 static inline void *
-umem_class_alloc_fast(unsigned class, size_t requested, int flags)
+umem_class_alloc_fast(size_t at, size_t requested, int flags)
 {
-    struct tbin *b = tcache_bin(class); /* one before the class's */
+    struct tbin *b = tcache_bin_at(at); /* one before the class's */
     void *obj;
 
     if (UMEM_LIKELY(tcache_pop(b + 1, &obj)))
@@ -299,9 +299,9 @@ void *umem_alloc_sized(size_t size, int flags);
 void *umem_alloc_aligned(size_t size, size_t align, int flags);
 /*
  * What a free comes to that no window takes: any block of ours, or a report.
- * word is pagemap_get(buf); stated as in umem_cache_free_slow().  Keeps errno.
+ * stated as in umem_cache_free_slow().  Keeps errno.
  */
-void umem_free_slow(void *buf, uint64_t word, size_t stated);
+void umem_free_slow(void *buf, size_t stated);
 
 /* Bytes of buf that its owner may use.  False: it is none of our blocks, or freed. */
 bool umem_block_size(const void *buf, size_t *size);
@@ -314,11 +314,10 @@ void *umem_move(void *buf, size_t size);
 static inline void
 umem_free_fast(void *buf, size_t stated)
 {
-    uint64_t word = pagemap_get(buf);
-    struct tbin *b = tcache_bin(pagemap_bin(word));
+    struct tbin *b = tcache_bin(pagemap_bin_of(buf));
 
     if (UMEM_UNLIKELY(!tcache_push(b, buf)))
-        umem_free_slow(buf, word, stated);
+        umem_free_slow(buf, stated);
 }
 
 void *umem_large_alloc(size_t size, size_t align, int flags);

@@ -51,40 +51,17 @@ const struct umem_class umem_classes[UMEM_CLASS_COUNT] = {
 };
 
 /* Entries a class: classes are 16, 32 and 64 apart. */
-#define TWICE(c) (c), (c)
+#define ONCE(c) TCACHE_BIN_AT(c)
+#define TWICE(c) ONCE(c), ONCE(c)
 #define FOUR_TIMES(c) TWICE(c), TWICE(c)
-const uint8_t umem_class_of_small[UMEM_SMALL_MAX / 16 + 1] = {
-    1,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    8, /* 0 to 128 by 16 */
-    9,
-    10,
-    11,
-    12,
-    13,
-    14,
-    15,
-    16, /* 144 to 256 by 16 */
-    TWICE(17),
-    TWICE(18),
-    TWICE(19),
-    TWICE(20),
-    TWICE(21),
-    TWICE(22),
-    TWICE(23),
-    TWICE(24),
-    FOUR_TIMES(25),
-    FOUR_TIMES(26),
-    FOUR_TIMES(27),
-    FOUR_TIMES(28),
-    FOUR_TIMES(29),
-    FOUR_TIMES(30),
-    FOUR_TIMES(31),
-    FOUR_TIMES(32),
+/* Of eight classes from c on. */
+#define ROW(entries, c)                                                                            \
+    entries(c), entries((c) + 1), entries((c) + 2), entries((c) + 3), entries((c) + 4),            \
+        entries((c) + 5), entries((c) + 6), entries((c) + 7)
+const uint16_t umem_class_of_small[UMEM_SMALL_MAX / 16 + 1] = {
+    ONCE(1),             /* of size 0 */
+    ROW(ONCE, 1),        /* 16 to 128 by 16 */
+    ROW(ONCE, 9),        /* 144 to 256 by 16 */
+    ROW(TWICE, 17),      /* 288 to 512 by 32 */
+    ROW(FOUR_TIMES, 25), /* 576 to 1,024 by 64 */
 };

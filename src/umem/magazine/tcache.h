@@ -168,15 +168,24 @@ void tcache_open(const struct tcache *tc, struct tbin *b);
 
 /* --- The fast path --- */
 
-/* A bin of this thread, which must have it. */
+/* How far a bin lies behind bin 0, in bytes. */
+#define TCACHE_BIN_AT(bin) ((bin) * sizeof(struct tbin))
+
+/* A bin of this thread, which must have it, by TCACHE_BIN_AT(). */
 static inline struct tbin *
-tcache_bin(unsigned bin)
+tcache_bin_at(size_t at)
 {
-    char *tc = (char *)tcache_self + bin * sizeof(struct tbin);
+    char *tc = (char *)tcache_self + at;
 
     /* Left to itself gcc takes the sum apart and adds it up again for each field. */
     __asm__("" : "+r"(tc));
     return ((struct tcache *)(void *)tc)->tc_bin;
+}
+
+static inline struct tbin *
+tcache_bin(unsigned bin)
+{
+    return tcache_bin_at(TCACHE_BIN_AT(bin));
 }
 
 /* The mark of an alloc.  False: no credit is left. */

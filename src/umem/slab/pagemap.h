@@ -47,22 +47,32 @@
 #define UMEM_PAGEMAP_LARGE ((uint64_t)2)    /* struct umem_large: its first granule only */
 #define UMEM_PAGEMAP_FIREWALL ((uint64_t)3) /* struct umem_firewall */
 
+/* A quarter of a word, of which the upper one is the bin. */
+typedef uint16_t __attribute__((may_alias)) pagemap_quarter;
+
 extern _Atomic(uint64_t) *_Atomic umem_pagemap_root[UMEM_PAGEMAP_ROOT_SIZE];
 
-/* The word of the granule that holds p; 0 where p is not ours. */
-static inline uint64_t
-pagemap_get(const void *p)
+/* Where the word of the granule that holds p is; NULL where p is surely not ours. */
+static inline _Atomic(uint64_t) *
+pagemap_place(const void *p)
 {
     uintptr_t top = (uintptr_t)p >> UMEM_PAGEMAP_LEAF_SHIFT;
     uint32_t in_leaf = (uint32_t)((uintptr_t)p & (((uint64_t)1 << UMEM_PAGEMAP_LEAF_SHIFT) - 1));
 #if UINTPTR_MAX > 0xffffffffu
     if (UMEM_UNLIKELY(top >= UMEM_PAGEMAP_ROOT_SIZE))
-        return 0;
+        return NULL;
 #endif
     _Atomic(uint64_t) *leaf = atomic_load_explicit(&umem_pagemap_root[top], memory_order_acquire);
-    if (UMEM_UNLIKELY(leaf == NULL))
-        return 0;
-    return atomic_load_explicit(&leaf[in_leaf >> UMEM_GRANULE_SHIFT], memory_order_relaxed);
+    return UMEM_UNLIKELY(leaf == NULL) ? NULL : &leaf[in_leaf >> UMEM_GRANULE_SHIFT];
+}
+
+/* The word of the granule that holds p; 0 where p is not ours. */
+static inline uint64_t
+pagemap_get(const void *p)
+{
+    _Atomic(uint64_t) *place = pagemap_place(p);
+
+    return place == NULL ? 0 : atomic_load_explicit(place, memory_order_relaxed);
 }
 
 /*
@@ -79,6 +89,19 @@ static inline unsigned
 pagemap_bin(uint64_t word)
 {
     return (unsigned)(word >> UMEM_PAGEMAP_BIN_SHIFT);
+}
+
+/* pagemap_bin(pagemap_get(p)) in fewer instructions, by a load of these 16 bits alone. */
+static inline unsigned
+pagemap_bin_of(const void *p)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    _Atomic(uint64_t) *place = pagemap_place(p);
+
+    return place == NULL ? 0 : __atomic_load_n((pagemap_quarter *)place + 3, __ATOMIC_RELAXED);
+#else
+    return pagemap_bin(pagemap_get(p));
+#endif
 }
 
 static inline void *

@@ -52,7 +52,7 @@ test_every_size(void **state)
         if (size % 4096 == 0) /* a whole number of pages, where pages are the smallest there are */
             assert_int_equal(umem_classes[c].class_align, 4096);
     }
-    assert_int_equal(umem_class_of_small[0], 1);
+    assert_int_equal(umem_class_of_small[0], TCACHE_BIN_AT(1));
 }
 
 /* The classes from 4 to 8 KiB leave of a slab of 64 KiB less than 16 bytes for each object. */
