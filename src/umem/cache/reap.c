@@ -368,6 +368,7 @@ umem_reap_plain(void)
     bool drained = umem_firewall_drain();
     bool any = reap_caches(false) || drained;
     any = umem_meta_give_back() || any;
+    any = vmem_heap_release() || any;
     release_reap_lock();
     return any;
 }

@@ -66,6 +66,42 @@ vmem_heap_purge(void)
     return vmem_decay_step(&vmem_heap);
 }
 
+/* The longest free segment with no dirt in it, of a minimal import at least, or NULL.  Locked. */
+static struct vmem_seg *
+longest_clean(void)
+{
+    struct vmem_seg *longest = NULL;
+    size_t least = vmem_heap.vm_import_min;
+
+    UMEM_LIST_FOR (node, &vmem_heap.vm_order) {
+        struct vmem_seg *seg = vmem_seg_of(node);
+        if (seg->seg_type == VMEM_SEG_FREE && vmem_dirt_size(seg) == 0 &&
+            vmem_seg_size(seg) >= least) {
+            longest = seg;
+            least = vmem_seg_size(seg) + 1;
+        }
+    }
+    return longest;
+}
+
+UMEM_COLD bool
+vmem_heap_release(void)
+{
+    struct vmem_unused unused = {0, 0};
+
+    if (!vmem_lock_with_tags(&vmem_heap))
+        return false;
+    struct vmem_seg *seg = longest_clean();
+    if (seg != NULL && vmem_heap.vm_holes + 2 <= vmem_heap.vm_holes_max &&
+        vmem_span_find(&vmem_heap, seg->seg_start)->seg_import) {
+        unused = (struct vmem_unused){seg->seg_start, vmem_seg_size(seg)};
+        vmem_span_remove(&vmem_heap, vmem_span_isolate(&vmem_heap, seg));
+    }
+    umem_lock_release(&vmem_heap.vm_lock);
+    vmem_return_unused(&vmem_heap, unused);
+    return unused.unused_size != 0;
+}
+
 void *
 vmem_heap_alloc(size_t size, size_t align, size_t phase, struct vmem_dirt *dirt)
 {

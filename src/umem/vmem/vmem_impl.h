@@ -226,6 +226,12 @@ void vmem_reap(struct vmem *vmp);
  * them.  True: there are more.
  */
 bool vmem_heap_purge(void);
+/*
+ * Unmaps the longest part of the heap that nobody uses, if that is a megabyte or
+ * more, where memory is short: records of slabs need some beside it.  Whether
+ * there was one.
+ */
+bool vmem_heap_release(void);
 /* Whether there may be such pages, at that time (os_clock_coarse_ms()).  Takes no lock. */
 static inline bool
 vmem_heap_is_due(uint64_t now_ms)

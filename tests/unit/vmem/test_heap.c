@@ -10,6 +10,8 @@
 #include "support.h"
 #include "vmem/private.h"
 
+#define MIB ((size_t)1 << 20)
+
 /* Bytes of mappings labelled umem_heap. */
 static size_t
 named_bytes(void)
@@ -439,6 +441,32 @@ test_in_children(void **state)
     }
 }
 
+/* Where memory is short, the longest part that nobody uses is unmapped, without its neighbours. */
+static void
+test_release(void **state)
+{
+    struct vmem_dirt dirt;
+
+    (void)state;
+    vmem_reap(the_heap());
+    while (vmem_heap_release())
+        ;
+    char *p = vmem_heap_alloc(32 * MIB, 0, 0, &dirt);
+    assert_non_null(p);
+    assert_true(vmem_resize(&vmem_heap, p, 32 * MIB, MIB));
+    vmem_reap(&vmem_heap); /* its pages were never there, the heap takes them for written */
+    size_t total = vmem_size(&vmem_heap, VMEM_ALLOC | VMEM_FREE);
+    memset(p, 'x', MIB);
+    assert_true(vmem_heap_release());
+    assert_true(vmem_size(&vmem_heap, VMEM_ALLOC | VMEM_FREE) <= total - 31 * MIB);
+    assert_int_equal(msync(p + MIB, 4096, MS_ASYNC), -1);
+    assert_true(p[0] == 'x' && p[MIB - 1] == 'x');
+    assert_true(vmem_verify(&vmem_heap));
+    assert_false(vmem_heap_release());
+    vmem_xfree(&vmem_heap, p, MIB);
+    vmem_reap(&vmem_heap);
+}
+
 int
 main(void)
 {
@@ -452,6 +480,7 @@ main(void)
         cmocka_unit_test(test_purge),
         cmocka_unit_test(test_heap_alloc),
         cmocka_unit_test(test_move),
+        cmocka_unit_test(test_release),
         cmocka_unit_test(test_in_children),
     };
     return cmocka_run_group_tests_name("vmem/heap", tests, NULL, NULL);
