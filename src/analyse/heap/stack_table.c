@@ -19,7 +19,7 @@
 /* The block has some 35 entries, nodes are 32 KiB, the root 64 KiB: beyond these it is damaged. */
 #define ENTRIES_MAX 1024
 #define NODE_MAX ((uint64_t)1 << 20)
-#define ROWS_STEP 256
+#define ROWS_MIN 256
 /* More stacks, or leaves of the table, than these, and it leads in a circle: 1 TiB of address
  * space. */
 #define ROWS_MAX ((size_t)1 << 20)
@@ -61,6 +61,7 @@ struct walk {
     size_t wk_word; /* bytes of a pointer */
     struct stack_table *wk_table;
     struct shape wk_shape;
+    size_t wk_room;   /* rows that the table has memory for */
     size_t wk_leaves; /* read so far */
     bool wk_failed;   /* no memory, or a name is missing */
 };
@@ -178,14 +179,15 @@ new_row(struct walk *w)
         w->wk_failed = true;
         return NULL;
     }
-    if (table->tab_count % ROWS_STEP == 0) {
-        struct stack_row *more =
-            realloc(table->tab_rows, (table->tab_count + ROWS_STEP) * sizeof(*more));
+    if (table->tab_count == w->wk_room) {
+        size_t room = w->wk_room != 0 ? 2 * w->wk_room : ROWS_MIN;
+        struct stack_row *more = realloc(table->tab_rows, room * sizeof(*more));
         if (more == NULL) {
             w->wk_failed = true;
             return NULL;
         }
         table->tab_rows = more;
+        w->wk_room = room;
     }
     struct stack_row *row = &table->tab_rows[table->tab_count++];
     memset(row, 0, sizeof(*row));
